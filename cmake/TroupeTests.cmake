@@ -1,0 +1,16 @@
+# TroupeUnitTests(layer): tests/<layer>/*_test.cc as one Boost.Test program with label `fast`.
+file(WRITE ${PROJECT_BINARY_DIR}/boost_test_main.cc "#define BOOST_TEST_MODULE troupe\n#include <boost/test/unit_test.hpp>\n")
+add_library(troupe_boost_main OBJECT ${PROJECT_BINARY_DIR}/boost_test_main.cc)
+target_link_libraries(troupe_boost_main PUBLIC Boost::unit_test_framework)
+target_compile_definitions(troupe_boost_main PUBLIC BOOST_TEST_DYN_LINK)
+
+function(TroupeUnitTests layer)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${layer}/*_test.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${layer}_test ${sources})
+  target_link_libraries(${layer}_test PRIVATE troupe_boost_main troupe_${layer})
+  add_test(NAME ${layer} COMMAND ${layer}_test)
+  set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT 300)
+endfunction()
