@@ -1,0 +1,112 @@
+// One request to many actors, all replies together: what CAF 0.17 has no fan_out_request for. A target that does not answer is asked again until patience ends.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "actors/caf_status.h"
+#include "actors/system.h"
+#include "caf/event_based_actor.hpp"
+
+namespace troupe {
+
+struct GatherOptions {
+  /// Between two attempts at a target that could not answer (Unavailable, DeadlineExceeded, Cancelled).
+  std::chrono::milliseconds retry{20};
+  /// Such a target's last error is final when it has not answered for this long.
+  std::chrono::milliseconds patience{120'000};
+};
+
+template <class Reply>
+struct GatherCallbacks {
+  /// Is this reply the target's last? Else it is asked again at once (for long jobs that answer with their progress). Empty: always.
+  std::function<bool(size_t target, const Reply&)> is_final;
+  /// Asked after each reply: are the latest replies of all targets enough, though some are being asked again? Empty: never.
+  std::function<bool()> is_enough;
+  /// Called once, in some actor's context: all last replies in the targets' order, or the first final error.
+  std::function<void(absl::StatusOr<std::vector<Reply>>)> done;
+};
+
+/// Sends make(i) to targets[i]. Returns at once.
+template <class Reply, class Handle, class Make>
+void Gather(System& system, std::vector<Handle> targets, Make make, GatherOptions options, GatherCallbacks<Reply> callbacks) {
+  struct State {
+    std::vector<Handle> targets;
+    Make make;
+    GatherOptions options;
+    GatherCallbacks<Reply> callbacks;
+    std::vector<std::optional<Reply>> replies;
+    std::vector<std::optional<std::chrono::steady_clock::time_point>> silent_since;
+    size_t open;
+    bool over = false;
+    std::function<void(size_t)> ask;
+  };
+  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(callbacks), {}, {}, 0, false, {}});
+  state->open = state->targets.size();
+  state->replies.resize(state->open);
+  state->silent_since.resize(state->open);
+  if (state->open == 0) {
+    state->callbacks.done(std::vector<Reply>());
+    return;
+  }
+  auto gatherer = system.actors().spawn<caf::hidden>([state](caf::event_based_actor* self) -> caf::behavior {
+    // Only what is under way (a request's handlers, a retry) holds the state: an abandoned gatherer must not keep itself.
+    const std::weak_ptr<State> weak = state;
+    const auto finish = [self, weak](absl::StatusOr<std::vector<Reply>> result) {
+      const std::shared_ptr<State> state = weak.lock();
+      if (state == nullptr || std::exchange(state->over, true)) return;
+      state->callbacks.done(std::move(result));
+      state->ask = nullptr;
+      self->quit();
+    };
+    state->ask = [self, weak, finish](size_t i) {
+      const std::shared_ptr<State> state = weak.lock();
+      if (state == nullptr) return;
+      self->request(state->targets[i], caf::infinite, state->make(i))
+          .then(
+              [state, finish, i](const Reply& reply) {
+                if (state->over) return;
+                state->silent_since[i].reset();
+                state->replies[i] = reply;
+                const bool final = !state->callbacks.is_final || state->callbacks.is_final(i, reply);
+                if (final) --state->open;
+                if (state->open > 0 && !(state->callbacks.is_enough && state->callbacks.is_enough())) {
+                  auto ask = state->ask;
+                  if (!final) ask(i);
+                  return;
+                }
+                std::vector<Reply> replies;
+                for (auto& r : state->replies) {
+                  if (!r) return;   // enough, but of nothing yet
+                  replies.push_back(*r);
+                }
+                finish(std::move(replies));
+              },
+              [self, state, finish, i](const caf::error& error) {
+                if (state->over) return;
+                const absl::Status status = FromError(error);
+                const auto now = self->clock().now();
+                if (!state->silent_since[i]) state->silent_since[i] = now;
+                if (!IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
+                  finish(status);
+                  return;
+                }
+                self->delayed_send(self, state->options.retry, Thunk{[state, i] {
+                  if (state->over || !state->ask) return;
+                  auto ask = state->ask;
+                  ask(i);
+                }});
+              });
+    };
+    for (size_t i = 0; i < state->targets.size(); ++i) state->ask(i);
+    return {[](const Thunk& thunk) { thunk.run(); }};
+  });
+}
+
+}  // namespace troupe

@@ -1,0 +1,118 @@
+// The thread of an RpcNetwork: its event loop, what other threads hand to it, its alarm, and what must wait until no event is being handled.
+#pragma once
+
+#include <kj/async-unix.h>
+
+#include <chrono>
+#include <future>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "actors/internal/link_socket.h"
+#include "actors/internal/unix_place.h"
+#include "actors/rpc_network.h"
+
+namespace troupe {
+
+class LinkClient;
+class LinkServer;
+
+using LinkTime = std::chrono::steady_clock::time_point;
+
+/// One request of ours, from Request() to its reply.
+struct LinkCall {
+  Address to;
+  Frame frame;   // until it is sent
+  Network::Lane lane{};
+  Network::Duration timeout{};
+  LinkTime deadline;
+  Network::Reply reply;
+  size_t bytes = 0;
+  std::shared_ptr<const void> credit;
+  kj::Promise<void> answer = nullptr;
+};
+using LinkCalls = std::list<LinkCall>;   // moved from list to list without allocation
+
+/// InvalidArgument where a frame is over the limits of network.h.
+absl::Status CheckFrame(const Frame& frame);
+
+class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
+ public:
+  using Work = absl::AnyInvocable<void()>;
+
+  explicit LinkLoop(RpcNetwork::Options options);
+  ~LinkLoop();
+  absl::Status Start();
+  void Stop();
+
+  // ------------------------------------------------------------------------------------------------------------------------------ any thread
+  /// Runs `work` on the loop's thread, waking it where it sleeps. False, and `work` is not taken, when the loop has ended or `queue_max` works wait.
+  bool Post(Work& work, size_t queue_max = SIZE_MAX);
+  bool OnLoopThread() const;
+  bool ended() const;
+  void Serve(ActorId actor, std::shared_ptr<const Network::Handler> handler);   // null: withdraw
+  std::shared_ptr<const Network::Handler> HandlerOf(ActorId actor) const;
+  const RpcNetwork::Options& options() const { return options_; }
+
+  // --------------------------------------------------------------------------------------------------------------------------- the loop's thread
+  /// Takes the one call in `call`.
+  void Submit(LinkCalls& call);
+  void Locate(NodeId node, const std::string& place);
+  /// Removes `call` from `list` and calls its reply.
+  void Finish(LinkCalls& list, LinkCalls::iterator call, absl::StatusOr<Frame> result);
+  /// Callbacks of users, inside options().run.
+  void Run(absl::FunctionRef<void()> calls);
+  /// Destroys `thing` when no event is being handled: promises and connections must not be destroyed from their own events.
+  void Bury(std::shared_ptr<void> thing) { dead_.push_back(std::move(thing)); }
+  /// Service and Expire are called at `time` at the latest.
+  void WakeAt(LinkTime time);
+  LinkSockets& sockets();
+  kj::Timer& timer();
+  bool stopping() const { return stopping_; }
+  void Log(std::string line) { options_.log(std::move(line)); }
+
+ private:
+  class Port;
+  struct State;   // what exists while the thread runs
+
+  void Main(std::promise<absl::Status>& started);
+  LinkClient& ClientOf(NodeId node, Network::Lane lane);
+  /// Everything that is due before the thread waits for its sockets.
+  void BeforeWaiting();
+  void DrainInbox();
+  void OnAlarm();
+  void EndEverything();
+
+  RpcNetwork::Options options_;
+  std::optional<ListeningSocket> listening_;
+  int wake_fd_ = -1;
+  int alarm_fd_ = -1;
+  std::thread thread_;
+
+  mutable std::mutex inbox_mutex_;
+  std::vector<Work> inbox_;
+  bool asleep_ = false;   // the thread waits, or is about to: it must be woken
+  bool ended_ = false;
+
+  mutable std::mutex handlers_mutex_;
+  std::unordered_map<uint32_t, std::shared_ptr<const Network::Handler>> handlers_;
+
+  // Of the loop's thread.
+  State* state_ = nullptr;
+  std::vector<Work> taken_;   // inbox_'s other half
+  bool stopping_ = false;
+  unsigned run_depth_ = 0;
+  LinkCalls dead_calls_;
+  std::vector<std::shared_ptr<void>> dead_;
+  LinkTime alarm_at_ = LinkTime::max();
+};
+
+}   // namespace troupe

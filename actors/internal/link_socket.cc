@@ -1,0 +1,354 @@
+// Queueing, gathering and sending; receiving and cutting into messages.
+#include "actors/internal/link_socket.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace troupe {
+namespace {
+
+constexpr size_t kWord = sizeof(capnp::word);
+constexpr size_t kPiecesMax = 64;   // of one system call; Linux allows 1024
+constexpr size_t kSmallCapacity = 64 << 10;
+constexpr size_t kSmallRead = 16 << 10;   // what one read may bring of messages not yet looked at; of a big one this much is copied
+constexpr uint32_t kSegmentsMax = 512;    // as capnp's own readers
+constexpr std::byte kPadding[kWord] = {};
+
+[[noreturn]] void Refuse(const std::string& why) {
+  kj::throwFatalException(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::heapString(why.data(), why.size())));
+  std::abort();
+}
+
+uint32_t Number(const std::byte* at) {
+  uint32_t number;
+  std::memcpy(&number, at, sizeof number);
+  return number;
+}
+
+}   // namespace
+
+// ---------------------------------------------------------------------------------------------------------------------------------- sent messages
+
+OutgoingMessage::OutgoingMessage(LinkSocket& socket, size_t first_segment_words) : socket_(socket), builder_(FirstSegment(first_segment_words)) {}
+
+kj::ArrayPtr<capnp::word> OutgoingMessage::FirstSegment(size_t words) {
+  if (words <= kScratchWords) return kj::arrayPtr(scratch_, kScratchWords);
+  first_ = std::make_unique<capnp::word[]>(words);
+  std::memset(first_.get(), 0, words * kWord);
+  return kj::arrayPtr(first_.get(), words);
+}
+
+capnp::Orphan<capnp::Data> OutgoingMessage::Refer(const Block& block) {
+  // capnp's segments are whole words, so that a block that starts inside a word has to move. One that ends inside a word is padded when it is sent.
+  Block aligned = reinterpret_cast<uintptr_t>(block.data()) % kWord == 0 ? block : Block::Copy(block.data(), block.size());
+  const auto data = kj::arrayPtr(reinterpret_cast<const kj::byte*>(aligned.data()), aligned.size());
+  blocks_.push_back(std::move(aligned));
+  return builder_.getOrphanage().referenceExternalData(data);
+}
+
+void OutgoingMessage::send() {
+  socket_.Enqueue(kj::addRef(*this));
+}
+
+void OutgoingMessage::Freeze() {
+  const auto segments = builder_.getSegmentsForOutput();
+  table_.assign((segments.size() / 2 + 1) * 2, 0);
+  table_[0] = static_cast<uint32_t>(segments.size() - 1);
+  pieces_.push_back({table_.data(), table_.size() * sizeof(uint32_t)});
+  auto block = blocks_.begin();   // in the order of their segments
+  for (size_t i = 0; i < segments.size(); ++i) {
+    table_[i + 1] = static_cast<uint32_t>(segments[i].size());
+    size_t bytes = segments[i].size() * kWord;
+    const void* data = segments[i].begin();
+    if (block != blocks_.end() && data == block->data()) bytes = (block++)->size();
+    if (bytes != 0) pieces_.push_back({const_cast<void*>(data), bytes});
+    if (bytes % kWord != 0) pieces_.push_back({const_cast<std::byte*>(kPadding), kWord - bytes % kWord});
+  }
+}
+
+void LinkSockets::Flush() {
+  while (!unsent.empty()) {
+    LinkSocket* socket = unsent.back();
+    unsent.pop_back();
+    socket->unsent_ = false;
+    socket->Flush();
+  }
+}
+
+kj::Own<capnp::OutgoingRpcMessage> LinkSocket::newOutgoingMessage(kj::uint first_segment_words) {
+  auto message = kj::refcounted<OutgoingMessage>(*this, first_segment_words);
+  last_ = message.get();
+  return message;
+}
+
+void LinkSocket::Enqueue(kj::Own<OutgoingMessage> message) {
+  if (broken_) return;
+  message->Freeze();
+  queue_.push_back(kj::mv(message));
+  if (unsent_ || full_) return;
+  unsent_ = true;
+  all_.unsent.push_back(this);
+}
+
+void LinkSocket::Flush() {
+  while (!queue_.empty() && !full_) {
+    iovec pieces[kPiecesMax];
+    size_t count = 0, bytes = 0;
+    for (size_t i = 0; i < queue_.size() && count < kPiecesMax; ++i) {
+      const OutgoingMessage& message = *queue_[i];
+      for (size_t p = message.next_piece_; p < message.pieces_.size() && count < kPiecesMax; ++p) {
+        pieces[count++] = message.pieces_[p];
+        bytes += message.pieces_[p].iov_len;
+      }
+    }
+    msghdr header{};
+    header.msg_iov = pieces;
+    header.msg_iovlen = count;
+    const ssize_t sent = ::sendmsg(fd_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno != EAGAIN) {   // the peer is gone: what it sent before is still read, and then the end of file tells
+      queue_.clear();
+      return;
+    }
+    if (sent > 0) Sent(static_cast<size_t>(sent));
+    if (sent < 0 || static_cast<size_t>(sent) < bytes) WaitWritable();
+  }
+}
+
+void LinkSocket::Sent(size_t bytes) {
+  while (bytes > 0) {
+    OutgoingMessage& message = *queue_.front();
+    iovec& piece = message.pieces_[message.next_piece_];
+    const size_t taken = std::min(bytes, piece.iov_len);
+    bytes -= taken;
+    piece.iov_base = static_cast<std::byte*>(piece.iov_base) + taken;
+    piece.iov_len -= taken;
+    if (piece.iov_len > 0) return;
+    if (++message.next_piece_ == message.pieces_.size()) queue_.pop_front();
+  }
+}
+
+/// Writing is watched only while the socket is full: epoll would otherwise wake both ends for every message that the peer takes. One descriptor cannot
+/// be registered twice, so this has its own.
+void LinkSocket::WaitWritable() {
+  full_ = true;
+  if (write_fd_.get() < 0) {
+    int fd;
+    KJ_SYSCALL(fd = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0));
+    write_fd_ = kj::AutoCloseFd(fd);
+  }
+  write_observer_.emplace(all_.port, write_fd_, kj::UnixEventPort::FdObserver::OBSERVE_WRITE);
+  writable_ = write_observer_->whenBecomesWritable()
+                  .then([this] {
+                    full_ = false;
+                    write_observer_.reset();
+                    if (unsent_) return;
+                    unsent_ = true;
+                    all_.unsent.push_back(this);
+                  })
+                  .eagerlyEvaluate(nullptr);
+}
+
+// ------------------------------------------------------------------------------------------------------------------------------ received messages
+
+class LinkSockets::Incoming final : public capnp::IncomingRpcMessage {
+ public:
+  using Segments = absl::InlinedVector<kj::ArrayPtr<const capnp::word>, 4>;
+  Incoming(LinkSockets& all, std::shared_ptr<const void> owner, bool alone, Segments segments, size_t words)
+      : all_(all),
+        owner_(std::move(owner)),
+        alone_(alone),
+        segments_(std::move(segments)),
+        words_(words),
+        // Each byte is read about once; a message whose pointers lead to one list again and again is refused by the limit.
+        reader_(kj::arrayPtr(segments_.data(), segments_.size()), {.traversalLimitInWords = 2 * words + 1024, .nestingLimit = 32}),
+        place_(all.incoming.size()) {
+    all_.incoming.push_back(this);
+  }
+  ~Incoming() noexcept(false) {
+    all_.incoming[place_] = all_.incoming.back();
+    all_.incoming[place_]->place_ = place_;
+    all_.incoming.pop_back();
+  }
+  KJ_DISALLOW_COPY(Incoming);
+
+  capnp::AnyPointer::Reader getBody() override { return reader_.getRoot<capnp::AnyPointer>(); }
+  size_t sizeInWords() override { return words_; }
+  /// Whether a view of `data` may keep the whole buffer.
+  bool Lends(const void* data) const {
+    return alone_ && data >= segments_.front().begin() && data < segments_.back().end();   // the segments lie one after the other
+  }
+  const std::shared_ptr<const void>& owner() const { return owner_; }
+
+ private:
+  LinkSockets& all_;
+  std::shared_ptr<const void> owner_;
+  bool alone_;   // in its buffer
+  Segments segments_;
+  size_t words_;
+  capnp::SegmentArrayMessageReader reader_;
+  size_t place_;   // in all_.incoming
+};
+
+std::shared_ptr<const void> LinkSockets::OwnerOf(const void* data) const {
+  for (size_t i = incoming.size(); i-- > 0;) {   // the newest is most often the one
+    if (incoming[i]->Lends(data)) return incoming[i]->owner();
+  }
+  return nullptr;
+}
+
+kj::Promise<LinkSocket::MaybeMessage> LinkSocket::receiveIncomingMessage() {
+  return kj::evalNow([this] { return Receive(); });
+}
+
+kj::Promise<LinkSocket::MaybeMessage> LinkSocket::Receive() {
+  for (;;) {
+    if (broken_) Refuse(reason_);
+    if (Parse()) return MaybeMessage(TakeMessage());
+    if (!readable_) {
+      return becomes_readable_.then([this] {
+        readable_ = true;
+        return Receive();
+      });
+    }
+    all_.Flush();   // answers to what came before need not wait for what comes next
+    if (!Read()) return MaybeMessage(nullptr);
+  }
+}
+
+bool LinkSocket::Parse() {
+  if (big_ != nullptr) return big_filled_ == big_size_;
+  const std::byte* at = small_.get() + begin_;
+  const size_t ready = end_ - begin_;
+  if (ready < kWord) return false;
+  if (Number(at) >= kSegmentsMax) Refuse(reason_ = absl::StrCat("garbage: a message of ", Number(at) + uint64_t{1}, " segments, at most ", kSegmentsMax));
+  const size_t segments = Number(at) + 1;
+  const size_t table_words = segments / 2 + 1;
+  if (ready < table_words * kWord) return false;
+  size_t words = table_words;
+  segment_words_.resize(segments);
+  for (size_t i = 0; i < segments; ++i) words += segment_words_[i] = Number(at + (i + 1) * sizeof(uint32_t));
+  if (words * kWord > message_bytes_max_) {
+    Refuse(reason_ = absl::StrCat("garbage or an oversized message: ", words * kWord, " bytes, at most ", message_bytes_max_));
+  }
+  if (words * kWord > kSmallRead) StartBig(table_words, words * kWord);
+  return big_ != nullptr ? big_filled_ == big_size_ : ready >= words * kWord;
+}
+
+void LinkSocket::StartBig(size_t table_words, size_t bytes) {
+  // The longest segment, the numbers of a chunk most often, is made to start at a cache line.
+  size_t longest = 0, longest_start = 0, start = table_words * kWord;
+  for (const uint32_t words : segment_words_) {
+    if (words > longest) longest = words, longest_start = start;
+    start += words * kWord;
+  }
+  big_offset_ = (ReceiveBuffers::kAlignment - longest_start % ReceiveBuffers::kAlignment) % ReceiveBuffers::kAlignment;
+  big_size_ = bytes;
+  big_ = all_.buffers->Take(big_offset_ + bytes);
+  big_filled_ = std::min(end_ - begin_, bytes);
+  std::memcpy(big_.get() + big_offset_, small_.get() + begin_, big_filled_);
+  begin_ += big_filled_;
+}
+
+kj::Own<capnp::IncomingRpcMessage> LinkSocket::TakeMessage() {
+  const size_t table_words = segment_words_.size() / 2 + 1;
+  auto* start = reinterpret_cast<const capnp::word*>(big_ != nullptr ? big_.get() + big_offset_ : small_.get() + begin_);
+  const auto* at = start + table_words;
+  LinkSockets::Incoming::Segments segments;
+  for (const uint32_t words : segment_words_) {
+    segments.push_back(kj::arrayPtr(at, words));
+    at += words;
+  }
+  const auto words = static_cast<size_t>(at - start);
+  if (big_ == nullptr) {
+    begin_ += words * kWord;
+    return kj::heap<LinkSockets::Incoming>(all_, small_, false, std::move(segments), words);
+  }
+  return kj::heap<LinkSockets::Incoming>(all_, std::exchange(big_, nullptr), true, std::move(segments), words);
+}
+
+/// At least kSmallRead bytes free behind end_; what is not parsed stays, at the start.
+void LinkSocket::MakeRoom() {
+  if (small_ != nullptr && begin_ == end_ && small_.use_count() == 1) begin_ = end_ = 0;   // only messages share it, all of this thread
+  if (small_ != nullptr && kSmallCapacity - end_ >= kSmallRead) return;
+  auto fresh = all_.buffers->Take(kSmallCapacity);
+  if (begin_ != end_) std::memcpy(fresh.get(), small_.get() + begin_, end_ - begin_);
+  end_ -= std::exchange(begin_, 0);
+  small_ = std::move(fresh);
+}
+
+bool LinkSocket::Read() {
+  if (big_ == nullptr) MakeRoom();
+  std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
+  const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
+  const ssize_t got = ::read(fd_, to, room);
+  if (got < 0 && errno == EINTR) return true;
+  if (got < 0 && errno != EAGAIN) Refuse(reason_ = absl::StrCat("read: ", std::strerror(errno)));
+  if (got == 0) {
+    if (big_ != nullptr || begin_ != end_) reason_ = "the peer closed the connection in the middle of a message";
+    return false;
+  }
+  if (got > 0) (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
+  // Less than asked for: the socket is empty, and epoll will tell (edge-triggered, so it must be asked before anything else happens). Unless it has
+  // told of the end already: it does not tell twice.
+  bool at_end = false;
+  KJ_IF_MAYBE (hint, observer_.atEndHint()) at_end = *hint;
+  if (got < 0 || (static_cast<size_t>(got) < room && !at_end)) {
+    readable_ = false;
+    becomes_readable_ = observer_.whenBecomesReadable();
+  }
+  return true;
+}
+
+// ------------------------------------------------------------------------------------------------------------------------------------- the connection
+
+LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed)
+    : all_(all),
+      fd_(kj::mv(fd)),
+      observer_(all.port, fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ),
+      side_(side),
+      message_bytes_max_(message_bytes_max),
+      closer_(std::move(on_closed)),
+      peer_id_(4) {
+  using capnp::rpc::twoparty::Side;
+  peer_id_.initRoot<capnp::rpc::twoparty::VatId>().setSide(side == Side::CLIENT ? Side::SERVER : Side::CLIENT);
+}
+
+LinkSocket::~LinkSocket() noexcept(false) {
+  if (unsent_) std::erase(all_.unsent, this);
+}
+
+kj::Maybe<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> LinkSocket::connect(capnp::rpc::twoparty::VatId::Reader peer) {
+  if (peer.getSide() == side_) return nullptr;
+  return kj::Own<capnp::TwoPartyVatNetworkBase::Connection>(this, closer_);
+}
+
+kj::Promise<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> LinkSocket::accept() {
+  if (side_ == capnp::rpc::twoparty::Side::CLIENT || std::exchange(accepted_, true)) return kj::NEVER_DONE;   // there is only one
+  return kj::Own<capnp::TwoPartyVatNetworkBase::Connection>(this, closer_);
+}
+
+kj::Promise<void> LinkSocket::shutdown() {
+  Flush();   // the reason for which capnp ends the connection
+  queue_.clear();
+  broken_ = true;
+  ::shutdown(fd_, SHUT_WR);
+  return kj::READY_NOW;
+}
+
+void LinkSocket::Break(std::string reason) {
+  if (std::exchange(broken_, true)) return;
+  reason_ = std::move(reason);
+  queue_.clear();
+  ::shutdown(fd_, SHUT_RDWR);
+}
+
+}   // namespace troupe

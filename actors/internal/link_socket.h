@@ -1,0 +1,153 @@
+// One connection as Cap'n Proto RPC sees it: messages out of and into a non-blocking stream socket. It differs from capnp::TwoPartyVatNetwork, whose wire
+// format it speaks, where that costs time: messages of one turn of the event loop leave in one system call, several small ones arrive in one, big ones
+// are received into memory that is used again, and Blocks are sent from where they lie and live as long as the message that refers to them.
+#pragma once
+
+#include <capnp/message.h>
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-unix.h>
+#include <sys/uio.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "actors/block.h"
+#include "actors/internal/receive_buffers.h"
+
+namespace troupe {
+
+class LinkSocket;
+
+/// What the sockets of one event loop share. Everything here and below belongs to that loop's thread, except `buffers`.
+struct LinkSockets {
+  explicit LinkSockets(kj::UnixEventPort& event_port) : port(event_port) {}
+  /// Sends what was queued on any socket since the last call.
+  void Flush();
+  /// What keeps the received bytes at `data` alive, whichever thread holds it. Null where they share a buffer with other messages: copy them.
+  std::shared_ptr<const void> OwnerOf(const void* data) const;
+
+  class Incoming;
+  kj::UnixEventPort& port;
+  std::shared_ptr<ReceiveBuffers> buffers = std::make_shared<ReceiveBuffers>();
+  std::vector<LinkSocket*> unsent;
+  std::vector<Incoming*> incoming;   // messages that capnp still holds
+};
+
+/// A message that is being built or waits to be sent.
+class OutgoingMessage final : public capnp::OutgoingRpcMessage, public kj::Refcounted {
+ public:
+  OutgoingMessage(LinkSocket& socket, size_t first_segment_words);
+  capnp::AnyPointer::Builder getBody() override { return builder_.getRoot<capnp::AnyPointer>(); }
+  void send() override;
+  size_t sizeInWords() override { return builder_.sizeInWords(); }
+
+  /// The block as Data of this message, without a copy where it starts at a whole word. Part of the message, once adopted into it.
+  capnp::Orphan<capnp::Data> Refer(const Block& block);
+  /// Destroyed with the message, so once it is sent or can no longer be.
+  void Hold(std::shared_ptr<const void> thing) { held_.push_back(std::move(thing)); }
+
+ private:
+  friend class LinkSocket;
+  static constexpr size_t kScratchWords =
+      64;   // enough for a call or a return with a small head; the whole message is then of a size that malloc has at hand (1 KiB)
+  kj::ArrayPtr<capnp::word> FirstSegment(size_t words);
+  void Freeze();
+
+  LinkSocket& socket_;
+  capnp::word scratch_[kScratchWords] = {};
+  std::unique_ptr<capnp::word[]> first_;
+  capnp::MallocMessageBuilder builder_;
+  std::vector<Block> blocks_;
+  std::vector<std::shared_ptr<const void>> held_;
+  absl::InlinedVector<uint32_t, 6> table_;
+  absl::InlinedVector<iovec, 6> pieces_;   // what the socket has not taken yet, from next_piece_ on
+  size_t next_piece_ = 0;
+};
+
+class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::TwoPartyVatNetworkBase::Connection {
+ public:
+  /// `on_closed` is called once, when capnp gives the connection up: end of file, an error, or garbage. It must not destroy the socket.
+  LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed);
+  ~LinkSocket() noexcept(false);
+
+  /// Bigger messages end the connection.
+  void LimitMessages(size_t bytes) { message_bytes_max_ = bytes; }
+  /// Ends the connection at the next read, for the given reason. Nothing more is sent.
+  void Break(std::string reason);
+  /// Why the connection ended, empty where the peer closed it or it has not ended.
+  const std::string& reason() const { return reason_; }
+  /// The message that capnp asked for last, to refer to blocks in it; null after Forget and where capnp builds its messages elsewhere.
+  OutgoingMessage* last_message() { return last_; }
+  void ForgetLastMessage() { last_ = nullptr; }
+
+  kj::Maybe<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> connect(capnp::rpc::twoparty::VatId::Reader peer) override;
+  kj::Promise<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> accept() override;
+
+ private:
+  friend struct LinkSockets;
+  friend class OutgoingMessage;
+  using MaybeMessage = kj::Maybe<kj::Own<capnp::IncomingRpcMessage>>;
+
+  class Closer final : public kj::Disposer {   // tells when capnp drops its reference to the connection
+   public:
+    explicit Closer(std::function<void()> on_closed) : on_closed_(std::move(on_closed)) {}
+    void disposeImpl(void*) const override { on_closed_(); }
+
+   private:
+    std::function<void()> on_closed_;
+  };
+
+  capnp::rpc::twoparty::VatId::Reader getPeerVatId() override { return peer_id_.getRoot<capnp::rpc::twoparty::VatId>(); }
+  kj::Own<capnp::OutgoingRpcMessage> newOutgoingMessage(kj::uint first_segment_words) override;
+  kj::Promise<MaybeMessage> receiveIncomingMessage() override;
+  kj::Promise<void> shutdown() override;
+
+  void Enqueue(kj::Own<OutgoingMessage> message);
+  void Flush();
+  void WaitWritable();
+  void Sent(size_t bytes);
+
+  kj::Promise<MaybeMessage> Receive();
+  /// True when a whole message lies in the buffers. Throws where the bytes are no message.
+  bool Parse();
+  kj::Own<capnp::IncomingRpcMessage> TakeMessage();
+  void MakeRoom();
+  void StartBig(size_t header_words, size_t bytes);
+  /// False at end of file.
+  bool Read();
+
+  LinkSockets& all_;
+  kj::AutoCloseFd fd_;
+  kj::UnixEventPort::FdObserver observer_;
+  const capnp::rpc::twoparty::Side side_;
+  size_t message_bytes_max_;
+  Closer closer_;
+  capnp::MallocMessageBuilder peer_id_;
+  bool accepted_ = false;
+  std::string reason_;
+  bool broken_ = false;
+
+  OutgoingMessage* last_ = nullptr;
+  std::deque<kj::Own<OutgoingMessage>> queue_;
+  bool unsent_ = false;   // in all_.unsent
+  kj::AutoCloseFd write_fd_;
+  std::optional<kj::UnixEventPort::FdObserver> write_observer_;   // while full_
+  kj::Promise<void> writable_ = nullptr;                          // while full_
+  bool full_ = false;
+
+  // Small messages are read many at a time into small_ and parsed where they lie; a big one is read alone into big_.
+  std::shared_ptr<std::byte> small_;
+  size_t begin_ = 0, end_ = 0;   // small_'s unparsed bytes
+  std::shared_ptr<std::byte> big_;
+  size_t big_offset_ = 0, big_size_ = 0, big_filled_ = 0;
+  std::vector<uint32_t> segment_words_;   // of the message that Parse has found
+  bool readable_ = true;
+  kj::Promise<void> becomes_readable_ = kj::READY_NOW;   // while not readable_
+};
+
+}   // namespace troupe

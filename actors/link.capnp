@@ -1,0 +1,25 @@
+# What travels between two processes. Every message is one Cap'n Proto RPC message over a stream socket; one socket is one lane of one direction.
+@0x92083fec169e7f21;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("troupe::wire");
+
+interface Link {
+  # Must be the first call of a connection; both ends compare. `code` is an absl::StatusCode: 0, or why the caller is refused (the answering hello is then empty).
+  hello @0 (hello :Hello) -> (hello :Hello, code :UInt16, message :Text);
+
+  # One frame to one actor and one back. `incarnation` is the life of the called node that the caller means, 0 for whichever lives.
+  # `code` and `message` are the called actor's error; with an error the reply has no frame.
+  request @1 (actor :UInt32, incarnation :UInt64, type :UInt64, head :Data, bulk :List(Data))
+      -> (code :UInt16, message :Text, type :UInt64, head :Data, bulk :List(Data));
+}
+
+struct Hello {
+  protocol @0 :UInt32;      # version of this file; any difference is refused
+  clusterId @1 :Text;       # the job or cluster; another one's processes are refused
+  node @2 :UInt32;
+  incarnation @3 :UInt64;
+  token @4 :Text;           # the cluster's secret; only in the caller's hello
+  buildId @5 :Text;         # all processes of a job run the same bytes
+  lane @6 :UInt8;           # 0 control, 1 bulk
+}

@@ -1,0 +1,43 @@
+// The child processes of this one: started by posix_spawn (a fork after CAF's start would hang), waited for by a thread each, killed with their owner.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace troupe {
+
+class ProcessTable {
+ public:
+  ProcessTable() = default;
+  ~ProcessTable() { KillAll(); }
+  ProcessTable(const ProcessTable&) = delete;
+  ProcessTable& operator=(const ProcessTable&) = delete;
+
+  struct Launch {
+    std::string program;
+    std::vector<std::string> arguments;   ///< with argv[0]
+    std::vector<int> inherit;             ///< descriptors that stay open in the child, under their numbers
+    /// Called once, on a thread of the table's, when the process has ended: its wait status.
+    std::function<void(int status)> ended;
+  };
+  /// The child's pid. Errors Unavailable: "cannot start PROGRAM: reason".
+  absl::StatusOr<pid_t> Start(Launch launch);
+  void Kill(pid_t pid);
+  /// Kills all children and waits for them; none can be started any more.
+  void KillAll();
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::thread> waiting_;   // one a process ever started: a pid may come back
+  std::vector<pid_t> alive_;
+  bool closed_ = false;
+};
+
+}  // namespace troupe

@@ -1,0 +1,53 @@
+// The Network interface over the link thread.
+#include "actors/rpc_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "actors/internal/link_loop.h"
+
+namespace troupe {
+
+absl::StatusOr<std::unique_ptr<RpcNetwork>> RpcNetwork::Start(Options options) {
+  auto handlers = std::exchange(options.handlers, {});
+  auto loop = std::make_shared<LinkLoop>(std::move(options));
+  for (auto& [actor, handler] : handlers) loop->Serve(actor, std::make_shared<const Handler>(std::move(handler)));
+  if (absl::Status status = loop->Start(); !status.ok()) return status;
+  return std::unique_ptr<RpcNetwork>(new RpcNetwork(std::move(loop)));
+}
+
+RpcNetwork::RpcNetwork(std::shared_ptr<LinkLoop> loop) : loop_(std::move(loop)) {}
+RpcNetwork::~RpcNetwork() {
+  loop_->Stop();
+}
+
+void RpcNetwork::Locate(NodeId node, std::string place) {
+  LinkLoop::Work work = [loop = loop_.get(), node, place = std::move(place)] { loop->Locate(node, place); };
+  loop_->Post(work);
+}
+
+void RpcNetwork::Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) {
+  timeout = std::clamp<Duration>(timeout, Duration(0), std::chrono::hours(24 * 365));
+  LinkCalls call;
+  LinkCall& it = call.emplace_back();
+  it.to = to;
+  it.frame = std::move(frame);
+  it.lane = lane;
+  it.timeout = timeout;
+  it.deadline = std::chrono::steady_clock::now() + timeout;
+  it.reply = std::move(reply);
+  if (loop_->OnLoopThread()) return loop_->Submit(call);
+  auto shared = std::make_shared<LinkCalls>(std::move(call));
+  LinkLoop::Work work = [loop = loop_.get(), shared] { loop->Submit(*shared); };
+  if (loop_->Post(work, loop_->options().queued_requests_max)) return;
+  shared->front().reply(loop_->ended() ? absl::CancelledError("the network is stopped") : absl::UnavailableError("more requests wait than the network queues"));
+}
+
+void RpcNetwork::Serve(ActorId actor, Handler handler) {
+  loop_->Serve(actor, std::make_shared<const Handler>(std::move(handler)));
+}
+void RpcNetwork::Withdraw(ActorId actor) {
+  loop_->Serve(actor, nullptr);
+}
+
+}   // namespace troupe

@@ -1,0 +1,31 @@
+// A supervisor: starts children in order, watches them, and when one ends does what its RestartPolicy says.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/restart_policy.h"
+#include "actors/system.h"
+#include "caf/actor.hpp"
+
+namespace troupe {
+
+struct SupervisedChild {
+  ChildSpec spec;
+  /// Starts the child, or its replacement. The supervisor holds the handle: as long as it does, the child lives. An error counts as an end.
+  std::function<absl::StatusOr<caf::actor>()> start;
+};
+
+/// Called in the supervisor's context.
+struct SupervisorEvents {
+  std::function<void(const std::string& child)> restarted;
+  /// Intensity is used up: all children have been stopped, and the supervisor ends.
+  std::function<void(const std::string& reason)> gave_up;
+};
+
+/// Ends with all its children when it is sent an exit, the last started first.
+caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<SupervisedChild> children, SupervisorEvents events);
+
+}  // namespace troupe

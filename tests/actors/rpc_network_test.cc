@@ -1,0 +1,529 @@
+// RpcNetwork: two networks in this process, and raw sockets that send what no network would.
+#include "actors/rpc_network.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "actors/random.h"
+#include "actors/text.h"
+
+namespace troupe {
+namespace {
+
+using std::chrono::milliseconds;
+constexpr NodeId kServer{1};
+constexpr NodeId kClient{0};
+constexpr ActorId kEcho{5};
+constexpr milliseconds kLong{30'000};
+constexpr auto kControl = Network::Lane::kControl;
+constexpr auto kBulk = Network::Lane::kBulk;
+
+struct Fixture {
+  std::string folder = [] {
+    std::string pattern = (std::filesystem::temp_directory_path() / "troupe-rpc-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    return pattern;
+  }();
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  std::promise<void> logged;
+
+  ~Fixture() { std::filesystem::remove_all(folder); }
+
+  std::string path() const { return folder + "/node"; }
+  std::string place() const { return "unix:" + path(); }
+  RpcNetwork::Options Options(NodeId node, uint64_t incarnation = 1) {
+    RpcNetwork::Options options;
+    options.node = node;
+    options.incarnation = Incarnation{incarnation};
+    options.cluster_id = "job 7";
+    options.token = "secret";
+    options.build_id = "build";
+    options.backoff_min = milliseconds(1);
+    options.backoff_max = milliseconds(4);
+    options.log = [this](std::string line) {
+      std::lock_guard lock(mutex);
+      lines.push_back(std::move(line));
+      if (lines.size() == 1) logged.set_value();
+    };
+    return options;
+  }
+  static std::unique_ptr<RpcNetwork> Start(RpcNetwork::Options options) {
+    auto network = RpcNetwork::Start(std::move(options));
+    BOOST_REQUIRE_MESSAGE(network.ok(), network.status().ToString());
+    return *std::move(network);
+  }
+  RpcNetwork::Options ServerOptions(uint64_t incarnation = 1) {
+    auto options = Options(kServer, incarnation);
+    options.listen = place();
+    options.handlers = {{kEcho, [](Frame frame, const Network::Reply& reply) { reply(std::move(frame)); }}};
+    return options;
+  }
+  std::unique_ptr<RpcNetwork> Server(uint64_t incarnation = 1) { return Start(ServerOptions(incarnation)); }
+  std::unique_ptr<RpcNetwork> Client() {
+    auto client = Start(Options(kClient));
+    client->Locate(kServer, place());
+    return client;
+  }
+  /// The first line that the networks log.
+  std::string FirstLine() {
+    logged.get_future().wait();
+    std::lock_guard lock(mutex);
+    return lines[0];
+  }
+};
+
+std::future<absl::StatusOr<Frame>> Ask(Network& network, Frame frame, Network::Lane lane = kControl, milliseconds timeout = kLong, ActorId actor = kEcho,
+                                       uint64_t incarnation = 0) {
+  auto answer = std::make_shared<std::promise<absl::StatusOr<Frame>>>();
+  network.Request({kServer, Incarnation{incarnation}, actor}, std::move(frame), lane, timeout,
+                  [answer](absl::StatusOr<Frame> reply) { answer->set_value(std::move(reply)); });
+  return answer->get_future();
+}
+
+absl::Status StatusOf(std::future<absl::StatusOr<Frame>> answer) {
+  return answer.get().status();
+}
+
+Frame Numbered(uint64_t number) {
+  return Frame{number, Block::Copy(&number, sizeof number), {}};
+}
+
+Block Noise(Random& random, size_t size) {
+  std::vector<unsigned char> bytes(size);
+  for (auto& byte : bytes) byte = static_cast<unsigned char>(random.Next());
+  return Block::Copy(bytes.data(), size);
+}
+
+bool Same(const Block& a, const Block& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+bool Same(const Frame& a, const Frame& b) {
+  return a.type == b.type && Same(a.head, b.head) && a.bulk.size() == b.bulk.size() &&
+         std::equal(a.bulk.begin(), a.bulk.end(), b.bulk.begin(), [](const Block& x, const Block& y) { return Same(x, y); });
+}
+
+bool Has(const absl::Status& status, absl::StatusCode code, std::string_view text) {
+  BOOST_TEST_INFO(status.ToString());
+  return status.code() == code && Message(status).find(text) != std::string_view::npos;
+}
+
+/// A connection that speaks whatever it is told to.
+struct RawSocket {
+  int fd;
+  explicit RawSocket(const std::string& path) : fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    BOOST_REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  }
+  ~RawSocket() { ::close(fd); }
+  void Send(const std::vector<uint32_t>& words) const { ::send(fd, words.data(), words.size() * sizeof(uint32_t), MSG_NOSIGNAL); }
+  /// Until the other end has closed.
+  void Drain() const {
+    char bytes[4096];
+    while (::read(fd, bytes, sizeof bytes) > 0) {
+    }
+  }
+};
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(RpcNetworkSuite, Fixture)
+
+BOOST_AUTO_TEST_CASE(frames_come_back_as_they_were_sent) {
+  auto server = Server();
+  auto client = Client();
+  Random random(1);
+  for (const size_t size : {0, 1, 7, 8, 9, 63, 64, 2047, 2048, 2049, 16383, 16384, 65535, 65536, 65541, (1 << 20) - 1, 1 << 20, (1 << 20) + 3, 5 << 20}) {
+    const Block block = Noise(random, size);
+    for (const auto lane : {kControl, kBulk}) {
+      const Frame frame{random.Next(), Noise(random, size % 1000), {block, Noise(random, 3001), block}};
+      auto answer = Ask(*client, frame, lane).get();
+      BOOST_TEST_REQUIRE(answer.status().ToString() == "OK");
+      BOOST_TEST_REQUIRE(Same(*answer, frame), "size " << size);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_block_may_start_anywhere_and_lives_until_it_is_sent) {
+  auto server = Server();
+  auto client = Client();
+  Random random(2);
+  const Block whole = Noise(random, 100'000);
+  for (size_t offset = 0; offset < 20; ++offset) {
+    auto answer = Ask(*client, Frame{1, {}, {Block::Copy(whole.data(), whole.size()).Slice(offset, 50'001)}}).get();   // nobody else holds the copy
+    BOOST_TEST_REQUIRE(answer.status().ToString() == "OK");
+    BOOST_TEST_REQUIRE(Same(answer->bulk[0], whole.Slice(offset, 50'001)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_received_block_outlives_both_networks) {
+  Random random(3);
+  const Block block = Noise(random, 300'000);
+  Block kept, kept_by_server;
+  {
+    auto server = Server();
+    server->Serve(kEcho, [&](Frame frame, const Network::Reply& reply) {
+      kept_by_server = frame.bulk[0];
+      reply(std::move(frame));
+    });
+    auto client = Client();
+    kept = Ask(*client, Frame{1, {}, {block}}).get()->bulk[0];
+    for (int i = 0; i < 20; ++i) Ask(*client, Frame{1, {}, {Noise(random, 300'000)}}).get().IgnoreError();
+    server->Withdraw(kEcho);
+    kept_by_server = Block();
+    server->Serve(kEcho, [&](const Frame& frame, const Network::Reply& reply) {
+      kept_by_server = frame.bulk[0];
+      reply(Frame{});
+    });
+    Ask(*client, Frame{1, {}, {block}}).get().IgnoreError();
+  }
+  BOOST_TEST(Same(kept, block));
+  BOOST_TEST(Same(kept_by_server, block));
+}
+
+BOOST_AUTO_TEST_CASE(many_requests_of_several_threads_are_all_answered) {
+  auto server = Server();
+  auto client = Client();
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      Random random(static_cast<uint64_t>(t));
+      std::vector<std::pair<Frame, std::future<absl::StatusOr<Frame>>>> asked;
+      for (int i = 0; i < 500; ++i) {
+        Frame frame{random.Next(), Noise(random, random.Below(100)), {Noise(random, random.Below(i % 20 == 0 ? 200'000 : 500))}};
+        auto answer = Ask(*client, frame, random.Below(2) == 0 ? kControl : kBulk);
+        asked.emplace_back(std::move(frame), std::move(answer));
+      }
+      for (auto& [frame, answer] : asked) {
+        auto reply = answer.get();
+        if (!reply.ok() || !Same(*reply, frame)) ++wrong;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  BOOST_TEST(wrong == 0);
+}
+
+BOOST_AUTO_TEST_CASE(answers_of_other_threads_and_after_the_handler_arrive) {
+  auto server = Server();
+  std::vector<std::thread> threads;
+  server->Serve(kEcho, [&](Frame frame, Network::Reply reply) {
+    threads.emplace_back([frame = std::move(frame), reply = std::move(reply)]() mutable { reply(std::move(frame)); });
+  });
+  auto client = Client();
+  std::vector<std::future<absl::StatusOr<Frame>>> answers;
+  for (uint64_t i = 0; i < 50; ++i) answers.push_back(Ask(*client, Numbered(i)));
+  for (uint64_t i = 0; i < 50; ++i) BOOST_TEST(Same(*answers[i].get(), Numbered(i)));
+  server.reset();
+  for (auto& thread : threads) thread.join();
+}
+
+BOOST_AUTO_TEST_CASE(order_holds_within_a_lane_also_while_connecting_and_short_of_credit) {
+  auto options = Options(kClient);
+  options.in_flight_bytes_max = 3'000;
+  auto client = Start(std::move(options));
+  client->Locate(kServer, place());
+  constexpr uint64_t kCount = 400;
+  std::vector<uint64_t> seen;
+  std::vector<std::future<absl::StatusOr<Frame>>> answers;
+  for (uint64_t i = 0; i < kCount / 2; ++i) answers.push_back(Ask(*client, Frame{i, {}, {Block::Copy(std::string(i * 10, 'x').data(), i * 10)}}));
+  auto server_options = ServerOptions();
+  server_options.handlers = {{kEcho, [&](const Frame& frame, const Network::Reply& reply) {
+                                seen.push_back(frame.type);
+                                reply(Frame{});
+                              }}};
+  auto server = Start(std::move(server_options));
+  for (uint64_t i = kCount / 2; i < kCount; ++i) answers.push_back(Ask(*client, Numbered(i)));
+  for (auto& answer : answers) BOOST_TEST(answer.get().status().ToString() == "OK");
+  server.reset();
+  BOOST_TEST(seen.size() == kCount);
+  BOOST_TEST(std::is_sorted(seen.begin(), seen.end()));
+}
+
+BOOST_AUTO_TEST_CASE(credit_bounds_what_is_unanswered) {
+  auto server = Server();
+  std::mutex held_mutex;
+  std::vector<Network::Reply> held;
+  std::promise<void> two;
+  server->Serve(kEcho, [&](const Frame&, Network::Reply reply) {
+    std::lock_guard lock(held_mutex);
+    held.push_back(std::move(reply));
+    if (held.size() == 2) two.set_value();
+  });
+  server->Serve(ActorId{6}, [](const Frame&, const Network::Reply& reply) { reply(Frame{}); });
+  auto options = Options(kClient);
+  options.in_flight_bytes_max = 20'000;
+  auto client = Start(std::move(options));
+  client->Locate(kServer, place());
+  const Block block = Block::Copy(std::string(10'000, 'x').data(), 10'000);
+  std::vector<std::future<absl::StatusOr<Frame>>> answers;
+  for (int i = 0; i < 2; ++i) answers.push_back(Ask(*client, Frame{1, {}, {block}}));
+  two.get_future().wait();
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{1, {}, {block}}, kControl, milliseconds(20))), absl::StatusCode::kDeadlineExceeded, "within 20 ms"));
+  BOOST_TEST(Ask(*client, Frame{1, {}, {block}}, kBulk, kLong, ActorId{6}).get().status().ToString() == "OK");   // the other lane is free
+  BOOST_TEST(held.size() == 2u);
+  answers.push_back(Ask(*client, Frame{2, {}, {block}}, kControl, kLong, ActorId{6}));
+  for (auto& reply : held) reply(Frame{});
+  for (auto& answer : answers) BOOST_TEST(answer.get().status().ToString() == "OK");
+}
+
+BOOST_AUTO_TEST_CASE(the_error_of_a_handler_arrives_with_code_and_message) {
+  auto server = Server();
+  server->Serve(kEcho, [](const Frame&, const Network::Reply& reply) { reply(absl::OutOfRangeError("key 7 is outside [0, 5)")); });
+  auto client = Client();
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{})), absl::StatusCode::kOutOfRange, "key 7 is outside [0, 5)"));
+  server->Serve(kEcho, [](const Frame&, const Network::Reply&) {});
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{})), absl::StatusCode::kUnavailable, "without an answer"));
+  server->Withdraw(kEcho);
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{})), absl::StatusCode::kUnavailable, "node 1 has no actor 5"));
+}
+
+BOOST_AUTO_TEST_CASE(frames_over_the_limits_are_refused_by_the_sender) {
+  auto server = Server();
+  server->Serve(kEcho, [](const Frame& frame, const Network::Reply& reply) {
+    Frame big;
+    big.bulk.resize(frame.type);
+    reply(std::move(big));
+  });
+  auto client = Client();
+  const Block half = BlockBuilder(kFrameBytesMax / 2).Finish();
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{0, {}, {half, half, Block::Copy("x", 1)}})), absl::StatusCode::kInvalidArgument, "67108865 bytes, at most"));
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{0, {}, std::vector<Block>(17)})), absl::StatusCode::kInvalidArgument, "17 blocks, at most 16"));
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{17, {}, {}})), absl::StatusCode::kInvalidArgument, "17 blocks, at most 16"));
+  BOOST_TEST(Ask(*client, Frame{16, {}, {half, half}}, kBulk).get()->bulk.size() == 16u);
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_that_never_answers_times_out_and_harms_nobody) {
+  auto server = Server();
+  std::vector<Network::Reply> held;
+  server->Serve(ActorId{6}, [&](const Frame&, Network::Reply reply) { held.push_back(std::move(reply)); });
+  auto client = Client();
+  auto silent = Ask(*client, Numbered(1), kControl, milliseconds(15), ActorId{6});
+  BOOST_TEST(Ask(*client, Numbered(2)).get().status().ToString() == "OK");
+  BOOST_TEST(Has(StatusOf(std::move(silent)), absl::StatusCode::kDeadlineExceeded, "node 1 gave no answer within 15 ms"));
+  BOOST_TEST(Ask(*client, Numbered(3)).get().status().ToString() == "OK");
+  server.reset();
+  for (auto& reply : held) reply(Frame{});   // to nobody
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_cannot_be_reached_times_out_and_says_why) {
+  auto client = Client();
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "No such file"));
+  client->Locate(kServer, "tcp:somewhere");
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "expected unix:/path"));
+  auto lost = Start(Options(kClient));
+  BOOST_TEST(Has(StatusOf(Ask(*lost, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "nobody has said where"));
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_never_says_hello_times_out) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path().c_str());
+  BOOST_REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::listen(fd, 5) == 0);
+  auto options = Options(kClient);
+  options.connect_timeout = milliseconds(5);
+  auto client = Start(std::move(options));
+  client->Locate(kServer, place());
+  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(30))), absl::StatusCode::kDeadlineExceeded, "Hello"));
+  ::close(fd);
+}
+
+BOOST_AUTO_TEST_CASE(a_request_waits_for_a_node_that_listens_later) {
+  auto client = Client();
+  auto first = Ask(*client, Numbered(1));
+  auto second = Ask(*client, Numbered(2), kBulk);
+  Ask(*client, Numbered(3), kControl, milliseconds(12)).wait();   // some attempts have failed by now
+  auto server = Server();
+  BOOST_TEST(Same(*second.get(), Numbered(2)));
+  BOOST_TEST(Same(*first.get(), Numbered(1)));
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_connection_ends_requests_at_once_and_a_new_life_answers) {
+  auto server = Server(7);
+  std::promise<void> arrived;
+  std::vector<Network::Reply> held;
+  server->Serve(ActorId{6}, [&](const Frame&, Network::Reply reply) {
+    held.push_back(std::move(reply));
+    arrived.set_value();
+  });
+  auto client = Client();
+  auto pending = Ask(*client, Numbered(1), kControl, kLong, ActorId{6}, 7);
+  arrived.get_future().wait();
+  server.reset();
+  BOOST_TEST(Has(StatusOf(std::move(pending)), absl::StatusCode::kUnavailable, "lost the connection to node 1"));
+  auto waiting = Ask(*client, Numbered(2), kControl, kLong, kEcho, 7);
+  server = Server(8);
+  BOOST_TEST(Has(StatusOf(std::move(waiting)), absl::StatusCode::kUnavailable, "node 1 is incarnation 8, expected 7"));
+  BOOST_TEST(Same(*Ask(*client, Numbered(3), kControl, kLong, kEcho, 8).get(), Numbered(3)));
+  BOOST_TEST(Same(*Ask(*client, Numbered(4), kBulk).get(), Numbered(4)));
+}
+
+BOOST_AUTO_TEST_CASE(a_replacement_takes_the_place_over) {
+  auto first = Server(1);
+  auto second = Server(2);
+  auto client = Client();
+  BOOST_TEST(Ask(*client, Numbered(1), kControl, kLong, kEcho, 2).get().status().ToString() == "OK");
+  first.reset();   // must not unlink what is no longer its own
+  BOOST_TEST(std::filesystem::exists(path()));
+  auto late = Client();
+  BOOST_TEST(Ask(*late, Numbered(1), kControl, kLong, kEcho, 2).get().status().ToString() == "OK");
+  second.reset();
+  BOOST_TEST(!std::filesystem::exists(path()));
+  BOOST_TEST(std::filesystem::is_empty(folder));
+}
+
+BOOST_AUTO_TEST_CASE(strangers_are_refused_with_the_reason) {
+  auto server = Server();
+  const auto refused = [&](auto change) {
+    auto options = Options(kClient);
+    change(options);
+    auto client = Start(std::move(options));
+    client->Locate(kServer, place());
+    return StatusOf(Ask(*client, Frame{}));
+  };
+  BOOST_TEST(Has(refused([](auto& o) { o.token = "guess"; }), absl::StatusCode::kPermissionDenied, "token is wrong"));
+  BOOST_TEST(Has(refused([](auto& o) { o.token = ""; }), absl::StatusCode::kPermissionDenied, "token is wrong"));
+  BOOST_TEST(Has(refused([](auto& o) { o.cluster_id = "job 8"; }), absl::StatusCode::kFailedPrecondition, "'job 8', expected 'job 7'"));
+  BOOST_TEST(Has(refused([](auto& o) { o.build_id = "old"; }), absl::StatusCode::kFailedPrecondition, "'old', expected 'build'"));
+  auto client = Client();
+  client->Locate(NodeId{9}, place());
+  std::promise<absl::Status> wrong;
+  client->Request({NodeId{9}, {}, kEcho}, Frame{}, kControl, kLong, [&](const absl::StatusOr<Frame>& reply) { wrong.set_value(reply.status()); });
+  BOOST_TEST(Has(wrong.get_future().get(), absl::StatusCode::kFailedPrecondition, "is node 1, expected node 9"));
+  BOOST_TEST(FirstLine().find("token is wrong") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(garbage_on_the_socket_ends_that_connection_only) {
+  auto server = Server();
+  auto client = Client();
+  Random random(4);
+  BOOST_TEST(Same(*Ask(*client, Numbered(0)).get(), Numbered(0)));
+  std::vector<std::vector<uint32_t>> messages{
+      {0xffffffff, 0xffffffff},               // 2^32 segments
+      {0, 0x40000000},                        // 8 GiB
+      {0, 8 << 10, 0, 0},                     // more than may be sent before Hello
+      {0, 1, 0, 0},                           // an empty message: asked for nothing
+      {0, 2, 0, 0x00010000, 0xdeadbeef, 0},   // a call of nothing
+      {0, 1, 0xfffffffc, 0x7fffffff},         // a pointer far outside
+  };
+  for (int i = 0; i < 30; ++i) {
+    auto& words = messages.emplace_back(2 + random.Below(40));
+    for (uint32_t& word : words) word = static_cast<uint32_t>(random.Next() >> random.Below(64));
+    if (i % 2 == 0) words[0] = 0, words[1] = static_cast<uint32_t>(words.size() / 2 - 1);
+  }
+  for (const auto& words : messages) {
+    RawSocket raw(path());
+    raw.Send(words);
+    ::shutdown(raw.fd, SHUT_WR);
+    raw.Drain();
+    BOOST_TEST_REQUIRE(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
+  }
+  BOOST_TEST(FirstLine().find("garbage") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(half_a_message_and_silence_end_after_the_time_for_hello) {
+  auto options = ServerOptions();
+  options.connect_timeout = milliseconds(5);
+  auto server = Start(std::move(options));
+  RawSocket half(path()), silent(path());
+  half.Send({0, 20, 0, 0});
+  half.Drain();
+  silent.Drain();
+  auto client = Client();
+  BOOST_TEST(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
+}
+
+BOOST_AUTO_TEST_CASE(destruction_answers_what_is_pending) {
+  auto server = Server();
+  std::promise<void> arrived;
+  std::vector<Network::Reply> held;
+  server->Serve(kEcho, [&](const Frame&, Network::Reply reply) {
+    held.push_back(std::move(reply));
+    if (held.size() == 1) arrived.set_value();
+  });
+  auto client = Client();
+  auto sent = Ask(*client, Numbered(1));
+  arrived.get_future().wait();
+  client->Locate(NodeId{2}, "unix:" + folder + "/nobody");
+  std::promise<absl::Status> unsent, again;
+  Network* network = client.get();
+  network->Request({NodeId{2}, {}, kEcho}, Frame{}, kControl, kLong, [&](const absl::StatusOr<Frame>& reply) {
+    unsent.set_value(reply.status());
+    network->Request({NodeId{2}, {}, kEcho}, Frame{}, kControl, kLong, [&](const absl::StatusOr<Frame>& r) { again.set_value(r.status()); });
+  });
+  client.reset();
+  BOOST_TEST(StatusOf(std::move(sent)).code() == absl::StatusCode::kCancelled);
+  BOOST_TEST(unsent.get_future().get().code() == absl::StatusCode::kCancelled);
+  BOOST_TEST(again.get_future().get().code() == absl::StatusCode::kCancelled);
+}
+
+BOOST_AUTO_TEST_CASE(callbacks_run_inside_the_hook_on_one_thread_and_may_ask_again) {
+  std::atomic<int> depth = 0, outside = 0;
+  auto options = Options(kClient);
+  options.run = [&](const std::function<void()>& calls) {
+    ++depth;
+    calls();
+    --depth;
+  };
+  auto server = Server();
+  auto client = Start(std::move(options));
+  client->Locate(kServer, place());
+  std::promise<void> done;
+  int left = 1000;
+  std::thread::id thread;
+  std::function<void(absl::StatusOr<Frame>)> next = [&](const absl::StatusOr<Frame>& reply) {
+    if (depth != 1 || !reply.ok()) ++outside;
+    if (left == 1000) thread = std::this_thread::get_id();
+    if (thread != std::this_thread::get_id()) ++outside;
+    if (--left == 0) return done.set_value();
+    client->Request({kServer, {}, kEcho}, Numbered(1), kControl, kLong, next);
+  };
+  client->Request({kServer, {}, kEcho}, Numbered(1), kControl, kLong, next);
+  done.get_future().wait();
+  BOOST_TEST(outside == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_place_that_cannot_be_listened_at_is_an_error) {
+  auto options = Options(kServer);
+  options.listen = "unix:" + folder + "/none/node";
+  BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kUnavailable, "No such file"));
+  options.listen = "node";
+  BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "expected unix:/path"));
+  options.listen = "unix:/" + std::string(200, 'x');
+  BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "at most 83"));
+}
+
+BOOST_AUTO_TEST_CASE(signals_of_the_process_are_left_alone) {
+  struct sigaction before[64], after{};
+  for (int s = 1; s < 64; ++s) ::sigaction(s, nullptr, &before[s]);
+  sigset_t mask_before, mask_after;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_before);
+  auto server = Server();
+  auto client = Client();
+  Ask(*client, Numbered(1)).wait();
+  for (int s = 1; s < 64; ++s) {
+    if (::sigaction(s, nullptr, &after) == 0) BOOST_TEST(after.sa_handler == before[s].sa_handler, "signal " << s);
+  }
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_after);
+  for (int s = 1; s < 64; ++s) BOOST_TEST(::sigismember(&mask_before, s) == ::sigismember(&mask_after, s), "signal " << s);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe
