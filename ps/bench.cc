@@ -1,0 +1,255 @@
+#include "ps/bench.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "actors/check.h"
+#include "ps/table.h"
+
+namespace troupe {
+namespace {
+
+/// This thread's own time: what else runs on the machine does not count.
+double Now() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+double Seconds(const std::function<void()>& work) {
+  const double start = Now();
+  work();
+  return Now() - start;
+}
+
+/// The best of several runs of each, in turn, so that both meet the same machine. `units`: what one run does, in the unit.
+BenchRow Compare(const std::string& name, double units, const std::string& unit, const std::function<void()>& ours, const std::function<void()>& plain) {
+  double best_ours = 1e9, best_plain = 1e9, spent = 0;
+  for (int run = 0; run < 3 || (run < 15 && spent < 0.7); ++run) {
+    const double a = Seconds(ours), b = Seconds(plain);
+    best_ours = std::min(best_ours, a);
+    best_plain = std::min(best_plain, b);
+    spent += a + b;
+  }
+  return {.name = name, .value = units / best_ours, .unit = unit, .limit = units / best_plain, .ratio = best_plain / best_ours};
+}
+
+/// The rules as loops over arrays, the obvious good way.
+struct PlainArrays {
+  std::vector<float> w, a, b;
+  explicit PlainArrays(size_t n) : w(n), a(n), b(n) {}
+
+  void Push(const std::string& rule, const std::vector<float>& gradient) {
+    float* __restrict x = w.data();
+    float* __restrict s = a.data();
+    float* __restrict t = b.data();
+    const float* __restrict g = gradient.data();
+    const size_t n = w.size();
+    if (rule == "sgd") {
+      for (size_t i = 0; i < n; ++i) x[i] -= 0.1f * g[i];
+    } else if (rule == "add") {
+      for (size_t i = 0; i < n; ++i) {   // exact too, by Knuth's two-sum
+        const float sum = x[i] + g[i], part = sum - x[i];
+        s[i] += (x[i] - (sum - part)) + (g[i] - part);
+        x[i] = sum;
+      }
+    } else if (rule == "adagrad") {
+      for (size_t i = 0; i < n; ++i) {
+        s[i] += g[i] * g[i];
+        x[i] -= 0.1f * g[i] / (std::sqrt(s[i]) + 1e-8f);
+      }
+    } else if (rule == "adam") {
+      for (size_t i = 0; i < n; ++i) {
+        s[i] = 0.9f * s[i] + 0.1f * g[i];
+        t[i] = 0.999f * t[i] + 0.001f * g[i] * g[i];
+        x[i] -= 0.1f * s[i] / (std::sqrt(t[i]) + 1e-8f);
+      }
+    } else {
+      for (size_t i = 0; i < n; ++i) {
+        const float sum = t[i] + g[i] * g[i], root = std::sqrt(sum);
+        s[i] += g[i] - (root - std::sqrt(t[i])) * 10.0f * x[i];
+        t[i] = sum;
+        x[i] = -s[i] / ((1 + root) * 10.0f);
+      }
+    }
+  }
+};
+
+BenchRow DensePush(const std::string& rule, size_t n) {
+  TableSpec spec;
+  spec.rule = rule;
+  spec.rows = n;
+  auto table = Table::Make(spec, 0, 1);
+  TROUPE_CHECK(table.ok());
+  PlainArrays plain(n);
+  std::vector<float> gradient(n);
+  std::mt19937 random(1);
+  for (float& g : gradient) g = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
+  const Partition& partition = table->partition();
+  const auto push = [&] {
+    for (uint32_t range = 0; range < partition.ranges(); ++range) {
+      const Key first = partition.FirstRow(range);
+      TROUPE_CHECK(table->ApplyDense(range, first, partition.RowsIn(range), gradient.data() + first).ok());
+    }
+  };
+  return Compare(absl::StrCat("dense push ", n / 1000000, "M floats ", rule), static_cast<double>(n) / 1e6, "Mfloats/s", push,
+                 [&] { plain.Push(rule, gradient); });
+}
+
+/// One flat open-addressing table with AdaGrad's row, without ranges, checks or other rules.
+class PlainTable {
+ public:
+  struct Row {
+    Key key;
+    float w, g;
+  };
+  explicit PlainTable(size_t slots) : rows_(slots, Row{0, 0, 0}), mask_(slots - 1) {}
+  Row& At(Key key) {
+    size_t i = HashKey(key) & mask_;
+    while (rows_[i].key != key && rows_[i].key != 0) i = (i + 1) & mask_;
+    rows_[i].key = key;
+    return rows_[i];
+  }
+  void Push(std::span<const Key> keys, const float* gradient) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      Row& row = At(keys[i]);
+      row.g += gradient[i] * gradient[i];
+      row.w -= 0.1f * gradient[i] / (std::sqrt(row.g) + 1e-8f);
+    }
+  }
+
+ private:
+  std::vector<Row> rows_;
+  size_t mask_;
+};
+
+/// Batches of distinct random keys out of `rows`, grouped by range, as a shard meets them.
+struct Batches {
+  struct Part {
+    uint32_t range;
+    size_t begin, end;
+  };
+  std::vector<Key> keys;
+  std::vector<float> gradient;
+  std::vector<std::vector<Part>> batches;
+
+  std::span<const Key> KeysOf(const Part& part) const { return {keys.data() + part.begin, part.end - part.begin}; }
+
+  Batches(const Partition& partition, size_t rows, size_t batch, size_t count) {
+    std::mt19937_64 random(2);
+    for (size_t b = 0; b < count; ++b) {
+      std::vector<Key> drawn(batch);
+      for (Key& key : drawn) key = 1 + random() % rows;
+      std::sort(drawn.begin(), drawn.end());
+      drawn.erase(std::unique(drawn.begin(), drawn.end()), drawn.end());
+      std::shuffle(drawn.begin(), drawn.end(), random);
+      std::stable_sort(drawn.begin(), drawn.end(), [&](Key x, Key y) { return partition.RangeOf(x) < partition.RangeOf(y); });
+      batches.emplace_back();
+      for (const Key key : drawn) {
+        const uint32_t range = partition.RangeOf(key);
+        if (batches.back().empty() || batches.back().back().range != range) batches.back().push_back({range, keys.size(), 0});
+        keys.push_back(key);
+        batches.back().back().end = keys.size();
+      }
+    }
+    gradient.resize(keys.size());
+    for (float& g : gradient) g = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
+  }
+};
+
+class SparseBench {
+ public:
+  SparseBench(size_t rows, size_t slots) : rows_(rows), table_(*Table::Make(Spec(), 0, 1)), plain_(slots) {
+    const Batches all(table_.partition(), rows, rows * 4, 1);
+    ForParts(all,
+             [&](const Batches::Part& part, std::span<const Key> keys, const float* gradient) { TROUPE_CHECK(table_.Apply(part.range, keys, gradient).ok()); });
+    plain_.Push(all.keys, all.gradient.data());
+  }
+
+  BenchRow Push(size_t batch, size_t count) {
+    const Batches batches(table_.partition(), rows_, batch, count);
+    return Compare(
+        Name("push", batch), Millions(batches), "Mkeys/s",
+        [&] { ForParts(batches, [&](auto& part, auto keys, auto* gradient) { TROUPE_CHECK(table_.Apply(part.range, keys, gradient).ok()); }); },
+        [&] { plain_.Push(batches.keys, batches.gradient.data()); });
+  }
+  /// Two writers push the same keys, then the round ends. The plain loop takes both pushes as they come.
+  BenchRow Round(size_t batch, size_t count) {
+    const Batches batches(table_.partition(), rows_, batch, count);
+    const auto round = [&] {
+      for (const auto& parts : batches.batches) {
+        for (int writer = 0; writer < 2; ++writer) {
+          for (size_t i = 0; i < parts.size(); ++i) {
+            if (i + 1 < parts.size()) table_.Prefetch(parts[i + 1].range, batches.KeysOf(parts[i + 1]));
+            TROUPE_CHECK(table_.Accumulate(parts[i].range, batches.KeysOf(parts[i]), batches.gradient.data() + parts[i].begin).ok());
+          }
+        }
+        table_.FinishRound(2);
+      }
+    };
+    const auto plain = [&] {
+      for (const auto& parts : batches.batches) {
+        const size_t begin = parts.front().begin, n = parts.back().end - begin;
+        for (int writer = 0; writer < 2; ++writer) plain_.Push({batches.keys.data() + begin, n}, batches.gradient.data() + begin);
+      }
+    };
+    return Compare(Name("BSP round of 2 writers", batch), 2 * Millions(batches), "Mkeys/s", round, plain);
+  }
+  BenchRow Pull(size_t batch, size_t count) {
+    const Batches batches(table_.partition(), rows_, batch, count);
+    std::vector<float> out(batches.keys.size());
+    return Compare(
+        Name("pull", batch), Millions(batches), "Mkeys/s",
+        [&] { ForParts(batches, [&](auto& part, auto keys, auto*) { TROUPE_CHECK(table_.Pull(part.range, keys, out.data() + part.begin).ok()); }); },
+        [&] {
+          for (size_t i = 0; i < out.size(); ++i) out[i] = plain_.At(batches.keys[i]).w;
+        });
+  }
+
+ private:
+  static TableSpec Spec() {
+    TableSpec spec;
+    spec.rule = "adagrad";
+    return spec;
+  }
+  static double Millions(const Batches& batches) { return static_cast<double>(batches.keys.size()) / 1e6; }
+  std::string Name(const char* what, size_t batch) const { return absl::StrCat("sparse adagrad ", what, ", ", batch, " of ", rows_ / 1000000, "M keys"); }
+
+  template <class Each>
+  void ForParts(const Batches& batches, const Each& each) const {
+    for (const auto& parts : batches.batches) {
+      for (size_t i = 0; i < parts.size(); ++i) {
+        if (i + 1 < parts.size()) table_.Prefetch(parts[i + 1].range, batches.KeysOf(parts[i + 1]));
+        each(parts[i], batches.KeysOf(parts[i]), batches.gradient.data() + parts[i].begin);
+      }
+    }
+  }
+
+  size_t rows_;
+  Table table_;
+  PlainTable plain_;
+};
+
+}   // namespace
+
+std::vector<BenchRow> BenchTables(bool full) {
+  std::vector<BenchRow> rows;
+  for (const char* rule : {"sgd", "adagrad", "adam", "ftrl", "add"}) rows.push_back(DensePush(rule, 10'000'000));
+  SparseBench sparse(1'000'000, 1 << 21);
+  rows.push_back(sparse.Push(100'000, 3));
+  rows.push_back(sparse.Push(1'700, 200));
+  if (!full) return rows;
+  rows.push_back(sparse.Round(1'700, 200));
+  rows.push_back(sparse.Pull(1'700, 200));
+  SparseBench large(10'000'000, 1 << 25);
+  rows.push_back(large.Push(100'000, 3));
+  rows.push_back(large.Push(1'700, 200));
+  return rows;
+}
+
+}   // namespace troupe

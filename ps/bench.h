@@ -1,0 +1,14 @@
+// What tables cost beside plain loops over plain arrays, in this process: rows of `troupe bench ps`.
+#pragma once
+
+#include <vector>
+
+#include "actors/bench_row.h"
+
+namespace troupe {
+
+/// Dense pushes of 10M floats by every rule, and sparse AdaGrad in big and in typical batches, each beside the plain loop of the same run. About 5 s; `full`:
+/// also rounds, pulls and ten times the rows.
+std::vector<BenchRow> BenchTables(bool full);
+
+}   // namespace troupe

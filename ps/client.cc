@@ -1,0 +1,352 @@
+#include "ps/client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/caf_status.h"
+#include "actors/check.h"
+#include "caf/typed_actor.hpp"
+
+namespace troupe {
+namespace {
+constexpr std::chrono::milliseconds kCheckInterval{250};
+}
+
+Client::Client(caf::event_based_actor* self, std::vector<ShardActor> shards, std::shared_ptr<const Router> router, ClientOptions options, Events events)
+    : self_(self), shards_(std::move(shards)), router_(std::move(router)), options_(options), events_(std::move(events)) {}
+
+void Client::Start(WriterId writer) {
+  Stream& stream = streams_[writer];
+  stream.lanes.resize(shards_.size());
+  stream.last.assign(router_->slots(), 0);
+  stream.sent = 0;
+  stream.rounds.clear();
+  stream.pull_round.reset();
+  stream.pull = nullptr;
+  stream.starting = shards_.size();
+  stream.start_clock = UINT64_MAX;
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    Lane& lane = stream.lanes[shard];
+    DropHeld(lane, lane.held.size());
+    lane.unsent = 0;
+    lane.in_flight = 0;
+    lane.live = false;
+    lane.pull_wanted = lane.pull_sent = lane.combine = lane.checking = false;
+    SendOpen(writer, shard);
+  }
+}
+
+void Client::SendOpen(WriterId writer, uint32_t shard) {
+  const uint64_t generation = ++streams_[writer].lanes[shard].generation;
+  self_->request(shards_[shard], caf::infinite, Open{writer})
+      .then(
+          [this, writer, shard, generation](const Opened& opened) {
+            if (streams_[writer].lanes[shard].generation == generation) OnOpened(writer, shard, opened);
+          },
+          [this, writer, shard, generation](const caf::error& error) {
+            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+          });
+}
+
+void Client::SendCheck(WriterId writer, uint32_t shard) {
+  Lane& lane = streams_[writer].lanes[shard];
+  lane.checking = true;
+  const uint64_t generation = lane.generation;
+  const Round known = lane.clock;
+  self_->request(shards_[shard], caf::infinite, Open{writer})
+      .then(
+          [this, writer, shard, generation, known](const Opened& opened) {
+            Lane& now = streams_[writer].lanes[shard];
+            if (now.generation != generation) return;
+            now.checking = false;
+            if (opened.clock < known) {
+              OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
+              return;
+            }
+            now.stable = std::max(now.stable, opened.stable);
+            ReleaseStable(now);
+          },
+          [this, writer, shard, generation](const caf::error& error) {
+            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+          });
+}
+
+void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
+  Stream& stream = streams_[writer];
+  Lane& lane = stream.lanes[shard];
+  lane.broken_since.reset();
+  lane.checking = false;
+  if (stream.starting > 0) {
+    lane.live = true;
+    lane.clock = opened.clock;
+    lane.stable = opened.stable;
+    stream.start_clock = std::min(stream.start_clock, opened.clock);
+    const auto applied = opened.applied.As<uint64_t>();
+    for (size_t slot = 0; slot < std::min(applied.size(), stream.last.size()); ++slot) stream.last[slot] = std::max(stream.last[slot], applied[slot]);
+    if (--stream.starting > 0) return;
+    // A slot that is ahead of the common clock will recognise what is sent again; the chain of sequence numbers is taken up where all have arrived.
+    for (Sequence& last : stream.last) {
+      if (last >> 8 > stream.start_clock) last = 0;
+    }
+    stream.sent = stream.start_clock;
+    events_.begin_after(writer, stream.start_clock);
+    return;
+  }
+  // The shard is back: does it want anything that is not here any more?
+  lane.clock = opened.clock;
+  lane.stable = opened.stable;
+  const Round held_from = lane.held.empty() ? stream.sent : lane.held.front().message.previous;
+  lane.unsent = 0;
+  while (lane.unsent < lane.held.size() && lane.held[lane.unsent].message.round <= opened.clock) ++lane.unsent;
+  if (opened.clock < held_from || !Continues(lane, opened)) {
+    Start(writer);
+    return;
+  }
+  lane.in_flight = 0;
+  lane.live = true;
+  lane.pull_sent = false;
+  ReleaseStable(lane);
+  UpdateAcked(writer);
+  Pump(writer, shard);
+}
+
+/// Does what is to be sent fit what the shard has? Where a shard was ahead of the others in Start, the numbers before its own are not known; when it then loses
+/// what it was ahead by, they are missing.
+bool Client::Continues(const Lane& lane, const Opened& opened) const {
+  const auto applied = opened.applied.As<Sequence>();
+  if (applied.size() != router_->slots()) return true;   // the shard will say what it does not like
+  std::vector<Sequence> last(applied.begin(), applied.end());
+  for (size_t i = lane.unsent; i < lane.held.size(); ++i) {
+    for (const PushPart& part : lane.held[i].message.parts.As<PushPart>()) {
+      Sequence& slot = last[router_->Slot(part.table, part.range)];
+      if (part.sequence > slot && part.previous != slot) return false;
+      slot = std::max(slot, part.sequence);
+    }
+  }
+  return true;
+}
+
+void Client::OnFault(WriterId writer, uint32_t shard, const absl::Status& status) {
+  if (failed_) return;
+  Lane& lane = streams_[writer].lanes[shard];
+  const auto now = self_->clock().now();
+  if (!lane.broken_since) lane.broken_since = now;
+  if (!IsRetryable(status) || now - *lane.broken_since > options_.patience) {
+    failed_ = true;
+    events_.failed(IsRetryable(status) ? absl::UnavailableError(absl::StrCat("shard ", shard, " does not answer: ", status.message())) : status);
+    return;
+  }
+  lane.live = false;
+  lane.checking = false;
+  const uint64_t generation = ++lane.generation;
+  retries_.push_back({self_->clock().now() + options_.retry, writer, shard, generation});
+}
+
+void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
+  Stream& stream = streams_[writer];
+  TROUPE_CHECK(stream.starting == 0 && round > stream.sent);
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    Lane& lane = stream.lanes[shard];
+    std::vector<RoutedPush::Chunk>& chunks = push.shards[shard];
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      for (PushPart& part : chunks[i].parts) {
+        Sequence& last = stream.last[router_->Slot(part.table, part.range)];
+        part.sequence = round << 8;
+        part.previous = last;
+        last = part.sequence;
+      }
+      Held held;
+      held.message.writer = writer;
+      held.message.round = round;
+      held.message.previous = stream.sent;
+      held.message.chunk = static_cast<uint32_t>(i);
+      held.message.round_over = i + 1 == chunks.size();
+      held.message.parts = Block::Adopt(std::move(chunks[i].parts));
+      held.message.keys = std::move(chunks[i].keys);
+      held.message.values = std::move(chunks[i].values);
+      held.bytes = sizeof(Held) + held.message.parts.size() + held.message.keys.size() + held.message.values.size();
+      held_bytes_ += held.bytes;
+      held.message.wants_snapshot = held_bytes_ > options_.held_bytes_max / 2;
+      lane.held.push_back(std::move(held));
+    }
+    lane.combine = combine;
+  }
+  stream.sent = round;
+  stream.rounds.push_back(round);
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
+}
+
+void Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull) {
+  Stream& stream = streams_[writer];
+  TROUPE_CHECK(stream.starting == 0 && !stream.pull_round);
+  stream.pull_round = round;
+  stream.pull = std::move(pull);
+  for (Lane& lane : stream.lanes) {
+    lane.pull_wanted = true;
+    lane.pull_sent = false;
+    lane.combine = false;
+  }
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
+}
+
+Pull Client::PullMessage(const Stream& stream, WriterId writer, uint32_t shard) const {
+  const RoutedPull::Share& share = stream.pull->shards[shard];
+  return {.writer = writer, .round = *stream.pull_round, .parts = share.parts, .keys = share.keys};
+}
+
+void Client::Pump(WriterId writer, uint32_t shard) {
+  Stream& stream = streams_[writer];
+  Lane& lane = stream.lanes[shard];
+  if (!lane.live || stream.starting > 0) return;
+  while (lane.unsent < lane.held.size() && lane.in_flight < options_.pushes_in_flight_max) {
+    const ::troupe::Push& next = lane.held[lane.unsent].message;
+    const bool last = lane.unsent + 1 == lane.held.size();
+    if (last && lane.combine && lane.in_flight == 0) return;   // the pull that follows at once takes it along
+    // The last chunk of a big push says that the round is over: it must not overtake the others.
+    if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) return;
+    SendPush(writer, shard, last && lane.pull_wanted && !lane.pull_sent);
+  }
+  if (lane.unsent < lane.held.size() || !lane.pull_wanted || lane.pull_sent) return;
+  lane.pull_sent = true;
+  const uint64_t generation = lane.generation;
+  self_->request(shards_[shard], caf::infinite, PullMessage(stream, writer, shard))
+      .then(
+          [this, writer, shard, generation](const Pulled& pulled) {
+            if (streams_[writer].lanes[shard].generation == generation) OnPulled(writer, shard, pulled);
+          },
+          [this, writer, shard, generation](const caf::error& error) {
+            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+          });
+}
+
+void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
+  Stream& stream = streams_[writer];
+  Lane& lane = stream.lanes[shard];
+  const ::troupe::Push& message = lane.held[lane.unsent++].message;
+  ++lane.in_flight;
+  const uint64_t generation = lane.generation;
+  const auto fault = [this, writer, shard, generation](const caf::error& error) {
+    if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+  };
+  if (!with_pull) {
+    self_->request(shards_[shard], caf::infinite, message).then(
+        [this, writer, shard, generation](const Pushed& pushed) {
+          if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, pushed);
+        },
+        fault);
+    return;
+  }
+  lane.pull_sent = true;
+  self_->request(shards_[shard], caf::infinite, PushPull{message, PullMessage(stream, writer, shard)})
+      .then(
+          [this, writer, shard, generation](const PushPulled& both) {
+            if (streams_[writer].lanes[shard].generation != generation) return;
+            OnPushed(writer, shard, both.pushed);
+            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, both.pulled);
+          },
+          fault);
+}
+
+void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
+  Lane& lane = streams_[writer].lanes[shard];
+  if (pushed.outcome == Pushed::Outcome::kExpect) {
+    OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
+    return;
+  }
+  if (lane.in_flight > 0) --lane.in_flight;
+  lane.clock = std::max(lane.clock, pushed.clock);
+  lane.stable = std::max(lane.stable, pushed.stable);
+  ReleaseStable(lane);
+  UpdateAcked(writer);
+  Pump(writer, shard);
+}
+
+void Client::OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled) {
+  Stream& stream = streams_[writer];
+  Lane& lane = stream.lanes[shard];
+  if (!lane.pull_wanted) return;
+  lane.pull_wanted = lane.pull_sent = false;
+  lane.pulled = pulled.values;
+  if (std::any_of(stream.lanes.begin(), stream.lanes.end(), [](const Lane& l) { return l.pull_wanted; })) return;
+  std::vector<Block> values;
+  for (Lane& l : stream.lanes) values.push_back(std::exchange(l.pulled, Block()));
+  stream.pull_round.reset();
+  stream.pull = nullptr;
+  events_.pulled(writer, std::move(values));
+}
+
+void Client::DropHeld(Lane& lane, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    held_bytes_ -= lane.held.front().bytes;
+    lane.held.pop_front();
+  }
+  lane.unsent = lane.unsent > count ? lane.unsent - count : 0;
+}
+
+void Client::ReleaseStable(Lane& lane) {
+  size_t count = 0;
+  while (count < lane.unsent && lane.held[count].message.round <= lane.stable) ++count;
+  // Beyond the limit what is answered is let go as well: whoever needs it again recomputes it.
+  size_t bytes = held_bytes_;
+  for (size_t i = 0; i < count; ++i) bytes -= lane.held[i].bytes;
+  // All chunks of a round or none: half of one would be taken for the whole.
+  while (count < lane.unsent && lane.held[count].message.round <= lane.clock &&
+         (bytes > options_.held_bytes_max || (count > 0 && lane.held[count].message.round == lane.held[count - 1].message.round))) {
+    bytes -= lane.held[count++].bytes;
+  }
+  DropHeld(lane, count);
+}
+
+void Client::UpdateAcked(WriterId writer) {
+  Stream& stream = streams_[writer];
+  const Round all = acked(writer);
+  bool grown = false;
+  while (!stream.rounds.empty() && stream.rounds.front() <= all) {
+    stream.rounds.pop_front();
+    grown = true;
+  }
+  if (grown) events_.acked(writer);
+}
+
+bool Client::ready(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  return stream != streams_.end() && stream->second.starting == 0;
+}
+
+Round Client::acked(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  if (stream == streams_.end()) return 0;
+  Round all = UINT64_MAX;
+  for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.clock);
+  return all;
+}
+
+size_t Client::rounds_in_flight(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  return stream == streams_.end() ? 0 : stream->second.rounds.size();
+}
+
+void Client::Tick() {
+  const auto now = self_->clock().now();
+  std::vector<Retry> due;
+  std::erase_if(retries_, [&](const Retry& retry) {
+    if (retry.at > now) return false;
+    due.push_back(retry);
+    return true;
+  });
+  for (const Retry& retry : due) {
+    if (streams_[retry.writer].lanes[retry.shard].generation == retry.generation) SendOpen(retry.writer, retry.shard);
+  }
+  if (now - checked_at_ < kCheckInterval) return;
+  checked_at_ = now;
+  for (auto& [writer, stream] : streams_) {
+    for (uint32_t shard = 0; shard < stream.lanes.size() && stream.starting == 0; ++shard) {
+      Lane& lane = stream.lanes[shard];
+      // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
+      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pull_sent || lane.stable < lane.clock)) SendCheck(writer, shard);
+    }
+  }
+}
+
+}  // namespace troupe

@@ -1,0 +1,133 @@
+// The writers' end of the parameter server, inside the actor that owns it: sends each writer's pushes and pulls to every shard, holds pushes until they are
+// stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds.
+//
+// walk of a push:  owner's job: Router::Push -> Client::Push (numbers it) -- mailbox or RPC --> shard actor (de-duplicates, applies, answers) -> Client (drops what is stable)
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "caf/event_based_actor.hpp"
+#include "ps/consistency.h"
+#include "ps/messages.h"
+#include "ps/router.h"
+
+namespace troupe {
+
+struct ClientOptions {
+  /// Bytes of pushes held because they are not stable; beyond half of it snapshots are asked for, beyond it the oldest answered ones are let go (a shard that
+  /// then loses them makes their writer recompute).
+  size_t held_bytes_max = 64 << 20;
+  /// Pushes of one writer to one shard that are under way at once.
+  uint32_t pushes_in_flight_max = 4;
+  /// After a fault a shard is asked again after this time.
+  std::chrono::milliseconds retry{20};
+  /// A fault that lasts longer than this is final: Unavailable.
+  std::chrono::milliseconds patience{120'000};
+};
+
+class Client {
+ public:
+  /// What the owner is told. Called in the owner's context, never from within a call of the client's.
+  struct Events {
+    /// Everything after `clock` has to be pushed (again), beginning with the next round; what was under way is forgotten. The answer to Start, and after a
+    /// shard came back without pushes that are no longer held.
+    std::function<void(WriterId, Round clock)> begin_after;
+    /// The answer to Pull: values by shard.
+    std::function<void(WriterId, std::vector<Block> values)> pulled;
+    /// More of the writer's pushes are answered: acked() has grown.
+    std::function<void(WriterId)> acked;
+    /// Final: the job cannot go on.
+    std::function<void(absl::Status)> failed;
+  };
+
+  Client(caf::event_based_actor* self, std::vector<ShardActor> shards, std::shared_ptr<const Router> router, ClientOptions options, Events events);
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Asks all shards what they have of the writer; ends in begin_after. Also to begin anew.
+  void Start(WriterId writer);
+  /// False from Start (also one of the client's own, after a loss) until begin_after: neither Push nor Pull may be called.
+  bool ready(WriterId writer) const;
+  /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it;
+  /// only for an owner that calls Pull right after.
+  void Push(WriterId writer, Round round, RoutedPush push, bool combine = false);
+  /// Rows as they are before `round`; one at a time a writer. `pull` is kept until the answer.
+  void Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull);
+  /// Rounds up to here have been answered by every shard.
+  Round acked(WriterId writer) const;
+  /// Rounds pushed and not answered by every shard.
+  size_t rounds_in_flight(WriterId writer) const;
+  /// To be called every 20 ms or so: asks broken shards again (Open), and four times a second idle ones whether they still have what is not stable.
+  void Tick();
+  size_t held_bytes() const { return held_bytes_; }
+
+ private:
+  struct Held {
+    ::troupe::Push message;
+    size_t bytes;
+  };
+  struct Lane {   // one writer at one shard
+    bool live = false;
+    uint64_t generation = 0;        // answers of an older one are ignored
+    std::deque<Held> held;          // rising rounds
+    size_t unsent = 0;              // index into held
+    uint32_t in_flight = 0;
+    Round clock = 0, stable = 0;
+    bool pull_wanted = false, pull_sent = false;
+    Block pulled;
+    bool combine = false;
+    std::optional<std::chrono::steady_clock::time_point> broken_since;
+    bool checking = false;
+  };
+  struct Stream {
+    std::vector<Lane> lanes;        // by shard
+    std::vector<Sequence> last;     // by slot: the writer's last push
+    Round sent = 0;                 // last round given to Push
+    std::deque<Round> rounds;       // given and not acked by all
+    std::optional<Round> pull_round;
+    std::shared_ptr<const RoutedPull> pull;
+    size_t starting = 0;            // lanes whose Open is under way in Start
+    Round start_clock = 0;
+  };
+
+  void SendOpen(WriterId writer, uint32_t shard);
+  void SendCheck(WriterId writer, uint32_t shard);
+  void OnOpened(WriterId writer, uint32_t shard, const Opened& opened);
+  void OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed);
+  void OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled);
+  void OnFault(WriterId writer, uint32_t shard, const absl::Status& status);
+  void Pump(WriterId writer, uint32_t shard);
+  bool Continues(const Lane& lane, const Opened& opened) const;
+  void SendPush(WriterId writer, uint32_t shard, bool with_pull);
+  void DropHeld(Lane& lane, size_t count);
+  void ReleaseStable(Lane& lane);
+  void UpdateAcked(WriterId writer);
+  ::troupe::Pull PullMessage(const Stream& stream, WriterId writer, uint32_t shard) const;
+
+  struct Retry {
+    std::chrono::steady_clock::time_point at;
+    WriterId writer;
+    uint32_t shard;
+    uint64_t generation;
+  };
+  caf::event_based_actor* self_;
+  std::vector<ShardActor> shards_;
+  std::shared_ptr<const Router> router_;
+  ClientOptions options_;
+  Events events_;
+  std::map<WriterId, Stream> streams_;
+  std::vector<Retry> retries_;
+  std::chrono::steady_clock::time_point checked_at_{};
+  size_t held_bytes_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace troupe

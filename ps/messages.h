@@ -1,0 +1,143 @@
+// The protocol of a shard, one struct a message. Arrays are Blocks: handed over in process, Data between processes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "actors/block.h"
+#include "caf/allowed_unsafe_message_type.hpp"
+#include "caf/typed_actor.hpp"
+#include "ps/types.h"
+
+namespace troupe {
+
+/// One range's share of a push. Its keys and values are the next ones of the message's arrays. A dense share has no keys: it is rows [first, first + count).
+struct PushPart {
+  uint32_t table;
+  uint32_t range;
+  uint64_t sequence;    ///< of this push
+  uint64_t previous;    ///< of the writer's previous push to this range, 0: none
+  uint64_t first;       ///< dense: first row
+  uint32_t count;       ///< rows
+  uint32_t dense;       ///< 1 or 0
+  uint64_t nonzeros;    ///< entries of the batch behind these rows: the ledger's unit
+};
+static_assert(sizeof(PushPart) == 48);
+
+/// What one writer's batch changes at one shard. Applied at most once, in the writer's order.
+struct Push {
+  WriterId writer{};
+  Round round = 0;
+  Round previous = 0;        ///< the writer's round before this one: a gap is real and is answered kExpect
+  bool round_over = true;    ///< false: further messages of this round follow (a big push in chunks)
+  uint32_t chunk = 0;        ///< messages of this round before this one: a shard that has lost one of them answers kExpect
+  bool wants_snapshot = false;   ///< the writer holds much that is not stable yet
+  Block parts;               ///< PushPart[]
+  Block keys;                ///< Key[]
+  Block values;              ///< float[], rows x width of their tables, in the order of the parts
+};
+
+/// reply to Push
+struct Pushed {
+  enum class Outcome : uint8_t {
+    kApplied,   ///< this round, or it had been before
+    kExpect,    ///< there is a gap: the shard has this writer's rounds up to `clock` and wants the next ones
+  };
+  Outcome outcome = Outcome::kApplied;
+  Round clock = 0;     ///< all of this writer's rounds up to here have arrived
+  Round stable = 0;    ///< and up to here they survive the shard's death
+};
+
+struct PullPart {
+  uint32_t table;
+  uint32_t range;
+  uint64_t first;      ///< dense: first row
+  uint32_t count;
+  uint32_t dense;
+};
+static_assert(sizeof(PullPart) == 24);
+
+/// Rows as they are before batch `round`, as the consistency demands. Waits at the shard, with a bound.
+struct Pull {
+  WriterId writer{};
+  Round round = 0;
+  Block parts;   ///< PullPart[]
+  Block keys;    ///< Key[]
+};
+/// reply to Pull
+struct Pulled {
+  Block values;   ///< float[], in the order asked
+};
+
+/// A push and the next batch's pull in one message: one request and one reply a shard and batch.
+struct PushPull {
+  Push push;
+  Pull pull;
+};
+/// reply to PushPull; no values when the push's outcome is kExpect
+struct PushPulled {
+  Pushed pushed;
+  Pulled pulled;
+};
+
+/// A writer begins or comes back: what does the shard have of it?
+struct Open {
+  WriterId writer{};
+};
+/// reply to Open
+struct Opened {
+  Round clock = 0;
+  Round stable = 0;
+  Block applied;   ///< uint64_t[]: last sequence of this writer by (table, range), tables in order, all ranges of each (0: none, or not this shard's)
+};
+
+/// Sets rows without a rule; repeating it changes nothing.
+struct Assign {
+  uint32_t table = 0;
+  Block keys;
+  Block values;
+};
+struct Assigned {};
+
+/// Writes the shard's state to `uri`. at: BSP only: right after this round was applied (0: now); a shard that is past it answers OutOfRange.
+struct TakeSnapshot {
+  std::string uri;
+  Round at = 0;
+};
+struct SnapshotTaken {
+  Round clock = 0;
+};
+
+/// Writes the rows as a model part to `uri`, when every writer's clock is at least `at`; Unavailable before that (a restored shard is catching up). `assigned` is
+/// set first: what a shard that was replaced since may have forgotten.
+struct SaveRows {
+  std::string uri;
+  Round at = 0;
+  std::vector<Assign> assigned;
+};
+struct RowsSaved {
+  uint64_t rows = 0;
+  uint64_t nonzeros = 0;   ///< the ledger: entries behind all pushes applied
+};
+
+using ShardActor = caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::replies_to<Pull>::with<Pulled>, caf::replies_to<PushPull>::with<PushPulled>,
+                                    caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>,
+                                    caf::replies_to<TakeSnapshot>::with<SnapshotTaken>, caf::replies_to<SaveRows>::with<RowsSaved>>;
+
+}  // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Push)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Pushed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Pull)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Pulled)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PushPull)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PushPulled)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Open)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Opened)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Assign)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Assigned)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakeSnapshot)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTaken)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SaveRows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::RowsSaved)

@@ -1,0 +1,93 @@
+# Heads of the shard's messages; the arrays travel beside them as the frame's bulk blocks, in the order the comments give. See ps/messages.h for the meaning.
+@0xd1a3c5a2f0b14e77;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("troupe::wire");
+
+struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
+  writer @0 :UInt32;
+  round @1 :UInt64;
+  previous @2 :UInt64;
+  roundOver @3 :Bool;
+  wantsSnapshot @4 :Bool;
+  chunk @5 :UInt32;
+}
+struct Pushed @0xa8b1f3b0c5d20102 {
+  expect @0 :Bool;
+  clock @1 :UInt64;
+  stable @2 :UInt64;
+}
+struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
+  writer @0 :UInt32;
+  round @1 :UInt64;
+}
+struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
+}
+struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pull parts, keys
+  push @0 :Push;
+  pull @1 :Pull;
+}
+struct PushPulled @0xa8b1f3b0c5d20106 {    # bulk: values
+  pushed @0 :Pushed;
+}
+struct Open @0xa8b1f3b0c5d20107 {
+  writer @0 :UInt32;
+}
+struct Opened @0xa8b1f3b0c5d20108 {        # bulk: applied
+  clock @0 :UInt64;
+  stable @1 :UInt64;
+}
+struct Assign @0xa8b1f3b0c5d20109 {        # bulk: keys, values
+  table @0 :UInt32;
+}
+struct Assigned @0xa8b1f3b0c5d2010a {
+}
+struct TakeSnapshot @0xa8b1f3b0c5d2010b {
+  uri @0 :Text;
+  at @1 :UInt64;
+}
+struct SnapshotTaken @0xa8b1f3b0c5d2010c {
+  clock @0 :UInt64;
+}
+struct SaveRows @0xa8b1f3b0c5d2010d {      # bulk: keys, values of each assigned table
+  uri @0 :Text;
+  at @1 :UInt64;
+  assigned @2 :List(UInt32);               # tables
+}
+struct RowsSaved @0xa8b1f3b0c5d2010e {
+  rows @0 :UInt64;
+  nonzeros @1 :UInt64;
+}
+
+struct TableSpec {
+  name @0 :Text;
+  width @1 :UInt32;
+  dense @2 :Bool;
+  rows @3 :UInt64;
+  rule @4 :Text;
+  ruleOptions @5 :List(Option);
+  l1 @6 :Float64;
+  l2 @7 :Float64;
+  penalisedFrom @8 :UInt64;
+  sum @9 :Bool;
+  ranges @10 :UInt32;
+
+  struct Option {
+    name @0 :Text;
+    value @1 :Float64;
+  }
+}
+
+# What a shard process is told when it starts: the arguments of Spawn "shard".
+struct ShardJob {
+  tables @0 :List(TableSpec);
+  shard @1 :UInt32;
+  shards @2 :UInt32;
+  writers @3 :UInt32;
+  consistency @4 :Text;
+  stableWhenApplied @5 :Bool;
+  snapshotUri @6 :Text;
+  snapshotIntervalMs @7 :UInt32;
+  restoreUri @8 :Text;
+  pullWaitMaxMs @9 :UInt32;
+}

@@ -1,0 +1,209 @@
+#include "ps/router.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "actors/network.h"
+
+namespace troupe {
+
+/// Keys of one table sorted by range (stable): order[begin[r] .. begin[r + 1]) are the positions of range r's keys.
+struct Router::Grouped {
+  std::vector<uint32_t> begin, order;
+};
+
+Router::Router(std::vector<TableSpec> tables, uint32_t shards) : tables_(std::move(tables)), shards_(shards) {
+  for (const TableSpec& spec : tables_) {
+    partitions_.emplace_back(spec, shards);
+    first_slot_.push_back(slots_);
+    slots_ += partitions_.back().ranges();
+  }
+}
+
+void Router::Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const {
+  const Partition& partition = partitions_[table];
+  static thread_local std::vector<uint32_t> range_of;
+  range_of.resize(keys.size());
+  grouped.begin.assign(partition.ranges() + 1, 0);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    range_of[i] = partition.RangeOf(keys[i]);
+    ++grouped.begin[range_of[i] + 1];
+  }
+  for (uint32_t r = 0; r < partition.ranges(); ++r) grouped.begin[r + 1] += grouped.begin[r];
+  grouped.order.resize(keys.size());
+  static thread_local std::vector<uint32_t> next;
+  next.assign(grouped.begin.begin(), grouped.begin.end() - 1);
+  for (size_t i = 0; i < keys.size(); ++i) grouped.order[next[range_of[i]]++] = static_cast<uint32_t>(i);
+}
+
+RoutedPush Router::Push(std::vector<TablePush> pushes) const {
+  RoutedPush routed;
+  routed.shards.resize(shards_);
+  struct Building {
+    std::vector<PushPart> parts;
+    std::vector<Key> keys;
+    std::vector<float> values;
+    size_t bytes() const { return keys.size() * sizeof(Key) + values.size() * sizeof(float); }
+  };
+  std::vector<Building> building(shards_);
+  const auto close = [&](uint32_t shard) {
+    Building& b = building[shard];
+    routed.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), Block::Adopt(std::move(b.values))});
+    b = {};
+  };
+  Grouped grouped;
+  for (const TablePush& push : pushes) {
+    const Partition& partition = partitions_[push.table];
+    const uint32_t width = tables_[push.table].width;
+    Group(push.table, push.keys, grouped);
+    for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].keys.reserve(push.keys.size() / shards_ + 64);
+    for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].values.reserve(push.values.size() / shards_ + 64);
+    for (uint32_t range = 0; range < partition.ranges(); ++range) {
+      const uint32_t begin = grouped.begin[range], end = grouped.begin[range + 1];
+      if (begin == end) continue;
+      const uint32_t shard = partition.ShardOf(range);
+      Building& b = building[shard];
+      const size_t part_bytes = size_t{end - begin} * (sizeof(Key) + width * sizeof(float));
+      if (!b.parts.empty() && b.bytes() + part_bytes > kChunkBytes) close(shard);
+      PushPart part{.table = push.table, .range = range, .sequence = 0, .previous = 0, .first = 0, .count = end - begin, .dense = 0, .nonzeros = 0};
+      const size_t values_before = b.values.size();
+      b.values.resize(values_before + size_t{part.count} * width);
+      float* out = b.values.data() + values_before;
+      for (uint32_t i = begin; i < end; ++i) {
+        const uint32_t at = grouped.order[i];
+        b.keys.push_back(push.keys[at]);
+        if (width == 1) {
+          *out++ = push.values[at];
+        } else {
+          std::memcpy(out, push.values.data() + size_t{at} * width, width * sizeof(float));
+          out += width;
+        }
+        if (!push.nonzeros.empty()) part.nonzeros += push.nonzeros[at];
+      }
+      b.parts.push_back(part);
+    }
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (!building[shard].parts.empty() || routed.shards[shard].empty()) close(shard);
+  }
+  return routed;
+}
+
+RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
+  RoutedPush routed;
+  routed.shards.resize(shards_);
+  const Partition& partition = partitions_[table];
+  const size_t row_bytes = tables_[table].width * sizeof(float);
+  struct Run {
+    std::vector<PushPart> parts;
+    size_t begin = 0, end = 0;   // bytes of `values`
+  };
+  std::vector<Run> runs(shards_);
+  const auto close = [&](uint32_t shard) {
+    Run& run = runs[shard];
+    routed.shards[shard].push_back({std::move(run.parts), Block(), values.Slice(run.begin, run.end - run.begin)});
+    run = {};
+  };
+  for (uint32_t range = 0; range < partition.ranges(); ++range) {
+    const uint64_t rows = partition.RowsIn(range);
+    if (rows == 0) continue;
+    const uint32_t shard = partition.ShardOf(range);
+    Run& run = runs[shard];
+    const size_t begin = partition.FirstRow(range) * row_bytes, end = begin + rows * row_bytes;
+    if (!run.parts.empty() && end - run.begin > kChunkBytes) close(shard);
+    if (run.parts.empty()) run.begin = begin;
+    run.end = end;
+    run.parts.push_back({.table = table, .range = range, .sequence = 0, .previous = 0, .first = partition.FirstRow(range), .count = static_cast<uint32_t>(rows), .dense = 1, .nonzeros = 0});
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (!runs[shard].parts.empty() || routed.shards[shard].empty()) close(shard);
+  }
+  return routed;
+}
+
+RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
+  RoutedPull routed;
+  routed.shards.resize(shards_);
+  std::vector<std::vector<PullPart>> parts(shards_);
+  std::vector<std::vector<Key>> keys(shards_);
+  Grouped grouped;
+  for (const TablePull& pull : pulls) {
+    const Partition& partition = partitions_[pull.table];
+    Group(pull.table, pull.keys, grouped);
+    RoutedPull::Order order{.table = pull.table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0)};
+    for (uint32_t range = 0; range < partition.ranges(); ++range) {
+      const uint32_t begin = grouped.begin[range], end = grouped.begin[range + 1];
+      const uint32_t shard = partition.ShardOf(range);
+      order.shard_begin[shard + 1] = end;
+      if (begin == end) continue;
+      parts[shard].push_back({.table = pull.table, .range = range, .first = 0, .count = end - begin, .dense = 0});
+      for (uint32_t i = begin; i < end; ++i) keys[shard].push_back(pull.keys[grouped.order[i]]);
+      routed.shards[shard].rows += end - begin;
+      routed.shards[shard].floats += uint64_t{end - begin} * tables_[pull.table].width;
+    }
+    for (uint32_t shard = 0; shard < shards_; ++shard) order.shard_begin[shard + 1] = std::max(order.shard_begin[shard + 1], order.shard_begin[shard]);
+    order.position = std::move(grouped.order);
+    routed.orders.push_back(std::move(order));
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    routed.shards[shard].parts = Block::Adopt(std::move(parts[shard]));
+    routed.shards[shard].keys = Block::Adopt(std::move(keys[shard]));
+  }
+  return routed;
+}
+
+RoutedPull Router::PullDense(uint32_t table) const {
+  RoutedPull routed;
+  routed.shards.resize(shards_);
+  const Partition& partition = partitions_[table];
+  std::vector<std::vector<PullPart>> parts(shards_);
+  RoutedPull::Order order{.table = table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0)};
+  for (uint32_t range = 0; range < partition.ranges(); ++range) {
+    const uint64_t rows = partition.RowsIn(range);
+    const uint32_t shard = partition.ShardOf(range);
+    if (rows == 0) continue;
+    parts[shard].push_back({.table = table, .range = range, .first = partition.FirstRow(range), .count = static_cast<uint32_t>(rows), .dense = 1});
+    routed.shards[shard].rows += rows;
+    routed.shards[shard].floats += rows * tables_[table].width;
+    for (uint64_t row = 0; row < rows; ++row) order.position.push_back(static_cast<uint32_t>(partition.FirstRow(range) + row));
+    order.shard_begin[shard + 1] = static_cast<uint32_t>(order.position.size());
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    order.shard_begin[shard + 1] = std::max(order.shard_begin[shard + 1], order.shard_begin[shard]);
+    routed.shards[shard].parts = Block::Adopt(std::move(parts[shard]));
+  }
+  routed.orders.push_back(std::move(order));
+  return routed;
+}
+
+absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const {
+  out.resize(pull.orders.size());
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (!values[shard].IsArrayOf<float>() || values[shard].As<float>().size() != pull.shards[shard].floats) {
+      return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", values[shard].size() / sizeof(float), " numbers, expected ", pull.shards[shard].floats));
+    }
+  }
+  std::vector<const float*> next(shards_);
+  for (uint32_t shard = 0; shard < shards_; ++shard) next[shard] = values[shard].As<float>().data();
+  for (size_t i = 0; i < pull.orders.size(); ++i) {
+    const RoutedPull::Order& order = pull.orders[i];
+    const uint32_t width = tables_[order.table].width;
+    out[i].resize(order.position.size() * width);
+    for (uint32_t shard = 0; shard < shards_; ++shard) {
+      const float* from = next[shard];
+      for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1]; ++j) {
+        if (width == 1) {
+          out[i][order.position[j]] = *from;
+        } else {
+          std::memcpy(out[i].data() + size_t{order.position[j]} * width, from, width * sizeof(float));
+        }
+        from += width;
+      }
+      next[shard] = from;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace troupe

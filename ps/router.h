@@ -1,0 +1,81 @@
+// From rows by key to messages by shard and range, and back: what a client does once for each batch, off the actor, in the job that made the batch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ps/messages.h"
+#include "ps/partition.h"
+#include "ps/table_spec.h"
+
+namespace troupe {
+
+/// Rows of one table that a batch changes; keys distinct. nonzeros: entries of the batch behind each row, or empty.
+struct TablePush {
+  uint32_t table = 0;
+  std::vector<Key> keys;
+  std::vector<float> values;   ///< keys.size() x width
+  std::vector<uint32_t> nonzeros;
+};
+
+/// One shard's share of a push, in chunks of at most kChunkBytes (a single range's part may be bigger). Sequence numbers are filled in by the client.
+struct RoutedPush {
+  struct Chunk {
+    std::vector<PushPart> parts;
+    Block keys, values;
+  };
+  std::vector<std::vector<Chunk>> shards;   // by shard; at least one chunk each, an empty one where the shard gets nothing
+};
+
+/// What a batch asks of each shard, and where each answered row belongs.
+struct RoutedPull {
+  struct Share {
+    Block parts, keys;
+    uint64_t rows = 0, floats = 0;
+  };
+  std::vector<Share> shards;
+  /// By requested table: by shard order, the position in the asker's keys of each answered row.
+  struct Order {
+    uint32_t table;
+    std::vector<uint32_t> position;
+    std::vector<uint32_t> shard_begin;   // shards + 1: the run of `position` that each shard answers
+  };
+  std::vector<Order> orders;
+};
+
+class Router {
+ public:
+  Router(std::vector<TableSpec> tables, uint32_t shards);
+
+  uint32_t shards() const { return shards_; }
+  const std::vector<TableSpec>& tables() const { return tables_; }
+  /// (table, range) pairs are numbered as the shards' ledgers number them.
+  uint32_t slots() const { return slots_; }
+  uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
+
+  RoutedPush Push(std::vector<TablePush> pushes) const;
+  /// A whole dense table: values is rows x width. Nothing is copied: the messages refer to `values`.
+  RoutedPush PushDense(uint32_t table, const Block& values) const;
+  struct TablePull {
+    uint32_t table;
+    std::span<const Key> keys;   // distinct
+  };
+  RoutedPull Pull(std::span<const TablePull> pulls) const;
+  RoutedPull PullDense(uint32_t table) const;
+  /// values[s]: what shard s answered. out[i]: the rows of the i-th requested table in the asker's order. InvalidArgument: an answer of another size.
+  absl::Status Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const;
+
+ private:
+  struct Grouped;
+  void Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const;
+  std::vector<TableSpec> tables_;
+  std::vector<Partition> partitions_;
+  std::vector<uint32_t> first_slot_;
+  uint32_t slots_ = 0;
+  uint32_t shards_ = 1;
+};
+
+}  // namespace troupe

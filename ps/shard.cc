@@ -1,0 +1,308 @@
+#include "ps/shard.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "actors/status.h"
+#include "actors/text.h"
+
+namespace troupe {
+namespace {
+
+/// The section of a snapshot that holds a range.
+std::string RangeName(const TableSpec& spec, uint32_t range) { return absl::StrCat("table/", spec.name, "/", range); }
+
+struct LedgerHeader {
+  uint32_t writers, slots, shard, shards;
+  uint64_t nonzeros;
+};
+
+}  // namespace
+
+Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
+
+absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
+  if (options.writers == 0 || options.shards == 0 || options.shard >= options.shards) {
+    return absl::InvalidArgumentError(absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
+  }
+  Shard shard(std::move(options));
+  uint32_t slots = 0;
+  for (const TableSpec& spec : shard.options_.tables) {
+    TROUPE_TRY(Table table, Table::Make(spec, shard.options_.shard, shard.options_.shards));
+    shard.first_slot_.push_back(slots);
+    slots += table.partition().ranges();
+    shard.tables_.push_back(std::move(table));
+  }
+  shard.arrived_ = Ledger(shard.options_.writers, slots);
+  shard.applied_ = shard.arrived_;
+  shard.chunks_.assign(shard.options_.writers, 0);
+  return shard;
+}
+
+absl::Status Shard::Check(const Push& push) const {
+  if (static_cast<uint32_t>(push.writer) >= options_.writers) {
+    return absl::InvalidArgumentError(absl::StrCat("push: writer is ", static_cast<uint32_t>(push.writer), ", expected < ", options_.writers));
+  }
+  if (!push.parts.IsArrayOf<PushPart>() || !push.keys.IsArrayOf<Key>() || !push.values.IsArrayOf<float>()) {
+    return absl::InvalidArgumentError("push: arrays are cut or not aligned");
+  }
+  uint64_t keys = push.keys.As<Key>().size(), values = push.values.As<float>().size();
+  for (const PushPart& part : push.parts.As<PushPart>()) {
+    if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("push: table is ", part.table, ", expected < ", tables_.size()));
+    const Table& table = tables_[part.table];
+    if (!table.Owns(part.range)) return absl::InvalidArgumentError(absl::StrCat("push: range ", part.range, " of table '", table.spec().name, "' is not this shard's"));
+    if (part.dense != 0 && !table.partition().dense()) return absl::InvalidArgumentError(absl::StrCat("push: table '", table.spec().name, "' is sparse, expected keys"));
+    const uint64_t need = uint64_t{part.count} * table.spec().width;
+    if ((part.dense == 0 && part.count > keys) || need > values) return absl::InvalidArgumentError("push: fewer keys or values than its parts say");
+    if (part.dense == 0) keys -= part.count;
+    values -= need;
+  }
+  if (keys != 0 || values != 0) return absl::InvalidArgumentError("push: more keys or values than its parts say");
+  return absl::OkStatus();
+}
+
+template <class F>
+absl::Status Shard::ForEachPart(const Push& push, F&& apply) const {
+  std::span<const Key> keys = push.keys.As<Key>();
+  std::span<const float> values = push.values.As<float>();
+  const std::span<const PushPart> parts = push.parts.As<PushPart>();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const PushPart& part = parts[i];
+    if (i + 1 < parts.size() && parts[i + 1].dense == 0) tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys.subspan(part.dense != 0 ? 0 : part.count));
+    const size_t rows = part.count, floats = rows * tables_[part.table].spec().width;
+    const std::span<const Key> part_keys = part.dense != 0 ? std::span<const Key>() : keys.first(rows);
+    TROUPE_RETURN_IF_ERROR(apply(part, part_keys, values.data()));
+    keys = keys.subspan(part_keys.size());
+    values = values.subspan(floats);
+  }
+  return absl::OkStatus();
+}
+
+Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
+  const Round stable = options_.stable_when_applied ? arrived_.clock(writer) : arrived_.stable(writer);
+  return {.outcome = outcome, .clock = arrived_.clock(writer), .stable = stable};
+}
+
+absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
+  TROUPE_RETURN_IF_ERROR(Check(push));
+  const auto writer = static_cast<uint32_t>(push.writer);
+  const Round clock = arrived_.clock(writer);
+  if (push.round <= clock) return Answer(writer, Pushed::Outcome::kApplied);   // a retry of what is known
+  if (push.previous != clock || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
+  // Within the round each range's part is compared with that range's own history: parts of a big push arrive in several messages, some of them twice.
+  bool known = false, fresh = false;
+  for (const PushPart& part : push.parts.As<PushPart>()) {
+    const Sequence last = arrived_.sequence(Slot(part.table, part.range), writer);
+    if (part.sequence <= last) {
+      known = true;
+    } else if (part.previous != last) {
+      return Answer(writer, Pushed::Outcome::kExpect);
+    } else {
+      fresh = true;
+    }
+  }
+  if (known && fresh) return absl::InvalidArgumentError("push: some parts of the message are known and some are not");
+  if (!known) {
+    if (bsp()) {
+      waiting_[push.round][writer].push_back(push);
+    } else {
+      TROUPE_RETURN_IF_ERROR(ApplyNow(push));
+      ++version_;
+    }
+    for (const PushPart& part : push.parts.As<PushPart>()) {
+      arrived_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+      if (!bsp()) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+    }
+  }
+  chunks_[writer] = push.round_over ? 0 : std::max(chunks_[writer], push.chunk + 1);
+  if (push.round_over) {
+    arrived_.Advance(writer, push.round);
+    if (bsp()) {
+      TROUPE_RETURN_IF_ERROR(ApplyCompleteRounds());
+    } else {
+      applied_.Advance(writer, push.round);
+    }
+  }
+  return Answer(writer, Pushed::Outcome::kApplied);
+}
+
+absl::Status Shard::ApplyNow(const Push& push) {
+  return ForEachPart(push, [this](const PushPart& part, std::span<const Key> keys, const float* values) {
+    Table& table = tables_[part.table];
+    TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.ApplyDense(part.range, part.first, part.count, values) : table.Apply(part.range, keys, values));
+    nonzeros_ += part.nonzeros;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Shard::ApplyCompleteRounds() {
+  const Round complete = arrived_.min_clock();
+  while (!waiting_.empty() && waiting_.begin()->first <= complete) {
+    const Round round = waiting_.begin()->first;
+    if (hold_after_ != 0 && round > hold_after_) break;
+    TROUPE_RETURN_IF_ERROR(ApplyRound(waiting_.begin()->second));
+    waiting_.erase(waiting_.begin());
+    last_round_ = round;
+    ++version_;
+  }
+  // What a writer's next unapplied message builds on is what is applied of it.
+  std::vector<Round> clocks = arrived_.clocks();
+  for (auto round = waiting_.rbegin(); round != waiting_.rend(); ++round) {
+    for (const auto& [writer, messages] : round->second) clocks[writer] = messages.front().previous;
+  }
+  for (uint32_t writer = 0; writer < options_.writers; ++writer) applied_.Advance(writer, clocks[writer]);
+  return absl::OkStatus();
+}
+
+absl::Status Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
+  for (const auto& [writer, messages] : pushes) {
+    for (const Push& push : messages) {
+      TROUPE_RETURN_IF_ERROR(ForEachPart(push, [&, w = writer](const PushPart& part, std::span<const Key> keys, const float* values) {
+        Table& table = tables_[part.table];
+        TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.AccumulateDense(part.range, part.first, part.count, values) : table.Accumulate(part.range, keys, values));
+        applied_.SetSequence(Slot(part.table, part.range), w, part.sequence);
+        nonzeros_ += part.nonzeros;
+        return absl::OkStatus();
+      }));
+    }
+  }
+  for (Table& table : tables_) table.FinishRound(table.spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
+  return absl::OkStatus();
+}
+
+Round Shard::applied() const { return applied_.min_clock(); }
+
+bool Shard::Ready(const Pull& pull) const {
+  const Round needs = options_.consistency.Needs(pull.round);
+  return arrived_.min_clock() >= needs && (!bsp() || waiting_.empty() || waiting_.begin()->first > needs);
+}
+
+absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
+  if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
+  std::span<const Key> keys = pull.keys.As<Key>();
+  uint64_t floats = 0;
+  for (const PullPart& part : pull.parts.As<PullPart>()) {
+    if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("pull: table is ", part.table, ", expected < ", tables_.size()));
+    floats += uint64_t{part.count} * tables_[part.table].spec().width;
+    if (floats * sizeof(float) > uint64_t{1} << 34) return absl::InvalidArgumentError("pull: more than 16 GiB asked at once");
+  }
+  BlockBuilder values(floats * sizeof(float));
+  float* out = values.As<float>().data();
+  for (const PullPart& part : pull.parts.As<PullPart>()) {
+    const Table& table = tables_[part.table];
+    if (part.dense != 0 && !table.partition().dense()) return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
+    if (part.dense != 0) {
+      TROUPE_RETURN_IF_ERROR(table.PullDense(part.range, part.first, part.count, out));
+    } else {
+      if (part.count > keys.size()) return absl::InvalidArgumentError("pull: fewer keys than its parts say");
+      const std::span<const Key> part_keys = keys.first(part.count);
+      keys = keys.subspan(part.count);
+      if (&part != &pull.parts.As<PullPart>().back()) tables_[(&part + 1)->table < tables_.size() ? (&part + 1)->table : 0].Prefetch((&part + 1)->range, keys);
+      TROUPE_RETURN_IF_ERROR(table.Pull(part.range, part_keys, out));
+    }
+    out += size_t{part.count} * table.spec().width;
+  }
+  return Pulled{std::move(values).Finish()};
+}
+
+absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {
+  const auto writer = static_cast<uint32_t>(open.writer);
+  if (writer >= options_.writers) return absl::InvalidArgumentError(absl::StrCat("open: writer is ", writer, ", expected < ", options_.writers));
+  std::vector<uint64_t> sequences(arrived_.slots());
+  for (uint32_t slot = 0; slot < arrived_.slots(); ++slot) sequences[slot] = arrived_.sequence(slot, writer);
+  const Pushed now = Answer(writer, Pushed::Outcome::kApplied);
+  return Opened{.clock = now.clock, .stable = now.stable, .applied = Block::Adopt(std::move(sequences))};
+}
+
+absl::Status Shard::OnAssign(const Assign& assign) {
+  if (assign.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("assign: table is ", assign.table, ", expected < ", tables_.size()));
+  Table& table = tables_[assign.table];
+  const uint32_t width = table.spec().width;
+  if (!assign.keys.IsArrayOf<Key>() || !assign.values.IsArrayOf<float>() || assign.values.As<float>().size() != assign.keys.As<Key>().size() * width) {
+    return absl::InvalidArgumentError("assign: keys and values differ in number");
+  }
+  const std::span<const Key> keys = assign.keys.As<Key>();
+  const float* values = assign.values.As<float>().data();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (table.partition().dense() && keys[i] >= *table.spec().rows) return absl::InvalidArgumentError(absl::StrCat("assign: row is ", keys[i], ", expected < ", *table.spec().rows));
+    TROUPE_RETURN_IF_ERROR(table.Assign(table.partition().RangeOf(keys[i]), keys.subspan(i, 1), values + i * width));
+  }
+  ++version_;
+  return absl::OkStatus();
+}
+
+std::vector<SnapshotSection> Shard::Save() const {
+  std::vector<SnapshotSection> sections;
+  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_};
+  std::vector<std::byte> ledger(sizeof(header) + applied_.clocks().size() * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence));
+  std::memcpy(ledger.data(), &header, sizeof(header));
+  std::memcpy(ledger.data() + sizeof(header), applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
+  std::memcpy(ledger.data() + sizeof(header) + applied_.clocks().size() * sizeof(Round), applied_.sequences().data(),
+              applied_.sequences().size() * sizeof(Sequence));
+  sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
+  for (const Table& table : tables_) {
+    for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), table.Save(range)});
+    }
+  }
+  return sections;
+}
+
+absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
+  std::map<std::string, const Block*> by_name;
+  for (const SnapshotSection& section : sections) by_name[section.name] = &section.bytes;
+  const auto ledger = by_name.find("ledger");
+  LedgerHeader header{};
+  if (ledger == by_name.end() || ledger->second->size() < sizeof(header)) return absl::InvalidArgumentError("snapshot holds no ledger");
+  std::memcpy(&header, ledger->second->data(), sizeof(header));
+  const size_t expected = sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence);
+  if (header.writers != options_.writers || header.slots != applied_.slots() || header.shard != options_.shard || header.shards != options_.shards ||
+      ledger->second->size() != expected) {
+    return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers, " writers, expected shard ",
+                                                   options_.shard, " of ", options_.shards, " with ", options_.writers));
+  }
+  std::vector<Round> clocks(options_.writers);
+  std::vector<Sequence> sequences(applied_.sequences().size());
+  std::memcpy(clocks.data(), ledger->second->data() + sizeof(header), clocks.size() * sizeof(Round));
+  std::memcpy(sequences.data(), ledger->second->data() + sizeof(header) + clocks.size() * sizeof(Round), sequences.size() * sizeof(Sequence));
+  for (Table& table : tables_) {
+    for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+      if (!table.Owns(range)) continue;
+      const auto section = by_name.find(RangeName(table.spec(), range));
+      if (section == by_name.end()) return absl::InvalidArgumentError(absl::StrCat("snapshot lacks range ", range, " of table '", table.spec().name, "'"));
+      TROUPE_RETURN_IF_ERROR(table.Load(range, *section->second));
+    }
+  }
+  applied_.Restore(std::move(clocks), std::move(sequences));
+  arrived_ = applied_;
+  chunks_.assign(options_.writers, 0);
+  waiting_.clear();
+  last_round_ = applied_.min_clock();
+  nonzeros_ = header.nonzeros;
+  return absl::OkStatus();
+}
+
+void Shard::SetStable(const std::vector<Round>& clocks) {
+  for (uint32_t writer = 0; writer < options_.writers; ++writer) {
+    arrived_.SetStable(writer, clocks[writer]);
+    applied_.SetStable(writer, clocks[writer]);
+  }
+}
+
+bool Shard::HoldAfter(Round round) {
+  if (last_round_ > round) return false;
+  hold_after_ = round;
+  return true;
+}
+
+bool Shard::HoldReached() const {
+  return hold_after_ != 0 && arrived_.min_clock() >= hold_after_ && (waiting_.empty() || waiting_.begin()->first > hold_after_);
+}
+
+absl::Status Shard::Resume() {
+  hold_after_ = 0;
+  return ApplyCompleteRounds();
+}
+
+}  // namespace troupe

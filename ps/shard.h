@@ -1,0 +1,93 @@
+// One shard of the parameter server: its ranges of every table, the ledger of what has arrived, the rounds that wait for their last writer. Pure: no clock, no
+// I/O, no threads; the shard actor moves messages in and out.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ps/consistency.h"
+#include "ps/ledger.h"
+#include "ps/messages.h"
+#include "ps/snapshot.h"
+#include "ps/table.h"
+
+namespace troupe {
+
+struct ShardOptions {
+  std::vector<TableSpec> tables;
+  uint32_t shard = 0;
+  uint32_t shards = 1;
+  uint32_t writers = 1;
+  Consistency consistency;
+  /// The shard shares its process with its writers: what it has applied dies with them or not at all, so it is stable at once and needs no snapshots.
+  bool stable_when_applied = false;
+};
+
+class Shard {
+ public:
+  static absl::StatusOr<Shard> Make(ShardOptions options);
+
+  /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite);
+  /// nothing has changed then.
+  absl::StatusOr<Pushed> OnPush(const Push& push);
+  /// May `pull` be answered now?
+  bool Ready(const Pull& pull) const;
+  /// The rows. InvalidArgument: malformed.
+  absl::StatusOr<Pulled> OnPull(const Pull& pull) const;
+  absl::StatusOr<Opened> OnOpen(const Open& open) const;
+  absl::Status OnAssign(const Assign& assign);
+
+  /// Every writer's rounds up to here have been applied.
+  Round applied() const;
+  Round min_clock() const { return arrived_.min_clock(); }
+  /// Goes up whenever a push or an assignment changes something: is a new snapshot worth it?
+  uint64_t version() const { return version_; }
+  /// Entries of batches behind all pushes applied, each push once.
+  uint64_t nonzeros() const { return nonzeros_; }
+  const std::vector<Table>& tables() const { return tables_; }
+  const ShardOptions& options() const { return options_; }
+
+  /// Everything in one cut: values, rule state, what is applied of whom. What waits in unfinished rounds is not part of it: its writers hold it.
+  std::vector<SnapshotSection> Save() const;
+  /// InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
+  absl::Status Load(const std::vector<SnapshotSection>& sections);
+  /// The writers' clocks that a snapshot made now covers, and what is told when it has become durable.
+  std::vector<Round> AppliedClocks() const { return applied_.clocks(); }
+  void SetStable(const std::vector<Round>& clocks);
+
+  /// BSP: stop applying after this round (0: do not stop) so that a snapshot can be taken exactly there. False: it has been passed.
+  bool HoldAfter(Round round);
+  bool HoldReached() const;
+  absl::Status Resume();
+
+ private:
+  explicit Shard(ShardOptions options);
+  bool bsp() const { return options_.consistency.kind == Consistency::Kind::kBsp; }
+  uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
+  absl::Status Check(const Push& push) const;
+  /// Calls apply(part, keys, values) for each part.
+  template <class F>
+  absl::Status ForEachPart(const Push& push, F&& apply) const;
+  absl::Status ApplyNow(const Push& push);
+  absl::Status ApplyCompleteRounds();
+  absl::Status ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
+  Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
+
+  ShardOptions options_;
+  std::vector<Table> tables_;
+  std::vector<uint32_t> first_slot_;   // by table
+  Ledger arrived_{0, 0};               // what pushes are compared with
+  Ledger applied_{0, 0};               // what tables hold; differs from arrived_ only under BSP
+  std::vector<uint32_t> chunks_;       // by writer: messages of its unfinished round that have arrived here
+  std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // BSP: round -> writer -> its messages. Invariant: all > applied()
+  Round hold_after_ = 0;
+  Round last_round_ = 0;   // the last one applied under BSP
+  uint64_t version_ = 0;
+  uint64_t nonzeros_ = 0;
+};
+
+}  // namespace troupe

@@ -1,0 +1,282 @@
+#include "ps/shard_actor.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "actors/status.h"
+#include "actors/text.h"
+#include "caf/event_based_actor.hpp"
+#include "caf/stateful_actor.hpp"
+#include "caf/typed_response_promise.hpp"
+#include "ps/export.h"
+
+namespace troupe {
+namespace {
+
+/// A snapshot that is being written by a compute job.
+struct Writing {
+  std::vector<Round> clocks;   // what it covers
+  uint64_t version = 0;
+  absl::Status status;
+  std::function<void(absl::Status)> done;
+};
+
+struct WaitingPull {
+  uint64_t number;
+  Pull pull;
+  std::function<void(absl::StatusOr<Pulled>)> answer;
+};
+
+struct SnapshotWritten {
+  std::shared_ptr<Writing> writing;
+};
+struct SnapshotTick {};
+struct PullExpired {
+  uint32_t writer;
+  uint64_t number;
+};
+
+}  // namespace
+}  // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotWritten)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PullExpired)
+
+namespace troupe {
+namespace {
+
+struct ShardState {
+  static inline const char* name = "shard";
+  System* system = nullptr;
+  ShardActorOptions options;
+  std::optional<Shard> shard;
+  std::map<uint32_t, WaitingPull> pulls;   // by writer: at most one each
+  uint64_t pulls_seen = 0;
+  std::shared_ptr<Writing> writing;        // at most one snapshot at a time
+  uint64_t version_saved = 0;
+  int failures = 0;                        // snapshots in a row that could not be written
+  absl::Status disk;                       // the last of them, once there were too many: pushes are refused with it
+  std::optional<std::pair<TakeSnapshot, std::function<void(absl::StatusOr<SnapshotTaken>)>>> held;   // waits for its round
+};
+using Self = caf::stateful_actor<ShardState>;
+
+constexpr int kSnapshotFailuresMax = 5;
+
+void AnswerReadyPulls(ShardState& state) {
+  for (auto it = state.pulls.begin(); it != state.pulls.end();) {
+    if (!state.shard->Ready(it->second.pull)) {
+      ++it;
+      continue;
+    }
+    WaitingPull waiting = std::move(it->second);
+    it = state.pulls.erase(it);
+    waiting.answer(state.shard->OnPull(waiting.pull));
+  }
+}
+
+/// Serialises now, in one cut; a compute job writes the file.
+void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done) {
+  ShardState& state = self->state;
+  auto writing = std::make_shared<Writing>();
+  writing->clocks = state.shard->AppliedClocks();
+  writing->version = state.shard->version();
+  writing->done = std::move(done);
+  auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->Save());
+  state.writing = writing;
+  const bool durable = uri != state.options.snapshot_uri;   // the job's own snapshots need to survive the process, not the machine
+  state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable] {
+    writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
+    System::Deliver(to, SnapshotWritten{writing});
+  });
+}
+
+/// For its own replacement.
+void SnapshotForRestart(Self* self) {
+  ShardState& state = self->state;
+  if (state.options.snapshot_uri.empty() || state.writing != nullptr || state.version_saved == state.shard->version()) return;
+  StartSnapshot(self, state.options.snapshot_uri, [&state](const absl::Status& status) {
+    if (status.ok()) {
+      state.version_saved = state.writing->version;
+      state.shard->SetStable(state.writing->clocks);
+      state.failures = 0;
+    } else if (++state.failures >= kSnapshotFailuresMax) {
+      state.disk = WithContext(status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
+    }
+  });
+}
+
+void TakeHeldSnapshot(Self* self) {
+  ShardState& state = self->state;
+  if (!state.held || state.writing != nullptr) return;
+  if (state.held->first.at != 0 && !state.shard->HoldReached()) return;
+  auto [request, answer] = std::move(*state.held);
+  state.held.reset();
+  const Round clock = state.shard->applied();
+  StartSnapshot(self, request.uri, [answer, clock](const absl::Status& status) {
+    if (status.ok()) {
+      answer(SnapshotTaken{clock});
+    } else {
+      answer(status);
+    }
+  });
+  // The cut is made: go on while it is written.
+  if (absl::Status status = state.shard->Resume(); !status.ok()) state.disk = status;
+  AnswerReadyPulls(state);
+}
+
+absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
+  ShardState& state = self->state;
+  TROUPE_RETURN_IF_ERROR(state.disk);
+  auto pushed = state.shard->OnPush(push);
+  if (!pushed.ok()) return pushed;
+  if (push.wants_snapshot) SnapshotForRestart(self);
+  TakeHeldSnapshot(self);
+  AnswerReadyPulls(state);
+  return pushed;
+}
+
+template <class Answer>
+void OnPull(Self* self, const Pull& pull, Answer answer) {
+  ShardState& state = self->state;
+  if (static_cast<uint32_t>(pull.writer) >= state.shard->options().writers) {
+    answer(absl::InvalidArgumentError(absl::StrCat("pull: writer is ", static_cast<uint32_t>(pull.writer), ", expected < ", state.shard->options().writers)));
+    return;
+  }
+  if (state.shard->Ready(pull)) {
+    answer(state.shard->OnPull(pull));
+    return;
+  }
+  const auto writer = static_cast<uint32_t>(pull.writer);
+  const uint64_t number = ++state.pulls_seen;
+  if (auto old = state.pulls.find(writer); old != state.pulls.end()) {
+    old->second.answer(absl::CancelledError("a later pull of the same writer came"));
+    state.pulls.erase(old);
+  }
+  state.pulls.emplace(writer, WaitingPull{number, pull, std::move(answer)});
+  if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{writer, number});
+}
+
+absl::StatusOr<RowsSaved> OnSaveRows(ShardState& state, const SaveRows& request) {
+  if (state.shard->min_clock() < request.at) {
+    return absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " is catching up"));
+  }
+  for (const Assign& assign : request.assigned) TROUPE_RETURN_IF_ERROR(state.shard->OnAssign(assign));
+  std::vector<SnapshotSection> sections;
+  RowsSaved saved{.nonzeros = state.shard->nonzeros()};
+  for (const Table& table : state.shard->tables()) {
+    for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+      if (table.Owns(range)) sections.push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
+    }
+    saved.rows += table.rows();
+  }
+  TROUPE_RETURN_IF_ERROR(WriteSnapshot(state.system->storage(), request.uri, sections, false));
+  return saved;
+}
+
+template <class T>
+void Fulfil(caf::typed_response_promise<T>& promise, absl::StatusOr<T> result) {
+  if (result.ok()) {
+    promise.deliver(std::move(*result));
+  } else {
+    promise.deliver(ToError(result.status()));
+  }
+}
+
+template <class T>
+caf::result<T> Reply(absl::StatusOr<T> result) {
+  if (!result.ok()) return ToError(result.status());
+  return std::move(*result);
+}
+
+caf::behavior ShardBehavior(Self* self) {
+  if (!self->state.options.snapshot_uri.empty()) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
+  return {
+      [self](const Push& push) -> caf::result<Pushed> { return Reply(OnPush(self, push)); },
+      [self](const Pull& pull) -> caf::result<Pulled> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
+        OnPull(self, pull, [promise](absl::StatusOr<Pulled> pulled) mutable { Fulfil(promise, std::move(pulled)); });
+        return promise;
+      },
+      [self](const PushPull& both) -> caf::result<PushPulled> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<PushPulled>>();
+        auto pushed = OnPush(self, both.push);
+        if (!pushed.ok()) {
+          promise.deliver(ToError(pushed.status()));
+        } else if (pushed->outcome != Pushed::Outcome::kApplied) {
+          promise.deliver(PushPulled{*pushed, {}});
+        } else {
+          OnPull(self, both.pull, [promise, pushed = *pushed](absl::StatusOr<Pulled> pulled) mutable {
+            if (!pulled.ok()) {
+              promise.deliver(ToError(pulled.status()));
+            } else {
+              promise.deliver(PushPulled{pushed, std::move(*pulled)});
+            }
+          });
+        }
+        return promise;
+      },
+      [self](const Open& open) -> caf::result<Opened> { return Reply(self->state.shard->OnOpen(open)); },
+      [self](const Assign& assign) -> caf::result<Assigned> {
+        if (absl::Status status = self->state.shard->OnAssign(assign); !status.ok()) return ToError(status);
+        return Assigned{};
+      },
+      [self](const TakeSnapshot& request) -> caf::result<SnapshotTaken> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<SnapshotTaken>>();
+        ShardState& state = self->state;
+        if (state.held) {
+          promise.deliver(ToError(absl::UnavailableError("another snapshot waits for its round")));
+        } else if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
+          promise.deliver(ToError(absl::OutOfRangeError("the round has passed")));
+        } else {
+          state.held.emplace(request, [promise](absl::StatusOr<SnapshotTaken> taken) mutable { Fulfil(promise, std::move(taken)); });
+          TakeHeldSnapshot(self);
+        }
+        return promise;
+      },
+      [self](const SaveRows& request) -> caf::result<RowsSaved> { return Reply(OnSaveRows(self->state, request)); },
+      [self](const SnapshotWritten& written) {
+        written.writing->done(written.writing->status);
+        self->state.writing = nullptr;
+        TakeHeldSnapshot(self);
+      },
+      [self](SnapshotTick) {
+        SnapshotForRestart(self);
+        self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
+      },
+      [self](const PullExpired& expired) {
+        auto it = self->state.pulls.find(expired.writer);
+        if (it == self->state.pulls.end() || it->second.number != expired.number) return;
+        auto answer = std::move(it->second.answer);
+        self->state.pulls.erase(it);
+        answer(absl::DeadlineExceededError("other writers are behind"));
+      },
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options) {
+  TROUPE_TRY(Shard shard, Shard::Make(options.shard));
+  for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
+    if (uri.empty()) continue;
+    auto sections = ReadSnapshot(system.storage(), uri);
+    if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
+    TROUPE_RETURN_IF_ERROR(sections.status());
+    if (absl::Status status = shard.Load(*sections); !status.ok()) return WithContext(status, uri);
+    break;
+  }
+  auto held = std::make_shared<Shard>(std::move(shard));   // the actor begins later, on another thread
+  auto actor = system.actors().spawn([&system, options, held](Self* self) {
+    self->state.system = &system;
+    self->state.options = options;
+    self->state.shard.emplace(std::move(*held));
+    return ShardBehavior(self);
+  });
+  return caf::actor_cast<ShardActor>(actor);
+}
+
+}  // namespace troupe

@@ -1,0 +1,28 @@
+// The actor around a Shard: messages in, replies out, pulls that wait, snapshots on a timer.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "actors/system.h"
+#include "ps/messages.h"
+#include "ps/shard.h"
+
+namespace troupe {
+
+struct ShardActorOptions {
+  ShardOptions shard;
+  /// Where the shard keeps its state for its own replacement; empty: nowhere (one process). A snapshot that is there when the actor starts is loaded.
+  std::string snapshot_uri;
+  std::chrono::milliseconds snapshot_interval{500};
+  /// What to begin with when there is no snapshot at snapshot_uri: a checkpoint of an earlier run; empty: zeros.
+  std::string restore_uri;
+  /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.
+  std::chrono::milliseconds pull_wait_max{8'000};
+};
+
+/// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load.
+absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options);
+
+}  // namespace troupe

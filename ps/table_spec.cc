@@ -1,0 +1,40 @@
+#include "ps/table_spec.h"
+
+#include <algorithm>
+
+#include "actors/text.h"
+#include "ps/update_rule.h"
+
+namespace troupe {
+namespace {
+
+constexpr uint32_t kWidthMax = 65536;
+constexpr uint32_t kRangesMax = 1 << 24;
+constexpr uint32_t kRangesDefault = 64;
+constexpr uint64_t kDenseElementsMax = uint64_t{1} << 40;
+constexpr uint64_t kRangeElements = (1 << 20) / sizeof(float);
+
+absl::Status Refuse(const TableSpec& spec, std::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': ", Absl(what)));
+}
+
+}   // namespace
+
+absl::Status Validate(const TableSpec& spec) {
+  if (spec.width < 1 || spec.width > kWidthMax) return Refuse(spec, absl::StrCat("width is ", spec.width, ", expected 1 .. ", kWidthMax));
+  if (spec.rows && (*spec.rows < 1 || *spec.rows > kDenseElementsMax / spec.width)) {
+    return Refuse(spec, absl::StrCat("rows is ", *spec.rows, ", expected 1 .. ", kDenseElementsMax / spec.width));
+  }
+  if (spec.ranges > kRangesMax) return Refuse(spec, absl::StrCat("ranges is ", spec.ranges, ", expected at most ", kRangesMax));
+  if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
+  return absl::OkStatus();
+}
+
+uint32_t RangeCount(const TableSpec& spec) {
+  if (spec.ranges > 0) return spec.ranges;
+  if (!spec.rows) return kRangesDefault;
+  const uint64_t rows_a_range = std::max<uint64_t>(1, kRangeElements / std::max(1u, spec.width));
+  return static_cast<uint32_t>(std::clamp<uint64_t>((*spec.rows + rows_a_range - 1) / rows_a_range, kRangesDefault, kRangesMax));
+}
+
+}   // namespace troupe

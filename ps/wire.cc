@@ -1,0 +1,312 @@
+#include "ps/wire.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "actors/status.h"
+#include "actors/wire.h"
+#include "ps/ps.capnp.h"
+
+namespace troupe {
+namespace {
+
+absl::Status CheckBulk(const Frame& frame, size_t blocks) {
+  if (frame.bulk.size() == blocks) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("message has ", frame.bulk.size(), " arrays, expected ", blocks));
+}
+
+void Fill(wire::Push::Builder to, const Push& from) {
+  to.setWriter(static_cast<uint32_t>(from.writer));
+  to.setRound(from.round);
+  to.setPrevious(from.previous);
+  to.setRoundOver(from.round_over);
+  to.setWantsSnapshot(from.wants_snapshot);
+  to.setChunk(from.chunk);
+}
+void Read(wire::Push::Reader from, Push& to) {
+  to.writer = WriterId{from.getWriter()};
+  to.round = from.getRound();
+  to.previous = from.getPrevious();
+  to.round_over = from.getRoundOver();
+  to.wants_snapshot = from.getWantsSnapshot();
+  to.chunk = from.getChunk();
+}
+void Fill(wire::Pull::Builder to, const Pull& from) {
+  to.setWriter(static_cast<uint32_t>(from.writer));
+  to.setRound(from.round);
+}
+void Read(wire::Pull::Reader from, Pull& to) {
+  to.writer = WriterId{from.getWriter()};
+  to.round = from.getRound();
+}
+void Fill(wire::Pushed::Builder to, const Pushed& from) {
+  to.setExpect(from.outcome == Pushed::Outcome::kExpect);
+  to.setClock(from.clock);
+  to.setStable(from.stable);
+}
+void Read(wire::Pushed::Reader from, Pushed& to) {
+  to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : Pushed::Outcome::kApplied;
+  to.clock = from.getClock();
+  to.stable = from.getStable();
+}
+
+std::string Text(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+
+}  // namespace
+
+Frame Codec<Push>::Encode(const Push& m) {
+  return {kType, EncodeHead<wire::Push>([&](wire::Push::Builder to) { Fill(to, m); }), {m.parts, m.keys, m.values}};
+}
+absl::StatusOr<Push> Codec<Push>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 3));
+  Push m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Push>(frame.head, [&](wire::Push::Reader from) { Read(from, m); }));
+  m.parts = frame.bulk[0];
+  m.keys = frame.bulk[1];
+  m.values = frame.bulk[2];
+  return m;
+}
+
+Frame Codec<Pushed>::Encode(const Pushed& m) {
+  return {kType, EncodeHead<wire::Pushed>([&](wire::Pushed::Builder to) { Fill(to, m); }), {}};
+}
+absl::StatusOr<Pushed> Codec<Pushed>::Decode(const Frame& frame) {
+  Pushed m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pushed>(frame.head, [&](wire::Pushed::Reader from) { Read(from, m); }));
+  return m;
+}
+
+Frame Codec<Pull>::Encode(const Pull& m) {
+  return {kType, EncodeHead<wire::Pull>([&](wire::Pull::Builder to) { Fill(to, m); }), {m.parts, m.keys}};
+}
+absl::StatusOr<Pull> Codec<Pull>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2));
+  Pull m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pull>(frame.head, [&](wire::Pull::Reader from) { Read(from, m); }));
+  m.parts = frame.bulk[0];
+  m.keys = frame.bulk[1];
+  return m;
+}
+
+Frame Codec<Pulled>::Encode(const Pulled& m) {
+  return {kType, EncodeHead<wire::Pulled>([](wire::Pulled::Builder) {}), {m.values}};
+}
+absl::StatusOr<Pulled> Codec<Pulled>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
+  return Pulled{frame.bulk[0]};
+}
+
+Frame Codec<PushPull>::Encode(const PushPull& m) {
+  return {kType, EncodeHead<wire::PushPull>([&](wire::PushPull::Builder to) {
+            Fill(to.initPush(), m.push);
+            Fill(to.initPull(), m.pull);
+          }),
+          {m.push.parts, m.push.keys, m.push.values, m.pull.parts, m.pull.keys}};
+}
+absl::StatusOr<PushPull> Codec<PushPull>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 5));
+  PushPull m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPull>(frame.head, [&](wire::PushPull::Reader from) {
+    Read(from.getPush(), m.push);
+    Read(from.getPull(), m.pull);
+  }));
+  m.push.parts = frame.bulk[0];
+  m.push.keys = frame.bulk[1];
+  m.push.values = frame.bulk[2];
+  m.pull.parts = frame.bulk[3];
+  m.pull.keys = frame.bulk[4];
+  return m;
+}
+
+Frame Codec<PushPulled>::Encode(const PushPulled& m) {
+  return {kType, EncodeHead<wire::PushPulled>([&](wire::PushPulled::Builder to) { Fill(to.initPushed(), m.pushed); }), {m.pulled.values}};
+}
+absl::StatusOr<PushPulled> Codec<PushPulled>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
+  PushPulled m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPulled>(frame.head, [&](wire::PushPulled::Reader from) { Read(from.getPushed(), m.pushed); }));
+  m.pulled.values = frame.bulk[0];
+  return m;
+}
+
+Frame Codec<Open>::Encode(const Open& m) {
+  return {kType, EncodeHead<wire::Open>([&](wire::Open::Builder to) { to.setWriter(static_cast<uint32_t>(m.writer)); }), {}};
+}
+absl::StatusOr<Open> Codec<Open>::Decode(const Frame& frame) {
+  Open m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Open>(frame.head, [&](wire::Open::Reader from) { m.writer = WriterId{from.getWriter()}; }));
+  return m;
+}
+
+Frame Codec<Opened>::Encode(const Opened& m) {
+  return {kType, EncodeHead<wire::Opened>([&](wire::Opened::Builder to) {
+            to.setClock(m.clock);
+            to.setStable(m.stable);
+          }),
+          {m.applied}};
+}
+absl::StatusOr<Opened> Codec<Opened>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
+  Opened m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Opened>(frame.head, [&](wire::Opened::Reader from) {
+    m.clock = from.getClock();
+    m.stable = from.getStable();
+  }));
+  m.applied = frame.bulk[0];
+  if (!m.applied.IsArrayOf<uint64_t>()) return absl::InvalidArgumentError("opened: array is cut or not aligned");
+  return m;
+}
+
+Frame Codec<Assign>::Encode(const Assign& m) {
+  return {kType, EncodeHead<wire::Assign>([&](wire::Assign::Builder to) { to.setTable(m.table); }), {m.keys, m.values}};
+}
+absl::StatusOr<Assign> Codec<Assign>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2));
+  Assign m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Assign>(frame.head, [&](wire::Assign::Reader from) { m.table = from.getTable(); }));
+  m.keys = frame.bulk[0];
+  m.values = frame.bulk[1];
+  return m;
+}
+
+Frame Codec<Assigned>::Encode(const Assigned&) {
+  return {kType, EncodeHead<wire::Assigned>([](wire::Assigned::Builder) {}), {}};
+}
+absl::StatusOr<Assigned> Codec<Assigned>::Decode(const Frame&) { return Assigned{}; }
+
+Frame Codec<TakeSnapshot>::Encode(const TakeSnapshot& m) {
+  return {kType, EncodeHead<wire::TakeSnapshot>([&](wire::TakeSnapshot::Builder to) {
+            to.setUri(m.uri);
+            to.setAt(m.at);
+          }),
+          {}};
+}
+absl::StatusOr<TakeSnapshot> Codec<TakeSnapshot>::Decode(const Frame& frame) {
+  TakeSnapshot m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::TakeSnapshot>(frame.head, [&](wire::TakeSnapshot::Reader from) {
+    m.uri = Text(from.getUri());
+    m.at = from.getAt();
+  }));
+  return m;
+}
+
+Frame Codec<SnapshotTaken>::Encode(const SnapshotTaken& m) {
+  return {kType, EncodeHead<wire::SnapshotTaken>([&](wire::SnapshotTaken::Builder to) { to.setClock(m.clock); }), {}};
+}
+absl::StatusOr<SnapshotTaken> Codec<SnapshotTaken>::Decode(const Frame& frame) {
+  SnapshotTaken m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::SnapshotTaken>(frame.head, [&](wire::SnapshotTaken::Reader from) { m.clock = from.getClock(); }));
+  return m;
+}
+
+Frame Codec<SaveRows>::Encode(const SaveRows& m) {
+  Frame frame{kType, EncodeHead<wire::SaveRows>([&](wire::SaveRows::Builder to) {
+                to.setUri(m.uri);
+                to.setAt(m.at);
+                auto assigned = to.initAssigned(static_cast<unsigned>(m.assigned.size()));
+                for (unsigned i = 0; i < assigned.size(); ++i) assigned.set(i, m.assigned[i].table);
+              }),
+              {}};
+  for (const Assign& assign : m.assigned) frame.bulk.insert(frame.bulk.end(), {assign.keys, assign.values});
+  return frame;
+}
+absl::StatusOr<SaveRows> Codec<SaveRows>::Decode(const Frame& frame) {
+  SaveRows m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::SaveRows>(frame.head, [&](wire::SaveRows::Reader from) {
+    m.uri = Text(from.getUri());
+    m.at = from.getAt();
+    for (uint32_t table : from.getAssigned()) m.assigned.push_back({.table = table, .keys = {}, .values = {}});
+  }));
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2 * m.assigned.size()));
+  for (size_t i = 0; i < m.assigned.size(); ++i) {
+    m.assigned[i].keys = frame.bulk[2 * i];
+    m.assigned[i].values = frame.bulk[2 * i + 1];
+  }
+  return m;
+}
+
+Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
+  return {kType, EncodeHead<wire::RowsSaved>([&](wire::RowsSaved::Builder to) {
+            to.setRows(m.rows);
+            to.setNonzeros(m.nonzeros);
+          }),
+          {}};
+}
+absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
+  RowsSaved m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RowsSaved>(frame.head, [&](wire::RowsSaved::Reader from) {
+    m.rows = from.getRows();
+    m.nonzeros = from.getNonzeros();
+  }));
+  return m;
+}
+
+Block EncodeShardJob(const ShardActorOptions& options) {
+  return EncodeHead<wire::ShardJob>([&](wire::ShardJob::Builder to) {
+    const ShardOptions& shard = options.shard;
+    auto tables = to.initTables(static_cast<unsigned>(shard.tables.size()));
+    for (unsigned i = 0; i < tables.size(); ++i) {
+      const TableSpec& spec = shard.tables[i];
+      auto table = tables[i];
+      table.setName(spec.name);
+      table.setWidth(spec.width);
+      table.setDense(spec.rows.has_value());
+      table.setRows(spec.rows.value_or(0));
+      table.setRule(spec.rule);
+      auto rule_options = table.initRuleOptions(static_cast<unsigned>(spec.rule_options.size()));
+      unsigned j = 0;
+      for (const auto& [name, value] : spec.rule_options) {
+        rule_options[j].setName(name);
+        rule_options[j++].setValue(value);
+      }
+      table.setL1(spec.l1);
+      table.setL2(spec.l2);
+      table.setPenalisedFrom(spec.penalised_from);
+      table.setSum(spec.combine == TableSpec::Combine::kSum);
+      table.setRanges(spec.ranges);
+    }
+    to.setShard(shard.shard);
+    to.setShards(shard.shards);
+    to.setWriters(shard.writers);
+    to.setConsistency(ToString(shard.consistency));
+    to.setStableWhenApplied(shard.stable_when_applied);
+    to.setSnapshotUri(options.snapshot_uri);
+    to.setSnapshotIntervalMs(static_cast<uint32_t>(options.snapshot_interval.count()));
+    to.setRestoreUri(options.restore_uri);
+    to.setPullWaitMaxMs(static_cast<uint32_t>(options.pull_wait_max.count()));
+  });
+}
+
+absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
+  ShardActorOptions options;
+  std::string consistency;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::ShardJob>(arguments, [&](wire::ShardJob::Reader from) {
+    for (wire::TableSpec::Reader table : from.getTables()) {
+      TableSpec spec;
+      spec.name = Text(table.getName());
+      spec.width = table.getWidth();
+      if (table.getDense()) spec.rows = table.getRows();
+      spec.rule = Text(table.getRule());
+      for (auto option : table.getRuleOptions()) spec.rule_options[Text(option.getName())] = option.getValue();
+      spec.l1 = table.getL1();
+      spec.l2 = table.getL2();
+      spec.penalised_from = table.getPenalisedFrom();
+      spec.combine = table.getSum() ? TableSpec::Combine::kSum : TableSpec::Combine::kMean;
+      spec.ranges = table.getRanges();
+      options.shard.tables.push_back(std::move(spec));
+    }
+    options.shard.shard = from.getShard();
+    options.shard.shards = from.getShards();
+    options.shard.writers = from.getWriters();
+    consistency = Text(from.getConsistency());
+    options.shard.stable_when_applied = from.getStableWhenApplied();
+    options.snapshot_uri = Text(from.getSnapshotUri());
+    options.snapshot_interval = std::chrono::milliseconds(from.getSnapshotIntervalMs());
+    options.restore_uri = Text(from.getRestoreUri());
+    options.pull_wait_max = std::chrono::milliseconds(from.getPullWaitMaxMs());
+  }));
+  TROUPE_TRY(options.shard.consistency, ParseConsistency(consistency));
+  return options;
+}
+
+}  // namespace troupe

@@ -1,0 +1,38 @@
+// How the shard's messages travel: a Codec each, from the schema ps.capnp.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "actors/proxy.h"
+#include "ps/messages.h"
+#include "ps/shard_actor.h"
+
+namespace troupe {
+
+#define TROUPE_CODEC(Message, type)                          \
+  template <>                                                \
+  struct Codec<Message> {                                    \
+    static constexpr uint64_t kType = type;                  \
+    static Frame Encode(const Message& message);             \
+    static absl::StatusOr<Message> Decode(const Frame& frame); \
+  }
+
+TROUPE_CODEC(Push, 0xa8b1f3b0c5d20101);
+TROUPE_CODEC(Pushed, 0xa8b1f3b0c5d20102);
+TROUPE_CODEC(Pull, 0xa8b1f3b0c5d20103);
+TROUPE_CODEC(Pulled, 0xa8b1f3b0c5d20104);
+TROUPE_CODEC(PushPull, 0xa8b1f3b0c5d20105);
+TROUPE_CODEC(PushPulled, 0xa8b1f3b0c5d20106);
+TROUPE_CODEC(Open, 0xa8b1f3b0c5d20107);
+TROUPE_CODEC(Opened, 0xa8b1f3b0c5d20108);
+TROUPE_CODEC(Assign, 0xa8b1f3b0c5d20109);
+TROUPE_CODEC(Assigned, 0xa8b1f3b0c5d2010a);
+TROUPE_CODEC(TakeSnapshot, 0xa8b1f3b0c5d2010b);
+TROUPE_CODEC(SnapshotTaken, 0xa8b1f3b0c5d2010c);
+TROUPE_CODEC(SaveRows, 0xa8b1f3b0c5d2010d);
+TROUPE_CODEC(RowsSaved, 0xa8b1f3b0c5d2010e);
+
+/// The arguments with which a shard is spawned in another process.
+Block EncodeShardJob(const ShardActorOptions& options);
+absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments);
+
+}  // namespace troupe

@@ -1,0 +1,63 @@
+// Every key has one range, every range one shard.
+#include "ps/partition.h"
+
+#include <boost/test/unit_test.hpp>
+#include <random>
+#include <vector>
+
+namespace troupe {
+
+BOOST_AUTO_TEST_SUITE(PartitionTest)
+
+BOOST_AUTO_TEST_CASE(dense_ranges_cover_all_rows_once_in_order) {
+  for (const uint64_t rows : {1, 2, 63, 64, 65, 100, 127, 128, 129, 1000}) {
+    for (const uint32_t ranges : {1u, 2u, 7u, 64u, 100u}) {
+      TableSpec spec;
+      spec.rows = rows;
+      spec.ranges = ranges;
+      const Partition partition(spec, 3);
+      BOOST_TEST(partition.dense());
+      uint64_t next = 0;
+      for (uint32_t range = 0; range < ranges; ++range) {
+        BOOST_REQUIRE_EQUAL(partition.FirstRow(range), next);
+        for (uint64_t i = 0; i < partition.RowsIn(range); ++i) BOOST_REQUIRE_EQUAL(partition.RangeOf(next + i), range);
+        next += partition.RowsIn(range);
+      }
+      BOOST_REQUIRE_EQUAL(next, rows);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sparse_keys_spread_evenly_whatever_their_pattern) {
+  for (const uint64_t step : {uint64_t{1}, uint64_t{64}, uint64_t{4096}, uint64_t{1} << 40, uint64_t{0x9e3779b97f4a7c15}}) {
+    const Partition partition(TableSpec{}, 1);
+    std::vector<int> count(64);
+    for (uint64_t i = 0; i < 64000; ++i) ++count.at(partition.RangeOf(i * step));
+    for (const int n : count) BOOST_TEST((n > 800 && n < 1200));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(shards_hold_equal_runs_of_ranges) {
+  for (const uint32_t ranges : {1u, 5u, 64u, 100u}) {
+    for (const uint32_t shards : {1u, 2u, 3u, 7u, 64u, 70u}) {
+      TableSpec spec;
+      spec.ranges = ranges;
+      const Partition partition(spec, shards);
+      std::vector<uint32_t> held(shards);
+      for (uint32_t range = 0; range < ranges; ++range) {
+        ++held.at(partition.ShardOf(range));
+        BOOST_TEST((range == 0 || partition.ShardOf(range) >= partition.ShardOf(range - 1)));
+      }
+      for (const uint32_t n : held) BOOST_TEST((n == ranges / shards || n == (ranges + shards - 1) / shards));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_hash_is_the_published_one) {   // fmix64 of MurmurHash3: a change would orphan every saved table
+  BOOST_TEST(HashKey(0) == 0u);
+  BOOST_TEST(HashKey(1) == 0xb456bcfc34c2cb2cULL);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe

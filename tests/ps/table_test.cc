@@ -1,0 +1,411 @@
+// Tables against a plain map of rows with the same rule, under random calls; and every call that must change nothing.
+#include "ps/table.h"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+
+#include "actors/text.h"
+
+namespace troupe {
+namespace {
+
+TableSpec Spec(const std::string& rule, uint32_t width, std::optional<uint64_t> rows = {}, uint32_t ranges = 4) {
+  TableSpec spec;
+  spec.name = "w";
+  spec.rule = rule;
+  spec.width = width;
+  spec.rows = rows;
+  spec.ranges = ranges;
+  if (rule != "add") {
+    spec.l1 = 0.01;
+    spec.l2 = 0.02;
+    spec.penalised_from = 3;
+  }
+  return spec;
+}
+
+Table Make(const TableSpec& spec, uint32_t shard = 0, uint32_t shards = 1) {
+  auto table = Table::Make(spec, shard, shards);
+  BOOST_REQUIRE_MESSAGE(table.ok(), table.status().ToString());
+  return std::move(*table);
+}
+
+/// A table as one would write it without thought for speed.
+struct Oracle {
+  TableSpec spec;
+  std::unique_ptr<UpdateRule> rule;
+  std::map<Key, std::vector<float>> rows, sums;
+
+  explicit Oracle(const TableSpec& s) : spec(s), rule(*MakeUpdateRule(s)) {
+    for (Key key = 0; key < s.rows.value_or(0); ++key) Row(key);
+  }
+  std::vector<float>& Row(Key key) { return rows.try_emplace(key, spec.width + rule->state(spec.width)).first->second; }
+  void Apply(Key key, const float* gradient) {
+    float* row = Row(key).data();
+    const bool penalised[] = {key >= spec.penalised_from};
+    rule->ApplyRows({&row, 1}, gradient, spec.width, penalised);
+  }
+  void Accumulate(Key key, const float* gradient) {
+    Row(key);
+    auto& sum = sums.try_emplace(key, spec.width).first->second;
+    for (uint32_t i = 0; i < spec.width; ++i) sum[i] += gradient[i];
+  }
+  void FinishRound(float divisor) {
+    for (auto& [key, sum] : sums) {
+      for (float& x : sum) x /= divisor;
+      Apply(key, sum.data());
+    }
+    sums.clear();
+  }
+  void Assign(Key key, const float* values) {
+    std::vector<float>& row = Row(key);
+    std::copy_n(values, spec.width, row.begin());
+    std::fill_n(row.begin() + spec.width, rule->error_state(spec.width), 0.0f);
+  }
+};
+
+std::map<Key, std::vector<float>> Contents(const Table& table) {
+  std::map<Key, std::vector<float>> rows;
+  const size_t floats = table.spec().width + table.rule().state(table.spec().width);
+  for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+    Key last = 0;
+    bool first = true;
+    if (!table.Owns(range)) continue;
+    table.Visit(range, [&](Key key, const float* row) {
+      BOOST_REQUIRE((first || key > last));
+      BOOST_REQUIRE_EQUAL(table.partition().RangeOf(key), range);
+      first = false;
+      last = key;
+      rows.emplace(key, std::vector<float>(row, row + floats));
+    });
+  }
+  return rows;
+}
+
+std::string Bytes(const Table& table) {
+  std::string bytes;
+  for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+    if (!table.Owns(range)) continue;
+    const Block block = table.Save(range);
+    bytes.append(reinterpret_cast<const char*>(block.data()), block.size());
+  }
+  return bytes;
+}
+
+/// Distinct keys of one range; sparse ones lie close, far and at the ends of what 64 bits hold.
+std::vector<Key> KeysOf(const Table& table, uint32_t range, size_t wanted, std::mt19937_64& random) {
+  const Partition& partition = table.partition();
+  std::set<Key> keys;
+  if (partition.dense()) {
+    for (uint64_t i = 0; i < partition.RowsIn(range); ++i) {
+      if (random() % partition.RowsIn(range) < wanted) keys.insert(partition.FirstRow(range) + i);
+    }
+    return {keys.begin(), keys.end()};
+  }
+  for (size_t i = 0; i < 8 * wanted + 8; ++i) {
+    const Key choices[] = {0, 1, ~Key{0}, ~Key{0} - 1, random() % 3000, random(), Key{1} << 63, (random() % 64) << 58};
+    const Key key = choices[random() % 8];
+    if (partition.RangeOf(key) == range && keys.size() < wanted) keys.insert(key);
+  }
+  return {keys.begin(), keys.end()};
+}
+
+std::vector<float> Numbers(size_t n, std::mt19937_64& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(n);
+  for (float& x : numbers) x = normal(random);
+  return numbers;
+}
+
+void RandomCalls(const TableSpec& spec, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Table table = Make(spec);
+  Oracle oracle(spec);
+  for (int call = 0; call < 300; ++call) {
+    const uint32_t range = static_cast<uint32_t>(random() % table.partition().ranges());
+    std::vector<Key> keys = KeysOf(table, range, random() % 10 == 0 ? 500 : random() % 40, random);
+    const std::vector<float> numbers = Numbers(keys.size() * spec.width, random);
+    const Key first = keys.empty() ? table.partition().FirstRow(range) : keys.front();
+    size_t run = 0;   // leading keys that follow each other
+    while (table.partition().dense() && run < keys.size() && keys[run] == first + run) ++run;
+    switch (random() % 7) {
+      case 0:
+        BOOST_REQUIRE(table.Apply(range, keys, numbers.data()).ok());
+        for (size_t i = 0; i < keys.size(); ++i) oracle.Apply(keys[i], &numbers[i * spec.width]);
+        break;
+      case 1:
+      case 2:
+        BOOST_REQUIRE(table.Accumulate(range, keys, numbers.data()).ok());
+        for (size_t i = 0; i < keys.size(); ++i) oracle.Accumulate(keys[i], &numbers[i * spec.width]);
+        break;
+      case 3: {
+        const float divisor = static_cast<float>(1 + random() % 3);
+        table.FinishRound(divisor);
+        oracle.FinishRound(divisor);
+        break;
+      }
+      case 4:
+        if (random() % 4 > 0) break;
+        BOOST_REQUIRE(table.Assign(range, keys, numbers.data()).ok());
+        for (size_t i = 0; i < keys.size(); ++i) oracle.Assign(keys[i], &numbers[i * spec.width]);
+        break;
+      case 5: {
+        std::shuffle(keys.begin(), keys.end(), random);
+        std::vector<float> out(keys.size() * spec.width, 99);
+        BOOST_REQUIRE(table.Pull(range, keys, out.data()).ok());
+        for (size_t i = 0; i < keys.size(); ++i) {
+          const auto row = oracle.rows.find(keys[i]);
+          for (uint32_t j = 0; j < spec.width; ++j) BOOST_REQUIRE_EQUAL(out[i * spec.width + j], row == oracle.rows.end() ? 0 : row->second[j]);
+        }
+        break;
+      }
+      default:
+        if (!table.partition().dense()) break;
+        if (random() % 2) {
+          BOOST_REQUIRE(table.ApplyDense(range, first, run, numbers.data()).ok());
+          for (size_t i = 0; i < run; ++i) oracle.Apply(first + i, &numbers[i * spec.width]);
+        } else {
+          BOOST_REQUIRE(table.AccumulateDense(range, first, run, numbers.data()).ok());
+          for (size_t i = 0; i < run; ++i) oracle.Accumulate(first + i, &numbers[i * spec.width]);
+        }
+    }
+  }
+  BOOST_TEST((Contents(table) == oracle.rows), spec.rule << " width " << spec.width << (spec.rows ? " dense" : " sparse"));
+  BOOST_TEST(table.rows() == oracle.rows.size());
+}
+
+}   // namespace
+
+BOOST_AUTO_TEST_SUITE(TableTest)
+
+BOOST_AUTO_TEST_CASE(random_calls_leave_what_a_plain_map_holds) {
+  uint64_t seed = 1;
+  for (const std::string& rule : UpdateRuleNames()) {
+    for (const uint32_t width : {1u, 3u, 20u}) {
+      RandomCalls(Spec(rule, width), ++seed);
+      RandomCalls(Spec(rule, width, 700), ++seed);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_round_survives_growth) {
+  const TableSpec spec = Spec("adagrad", 2, {}, 1);
+  Table table = Make(spec);
+  Oracle oracle(spec);
+  std::mt19937_64 random(7);
+  for (int writer = 0; writer < 3; ++writer) {
+    std::vector<Key> keys;
+    for (Key key = 0; key < 20000; ++key) keys.push_back(key * 7919 * static_cast<Key>(writer + 1));
+    const std::vector<float> gradient = Numbers(2 * keys.size(), random);
+    BOOST_REQUIRE(table.Accumulate(0, keys, gradient.data()).ok());
+    for (size_t i = 0; i < keys.size(); ++i) oracle.Accumulate(keys[i], &gradient[2 * i]);
+  }
+  table.FinishRound(3);
+  oracle.FinishRound(3);
+  BOOST_TEST((Contents(table) == oracle.rows));
+}
+
+BOOST_AUTO_TEST_CASE(a_round_of_one_push_is_the_push) {
+  std::mt19937_64 random(8);
+  for (const std::string& rule : UpdateRuleNames()) {
+    for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{50000}}) {
+      const TableSpec spec = Spec(rule, 1, rows, 1);
+      Table at_once = Make(spec), by_round = Make(spec);
+      for (int push = 0; push < 3; ++push) {
+        const std::vector<Key> keys = KeysOf(at_once, 0, 1000, random);
+        const std::vector<float> gradient = Numbers(keys.size(), random);
+        BOOST_REQUIRE(at_once.Apply(0, keys, gradient.data()).ok());
+        BOOST_REQUIRE(by_round.Accumulate(0, keys, gradient.data()).ok());
+        by_round.FinishRound(1);
+        by_round.FinishRound(5);   // nothing was pushed: nothing changes
+      }
+      BOOST_TEST((Bytes(at_once) == Bytes(by_round)), rule);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_pull_makes_no_rows) {
+  const Table table = Make(Spec("sgd", 2, {}, 1));
+  const Key keys[] = {0, 5, ~Key{0}};
+  float out[6] = {1, 1, 1, 1, 1, 1};
+  BOOST_REQUIRE(table.Pull(0, keys, out).ok());
+  for (const float x : out) BOOST_TEST(x == 0);
+  BOOST_TEST(table.rows() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(each_shard_holds_its_own_ranges) {
+  TableSpec spec = Spec("sgd", 1, 1000, 10);
+  for (const uint32_t shards : {1u, 3u, 10u, 13u}) {
+    uint64_t rows = 0;
+    for (uint32_t shard = 0; shard < shards; ++shard) {
+      const Table table = Make(spec, shard, shards);
+      rows += table.rows();
+      for (uint32_t range = 0; range < 12; ++range) {
+        const bool owns = range < 10 && table.partition().ShardOf(range) == shard;
+        BOOST_TEST(table.Owns(range) == owns);
+        BOOST_TEST(table.Pull(range, {}, nullptr).ok() == owns);
+      }
+    }
+    BOOST_TEST(rows == 1000u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  Table sparse = Make(Spec("adagrad", 2), 0, 2);
+  Table dense = Make(Spec("adagrad", 2, 100), 0, 2);   // ranges of 25 rows, two of them here
+  std::mt19937_64 random(9);
+  const std::vector<Key> keys = KeysOf(sparse, 1, 20, random);
+  const std::vector<Key> rows{30, 31, 40};
+  BOOST_REQUIRE(keys.size() >= 3);
+  const std::vector<float> good(2 * keys.size(), 1);
+  BOOST_REQUIRE(sparse.Accumulate(1, keys, good.data()).ok());
+  BOOST_REQUIRE(dense.Accumulate(1, rows, good.data()).ok());
+  const auto finish = [](Table& table) {
+    Table copy = Make(table.spec(), 0, 2);
+    for (uint32_t range = 0; range < 2; ++range) BOOST_REQUIRE(copy.Load(range, table.Save(range)).ok());
+    return Bytes(copy);
+  };
+  const std::string sparse_before = finish(sparse), dense_before = finish(dense);
+
+  const auto expect = [](const absl::Status& status, const std::string& message) {
+    BOOST_TEST(status.code() == absl::StatusCode::kInvalidArgument);
+    BOOST_TEST(Message(status) == message);
+  };
+  for (const float bad : {nan, inf, -inf}) {
+    std::vector<float> gradient = good;
+    gradient[5] = bad;
+    const std::string what = "table 'w': gradient of key ", is = absl::StrCat(" is ", Exact(bad), ", expected a finite number");
+    expect(sparse.Apply(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
+    expect(sparse.Accumulate(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
+    expect(sparse.Assign(1, keys, gradient.data()), absl::StrCat("table 'w': value of key ", keys[2], is));
+    expect(dense.Apply(1, rows, gradient.data()), what + "40" + is);
+    expect(dense.Accumulate(1, rows, gradient.data()), what + "40" + is);
+    expect(dense.ApplyDense(1, 25, 4, gradient.data()), what + "27" + is);
+    expect(dense.AccumulateDense(1, 25, 4, gradient.data()), what + "27" + is);
+    expect(dense.Assign(1, rows, gradient.data()), "table 'w': value of key 40" + is);
+  }
+  std::vector<float> out(2 * keys.size(), 7);
+  const std::string wrong_range = absl::StrCat("table 'w': key ", keys[0], " is in range 1, expected range 0");
+  expect(sparse.Pull(0, keys, out.data()), wrong_range);
+  expect(sparse.Apply(0, keys, good.data()), wrong_range);
+  expect(sparse.Accumulate(0, keys, good.data()), wrong_range);
+  expect(sparse.Assign(0, keys, good.data()), wrong_range);
+  expect(sparse.Pull(2, {}, nullptr), "table 'w': range 2 is not held here, expected 0 .. 1");
+  expect(sparse.PullDense(0, 0, 1, out.data()), "table 'w': is sparse, expected a dense table for rows without keys");
+  const Key beyond[] = {30, 100}, other[] = {30, 24};
+  expect(dense.Pull(1, beyond, out.data()), "table 'w': key 100 is no row, expected below 100");
+  expect(dense.Apply(1, other, good.data()), "table 'w': key 24 is in range 0, expected range 1");
+  expect(dense.PullDense(1, 24, 2, out.data()), "table 'w': 2 rows from 24 are not in range 1, expected within 25 rows from 25");
+  expect(dense.ApplyDense(1, 49, 2, good.data()), "table 'w': 2 rows from 49 are not in range 1, expected within 25 rows from 25");
+  expect(dense.AccumulateDense(1, 26, UINT64_MAX, good.data()),
+         "table 'w': 18446744073709551615 rows from 26 are not in range 1, expected within 25 rows from 25");
+  for (const float x : out) BOOST_TEST(x == 7);
+  BOOST_TEST((finish(sparse) == sparse_before));
+  BOOST_TEST((finish(dense) == dense_before));
+
+  sparse.FinishRound(1);   // the sums hold only the good pushes
+  dense.FinishRound(1);
+  Table again_sparse = Make(sparse.spec(), 0, 2), again_dense = Make(dense.spec(), 0, 2);
+  BOOST_REQUIRE(again_sparse.Apply(1, keys, good.data()).ok());
+  BOOST_REQUIRE(again_dense.Apply(1, rows, good.data()).ok());
+  BOOST_TEST((Bytes(sparse) == Bytes(again_sparse)));
+  BOOST_TEST((Bytes(dense) == Bytes(again_dense)));
+}
+
+BOOST_AUTO_TEST_CASE(tables_that_cannot_be_are_refused) {
+  BOOST_TEST(Table::Make(Spec("sgd", 0), 0, 1).status().code() == absl::StatusCode::kInvalidArgument);
+  BOOST_TEST(Message(Table::Make(Spec("sgd", 1), 2, 2).status()) == "table 'w': shard is 2, expected below the number of shards, 2");
+  const absl::Status huge = Table::Make(Spec("sgd", 1, uint64_t{1} << 40), 0, 1).status();
+  BOOST_TEST(huge.code() == absl::StatusCode::kResourceExhausted);
+  BOOST_TEST(Message(huge).starts_with("table 'w' takes 4.4 TB, this machine has "));
+}
+
+BOOST_AUTO_TEST_CASE(an_assigned_value_is_exact_under_every_rule) {
+  for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{10}}) {
+    Table table = Make(Spec("add", 1, rows, 1));
+    const Key key[] = {4};
+    for (const float g : {16777216.0f, 1.0f}) BOOST_REQUIRE(table.Apply(0, key, &g).ok());
+    const float five = 5;
+    BOOST_REQUIRE(table.Assign(0, key, &five).ok());
+    table.Visit(0, [&](Key at, const float* row) {
+      if (at == 4) BOOST_TEST(table.rule().Value(row, 1, 0) == 5);
+    });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_saved_range_loads_whatever_the_order_of_its_making) {
+  std::mt19937_64 random(10);
+  for (const std::string& rule : UpdateRuleNames()) {
+    for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{331}}) {
+      const TableSpec spec = Spec(rule, 3, rows);
+      Table table = Make(spec), backwards = Make(spec), loaded = Make(spec);
+      for (uint32_t range = 0; range < 4; ++range) {
+        std::vector<Key> keys = KeysOf(table, range, 200, random);
+        std::vector<float> gradient(3 * keys.size(), 0.5f);
+        BOOST_REQUIRE(table.Apply(range, keys, gradient.data()).ok());
+        std::reverse(keys.begin(), keys.end());
+        BOOST_REQUIRE(backwards.Apply(range, keys, gradient.data()).ok());
+        BOOST_REQUIRE(loaded.Accumulate(range, keys, gradient.data()).ok());   // a round that the load ends
+      }
+      BOOST_TEST((Bytes(table) == Bytes(backwards)));
+      for (uint32_t range = 0; range < 4; ++range) BOOST_REQUIRE(loaded.Load(range, table.Save(range)).ok());
+      loaded.FinishRound(1);
+      BOOST_TEST((Bytes(table) == Bytes(loaded)));
+      BOOST_TEST((Contents(table) == Contents(loaded)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bytes_of_anything_else_are_refused_and_change_nothing) {
+  std::mt19937_64 random(11);
+  for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{40}}) {
+    const TableSpec spec = Spec("adagrad", 2, rows);
+    Table table = Make(spec);
+    const std::vector<Key> keys = KeysOf(table, 1, 8, random);
+    BOOST_REQUIRE(keys.size() > 2);
+    BOOST_REQUIRE(table.Apply(1, keys, std::vector<float>(2 * keys.size(), 1).data()).ok());
+    const std::string before = Bytes(table);
+    const Block saved = table.Save(1);
+    const auto refused = [&](uint32_t range, const Block& bytes) {
+      const absl::Status status = table.Load(range, bytes);
+      BOOST_TEST(status.code() == absl::StatusCode::kInvalidArgument, status.ToString());
+      BOOST_REQUIRE((Bytes(table) == before));
+    };
+    for (size_t cut = 0; cut < saved.size(); ++cut) refused(1, saved.Slice(0, cut));
+    std::string longer(reinterpret_cast<const char*>(saved.data()), saved.size());
+    longer += '\0';
+    refused(1, Block::Copy(longer.data(), longer.size()));
+    refused(2, saved);                     // another range
+    refused(9, saved);                     // no range
+    for (size_t at = 0; at < 64; ++at) {   // every byte of the header
+      std::string changed(reinterpret_cast<const char*>(saved.data()), saved.size());
+      changed[at] = static_cast<char>(changed[at] ^ 0x10);
+      refused(1, Block::Copy(changed.data(), changed.size()));
+    }
+    for (const TableSpec& other : {Spec("sgd", 2, rows), Spec("adagrad", 3, rows), Spec("adagrad", 2, rows, 5), Spec("add", 2, rows), Spec("adagrad", 2, 41)}) {
+      Table another = Make(other);
+      refused(1, another.Save(1));
+    }
+    if (rows) continue;
+    for (const size_t at : {size_t{64}, size_t{72}}) {   // a key of another range, and keys that do not rise
+      std::string changed(reinterpret_cast<const char*>(saved.data()), saved.size());
+      std::memcpy(changed.data() + at, changed.data() + 80, 8);
+      refused(1, Block::Copy(changed.data(), changed.size()));
+    }
+    std::string changed(reinterpret_cast<const char*>(saved.data()), saved.size());
+    Key low = 0;
+    while (table.partition().RangeOf(low) == 1) ++low;
+    std::memcpy(changed.data() + 64, &low, 8);
+    refused(1, Block::Copy(changed.data(), changed.size()));
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe

@@ -1,0 +1,215 @@
+// Every message of a shard through its frame and back, and frames that are cut or garbage.
+#include "ps/wire.h"
+
+#include <boost/test/unit_test.hpp>
+
+#include "actors/random.h"
+#include "actors/text.h"
+
+namespace troupe {
+namespace {
+
+template <class T>
+Block Array(std::vector<T> values) {
+  return Block::Adopt(std::move(values));
+}
+bool Same(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+bool Same(const Frame& a, const Frame& b) {
+  bool same = a.type == b.type && Same(a.head, b.head) && a.bulk.size() == b.bulk.size();
+  for (size_t i = 0; same && i < a.bulk.size(); ++i) same = Same(a.bulk[i], b.bulk[i]);
+  return same;
+}
+
+template <class Message>
+Message Again(const Message& message) {
+  const Frame frame = Codec<Message>::Encode(message);
+  BOOST_TEST(frame.type == Codec<Message>::kType);
+  BOOST_TEST(frame.bulk.size() <= kFrameBlocksMax);
+  auto decoded = Codec<Message>::Decode(frame);
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(Same(Codec<Message>::Encode(*decoded), frame));
+  return std::move(*decoded);
+}
+
+Push SomePush() {
+  Push push;
+  push.writer = WriterId{3};
+  push.round = MakeRound(2, 5);
+  push.previous = MakeRound(2, 4);
+  push.round_over = false;
+  push.wants_snapshot = true;
+  push.chunk = 4;
+  push.parts = Array<PushPart>({{.table = 1, .range = 2, .sequence = 3, .previous = 4, .first = 5, .count = 1, .dense = 0, .nonzeros = 7}});
+  push.keys = Array<Key>({UINT64_MAX});
+  push.values = Array<float>({1.5F, -2});
+  return push;
+}
+Pull SomePull() {
+  return {.writer = WriterId{4}, .round = MakeRound(7, 1), .parts = Array<PullPart>({{.table = 0, .range = 1, .first = 2, .count = 3, .dense = 1}}), .keys = Array<Key>({9, 8})};
+}
+
+void Check(const Push& push) {
+  BOOST_TEST(static_cast<uint32_t>(push.writer) == 3U);
+  BOOST_TEST(push.round == MakeRound(2, 5));
+  BOOST_TEST(push.previous == MakeRound(2, 4));
+  BOOST_TEST(!push.round_over);
+  BOOST_TEST(push.wants_snapshot);
+  BOOST_TEST(push.chunk == 4U);
+  BOOST_TEST(push.parts.As<PushPart>()[0].nonzeros == 7U);
+  BOOST_TEST(push.keys.As<Key>()[0] == UINT64_MAX);
+  BOOST_TEST(push.values.As<float>()[1] == -2.0F);
+}
+void Check(const Pull& pull) {
+  BOOST_TEST(static_cast<uint32_t>(pull.writer) == 4U);
+  BOOST_TEST(pull.round == MakeRound(7, 1));
+  BOOST_TEST(pull.parts.As<PullPart>()[0].count == 3U);
+  BOOST_TEST(pull.keys.As<Key>()[1] == 8U);
+}
+void Check(const Pushed& pushed) {
+  BOOST_TEST((pushed.outcome == Pushed::Outcome::kExpect));
+  BOOST_TEST(pushed.clock == 10U);
+  BOOST_TEST(pushed.stable == 9U);
+}
+
+/// The frame with a part missing or changed must be refused or decode to something, never crash; what lacks an array is refused.
+template <class Message>
+void Damage(const Message& message) {
+  const Frame whole = Codec<Message>::Encode(message);
+  for (size_t size = 0; size < whole.head.size(); ++size) {
+    Frame frame = whole;
+    frame.head = Block::Copy(whole.head.data(), size);
+    const auto decoded = Codec<Message>::Decode(frame);
+    if (!decoded.ok()) BOOST_TEST(absl::IsInvalidArgument(decoded.status()));
+  }
+  Random random(1);
+  for (int i = 0; i < 500; ++i) {
+    std::vector<std::byte> bytes(whole.head.data(), whole.head.data() + whole.head.size());
+    for (uint64_t n = random.Below(4); !bytes.empty() && n < 4; ++n) bytes[random.Below(bytes.size())] = static_cast<std::byte>(random.Next());
+    Frame frame = whole;
+    frame.head = Block::Adopt(std::move(bytes));
+    const auto decoded = Codec<Message>::Decode(frame);
+    if (!decoded.ok()) BOOST_TEST(absl::IsInvalidArgument(decoded.status()));
+  }
+  if (whole.bulk.empty()) return;
+  Frame fewer = whole, more = whole;
+  fewer.bulk.pop_back();
+  more.bulk.emplace_back();
+  for (const Frame& frame : {fewer, more}) BOOST_TEST(absl::IsInvalidArgument(Codec<Message>::Decode(frame).status()));
+}
+
+ShardActorOptions SomeShardJob() {
+  TableSpec spec;
+  spec.name = "w";
+  spec.width = 3;
+  spec.rows = 17;
+  spec.rule = "adam";
+  spec.rule_options = {{"beta1", 0.5}, {"learning_rate", 0.25}};
+  spec.l1 = 0.125;
+  spec.l2 = 2;
+  spec.penalised_from = 1;
+  spec.combine = TableSpec::Combine::kSum;
+  spec.ranges = 5;
+  TableSpec plain;
+  plain.name = "counts";
+  ShardActorOptions options;
+  options.shard = {.tables = {spec, plain}, .shard = 1, .shards = 3, .writers = 7, .consistency = {.kind = Consistency::Kind::kSsp, .staleness = 4}, .stable_when_applied = true};
+  options.snapshot_uri = "file:/tmp/x";
+  options.snapshot_interval = std::chrono::milliseconds(123);
+  options.restore_uri = "mem:/y";
+  options.pull_wait_max = std::chrono::milliseconds(456);
+  return options;
+}
+
+BOOST_AUTO_TEST_SUITE(PsWire)
+
+BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
+  Check(Again(SomePush()));
+  Check(Again(SomePull()));
+  const Pushed pushed{.outcome = Pushed::Outcome::kExpect, .clock = 10, .stable = 9};
+  Check(Again(pushed));
+  BOOST_TEST(Again(Pulled{Array<float>({1, 2, 3})}).values.As<float>()[2] == 3.0F);
+  const PushPull both = Again(PushPull{SomePush(), SomePull()});
+  Check(both.push);
+  Check(both.pull);
+  const PushPulled answers = Again(PushPulled{pushed, {Array<float>({4})}});
+  Check(answers.pushed);
+  BOOST_TEST(answers.pulled.values.As<float>()[0] == 4.0F);
+  BOOST_TEST(static_cast<uint32_t>(Again(Open{WriterId{6}}).writer) == 6U);
+  const Opened opened = Again(Opened{.clock = 3, .stable = 2, .applied = Array<uint64_t>({5, 6})});
+  BOOST_TEST(opened.clock == 3U);
+  BOOST_TEST(opened.stable == 2U);
+  BOOST_TEST(opened.applied.As<uint64_t>()[1] == 6U);
+  const Assign assign = Again(Assign{.table = 2, .keys = Array<Key>({1}), .values = Array<float>({2})});
+  BOOST_TEST(assign.table == 2U);
+  BOOST_TEST(assign.values.As<float>()[0] == 2.0F);
+  Again(Assigned{});
+  const TakeSnapshot take = Again(TakeSnapshot{.uri = "mem:/a b", .at = 12});
+  BOOST_TEST(take.uri == "mem:/a b");
+  BOOST_TEST(take.at == 12U);
+  BOOST_TEST(Again(SnapshotTaken{.clock = 8}).clock == 8U);
+  const SaveRows save = Again(SaveRows{.uri = "u", .at = 5, .assigned = {assign, Assign{.table = 7, .keys = {}, .values = {}}}});
+  BOOST_TEST(save.uri == "u");
+  BOOST_TEST(save.at == 5U);
+  BOOST_REQUIRE(save.assigned.size() == 2U);
+  BOOST_TEST(save.assigned[0].keys.As<Key>()[0] == 1U);
+  BOOST_TEST(save.assigned[1].table == 7U);
+  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX});
+  BOOST_TEST(saved.rows == 1U);
+  BOOST_TEST(saved.nonzeros == UINT64_MAX);
+}
+
+BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
+  const ShardActorOptions options = SomeShardJob();
+  const auto decoded = DecodeShardJob(EncodeShardJob(options));
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(Same(EncodeShardJob(*decoded), EncodeShardJob(options)));
+  const TableSpec& spec = decoded->shard.tables.at(0);
+  BOOST_TEST(spec.name == "w");
+  BOOST_TEST(spec.width == 3U);
+  BOOST_TEST((spec.rows == 17U));
+  BOOST_TEST(spec.rule == "adam");
+  BOOST_TEST((spec.rule_options == options.shard.tables[0].rule_options));
+  BOOST_TEST(spec.l1 == 0.125);
+  BOOST_TEST(spec.l2 == 2.0);
+  BOOST_TEST(spec.penalised_from == 1U);
+  BOOST_TEST((spec.combine == TableSpec::Combine::kSum));
+  BOOST_TEST(spec.ranges == 5U);
+  BOOST_TEST(!decoded->shard.tables.at(1).rows);
+  BOOST_TEST(decoded->shard.shard == 1U);
+  BOOST_TEST(decoded->shard.shards == 3U);
+  BOOST_TEST(decoded->shard.writers == 7U);
+  BOOST_TEST((decoded->shard.consistency == options.shard.consistency));
+  BOOST_TEST(decoded->shard.stable_when_applied);
+  BOOST_TEST(decoded->snapshot_uri == options.snapshot_uri);
+  BOOST_TEST(decoded->restore_uri == options.restore_uri);
+  BOOST_TEST((decoded->snapshot_interval == options.snapshot_interval));
+  BOOST_TEST((decoded->pull_wait_max == options.pull_wait_max));
+  const Block bytes = EncodeShardJob(options);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    const auto cut = DecodeShardJob(Block::Copy(bytes.data(), size));
+    if (!cut.ok()) BOOST_TEST(absl::IsInvalidArgument(cut.status()));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
+  Damage(SomePush());
+  Damage(SomePull());
+  Damage(Pushed{});
+  Damage(Pulled{Array<float>({1})});
+  Damage(PushPull{SomePush(), SomePull()});
+  Damage(PushPulled{});
+  Damage(Open{WriterId{1}});
+  Damage(Opened{});
+  Damage(Assign{});
+  Damage(TakeSnapshot{.uri = "uri"});
+  Damage(SnapshotTaken{.clock = 1});
+  Damage(SaveRows{.uri = "uri", .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});
+  Damage(RowsSaved{.rows = 1});
+  const Frame odd{Codec<Opened>::kType, Codec<Opened>::Encode({}).head, {Block::Copy("abc", 3)}};
+  BOOST_TEST(Message(Codec<Opened>::Decode(odd).status()) == "opened: array is cut or not aligned");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace troupe
