@@ -1,0 +1,151 @@
+// The workers' messages through their frames and back, and frames that are cut or garbage.
+#include <boost/test/unit_test.hpp>
+
+#include "actors/random.h"
+#include "actors/text.h"
+#include "algorithms/run/wire.h"
+
+namespace troupe {
+namespace {
+
+RunPhase SomeRun() {
+  RunPhase run;
+  run.run = 4;
+  run.current = {.number = 2, .epoch = 3, .phase = {.name = "step", .arguments = {1.5, -2}, .shuffle = false, .batch_rows = 77, .pushes = true}};
+  run.earlier = {{.number = 1, .epoch = 2, .phase = {.name = "first", .arguments = {}, .shuffle = true, .batch_rows = 1, .pushes = true}}};
+  run.wait = std::chrono::milliseconds(123);
+  return run;
+}
+PhaseReport SomeReport() {
+  return {.run = 4,
+          .done = true,
+          .splits = {{.split = 1, .done = true, .rows = 2, .nonzeros = 3, .bad_rows = 4, .bytes = 5, .bytes_total = 6, .sum = {1, 2}, .collected = {}},
+                     {.split = 9, .done = false, .rows = 7, .nonzeros = 8, .bad_rows = 9, .bytes = 10, .bytes_total = 11, .sum = {}, .collected = {3, 4, 5}}}};
+}
+WorkerJob SomeJob() {
+  WorkerJob job;
+  job.options.algorithm = "k_means";
+  job.options.params = {{"k", "3"}, {"init", "random"}};
+  job.options.source = {.uri = "a.csv", .format = "csv", .label = "y", .label_kind = LabelKind::kReal, .expected = {}, .skip_bad_rows = true, .splits = 5, .spool_fds = {3, -1}};
+  job.options.splits = {1, 4};
+  job.options.splits_total = 5;
+  job.options.seed = 99;
+  job.options.consistency = {.kind = Consistency::Kind::kAsp};
+  job.options.cache_bytes = 12;
+  job.options.held_bytes = 13;
+  job.shards = {{NodeId{1}, "unix:/a", ActorId{1}}, {NodeId{2}, "unix:/b", ActorId{3}}};
+  return job;
+}
+
+bool SameBytes(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+
+template <class Message>
+void Damage(const Message& message) {
+  const Frame whole = Codec<Message>::Encode(message);
+  Random random(1);
+  for (size_t i = 0; i < whole.head.size() + 500; ++i) {
+    Frame frame = whole;
+    std::vector<std::byte> bytes(whole.head.data(), whole.head.data() + whole.head.size());
+    if (i < bytes.size()) {
+      bytes.resize(i);
+    } else {
+      for (int n = 0; n < 3; ++n) bytes[random.Below(bytes.size())] = static_cast<std::byte>(random.Next());
+    }
+    frame.head = Block::Adopt(std::move(bytes));
+    const auto decoded = Codec<Message>::Decode(frame);
+    if (!decoded.ok()) BOOST_TEST(absl::IsInvalidArgument(decoded.status()));
+  }
+}
+
+BOOST_AUTO_TEST_SUITE(RunWire)
+
+BOOST_AUTO_TEST_CASE(a_phase_to_run_comes_out_as_it_went_in) {
+  const RunPhase run = SomeRun();
+  const auto decoded = Codec<RunPhase>::Decode(Codec<RunPhase>::Encode(run));
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(decoded->run == 4U);
+  BOOST_TEST(decoded->current.number == 2U);
+  BOOST_TEST(decoded->current.epoch == 3U);
+  BOOST_TEST((decoded->current.phase == run.current.phase));
+  BOOST_REQUIRE(decoded->earlier.size() == 1U);
+  BOOST_TEST((decoded->earlier[0].phase == run.earlier[0].phase));
+  BOOST_TEST((decoded->wait == run.wait));
+}
+
+BOOST_AUTO_TEST_CASE(a_report_comes_out_as_it_went_in) {
+  const auto decoded = Codec<PhaseReport>::Decode(Codec<PhaseReport>::Encode(SomeReport()));
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(decoded->run == 4U);
+  BOOST_TEST(decoded->done);
+  BOOST_REQUIRE(decoded->splits.size() == 2U);
+  const SplitReport& split = decoded->splits[1];
+  BOOST_TEST(split.split == 9U);
+  BOOST_TEST(!split.done);
+  BOOST_TEST(split.rows == 7U);
+  BOOST_TEST(split.nonzeros == 8U);
+  BOOST_TEST(split.bad_rows == 9U);
+  BOOST_TEST(split.bytes == 10U);
+  BOOST_TEST(split.bytes_total == 11U);
+  BOOST_TEST((decoded->splits[0].sum == Numbers{1, 2}));
+  BOOST_TEST((split.collected == Numbers{3, 4, 5}));
+}
+
+BOOST_AUTO_TEST_CASE(a_workers_job_comes_out_as_it_went_in) {
+  const WorkerJob job = SomeJob();
+  const Block bytes = EncodeWorkerJob(job);
+  const auto decoded = DecodeWorkerJob(bytes);
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(SameBytes(EncodeWorkerJob(*decoded), bytes));
+  const WorkerOptions& options = decoded->options;
+  BOOST_TEST(options.algorithm == "k_means");
+  BOOST_TEST((options.params == job.options.params));
+  BOOST_TEST(options.source.uri == "a.csv");
+  BOOST_TEST(options.source.format == "csv");
+  BOOST_TEST(options.source.label == "y");
+  BOOST_TEST((options.source.label_kind == LabelKind::kReal));
+  BOOST_TEST(options.source.skip_bad_rows);
+  BOOST_TEST(options.source.splits == 5U);
+  BOOST_TEST((options.source.spool_fds == std::vector<int>{3, -1}));
+  BOOST_TEST((options.splits == std::vector<uint32_t>{1, 4}));
+  BOOST_TEST(options.seed == 99U);
+  BOOST_TEST((options.consistency == job.options.consistency));
+  BOOST_TEST(options.cache_bytes == 12U);
+  BOOST_TEST(options.held_bytes == 13U);
+  BOOST_TEST(options.shards == 2U);
+  BOOST_TEST(decoded->shards[1].place == "unix:/b");
+  BOOST_TEST(static_cast<uint32_t>(decoded->shards[1].actor) == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
+  RunPhase run = SomeRun();
+  run.current.phase.batch_rows = 0;
+  BOOST_TEST(Message(Codec<RunPhase>::Decode(Codec<RunPhase>::Encode(run)).status()) == "run phase: batches of 0 rows");
+  WorkerJob job = SomeJob();
+  job.options.splits = {5};
+  BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: split is 5, expected < 5");
+  job = SomeJob();
+  job.shards.clear();
+  BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: no shards");
+  Frame frame = Codec<PhaseReport>::Encode(SomeReport());
+  frame.bulk[1] = Block::Adopt(std::vector<uint64_t>{1});
+  BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: lengths do not fit its splits");
+  frame.bulk[1] = Block::Adopt(std::vector<uint64_t>{1, UINT64_MAX});
+  BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: fewer numbers than its lengths say");
+  frame.bulk.pop_back();
+  BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: arrays are missing, cut or not aligned");
+}
+
+BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
+  Damage(SomeRun());
+  Damage(SomeReport());
+  const Block bytes = EncodeWorkerJob(SomeJob());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    const auto cut = DecodeWorkerJob(Block::Copy(bytes.data(), size));
+    if (!cut.ok()) BOOST_TEST(absl::IsInvalidArgument(cut.status()));
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace troupe
