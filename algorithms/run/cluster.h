@@ -1,0 +1,81 @@
+// The workers and shards of one job, wherever they run: actors of this process, processes of this machine, or simulated nodes. The trainer sees only this.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "algorithms/run/messages.h"
+#include "algorithms/run/worker_actor.h"
+#include "ps/messages.h"
+#include "ps/shard_actor.h"
+
+namespace troupe {
+
+/// The end of something asynchronous, to be waited for by a thread that is no actor.
+class Ending {
+ public:
+  void Set() {
+    {
+      std::lock_guard lock(mutex_);
+      set_ = true;
+    }
+    wake_.notify_all();
+  }
+  bool IsSet() const {
+    std::lock_guard lock(mutex_);
+    return set_;
+  }
+  bool WaitFor(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return wake_.wait_for(lock, time, [this] { return set_; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  bool set_ = false;
+};
+
+class Cluster {
+ public:
+  virtual ~Cluster() = default;
+  /// The system that the trainer's own requests start from.
+  virtual System& system() = 0;
+  virtual const std::vector<WorkerActor>& workers() const = 0;
+  virtual const std::vector<ShardActor>& shards() const = 0;
+  /// Replacements of workers and shards so far.
+  virtual uint64_t restarts() const = 0;
+  /// Waits until `ending` is set. Errors: the supervisor gave up, or the job was cancelled.
+  virtual absl::Status Await(Ending& ending) = 0;
+};
+
+/// What every host needs to know of a job's workers and shards.
+struct ClusterOptions {
+  uint32_t workers = 1;
+  WorkerOptions worker;        ///< `splits` is filled in for each
+  std::vector<TableSpec> tables;
+  Consistency consistency;
+  uint32_t splits = 1;
+  uint32_t shards = 1;
+  /// Shard i begins with this state; empty: zeros.
+  std::vector<std::string> restore_uris;
+  /// Set from outside: the job is to stop (a signal). May be null.
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+/// The splits of worker `worker`: every workers-th.
+std::vector<uint32_t> SplitsOf(uint32_t worker, uint32_t workers, uint32_t splits);
+ShardActorOptions ShardOptionsOf(const ClusterOptions& options, uint32_t shard);
+
+/// All in `system`'s process.
+absl::StatusOr<std::unique_ptr<Cluster>> MakeLocalCluster(System& system, const ClusterOptions& options);
+
+}  // namespace troupe

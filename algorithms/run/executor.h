@@ -1,0 +1,19 @@
+// What parent and executor processes agree on.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "actors/system.h"
+
+namespace troupe {
+
+/// Where `node` of the job with this folder listens.
+std::string NodePlace(const std::string& folder, NodeId node);
+/// Of the running program: all processes of a job run the same bytes.
+std::string BuildId();
+/// Makes Spawn "shard" and Spawn "worker" known. `request_timeout`: of a worker's requests to shards.
+void RegisterJobFactories(System& system, std::chrono::milliseconds request_timeout);
+inline constexpr ActorId kJobActor{1};   ///< the shard or worker of an executor
+
+}  // namespace troupe

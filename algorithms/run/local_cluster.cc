@@ -1,0 +1,98 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/status.h"
+#include "actors/stop_actors.h"
+#include "actors/supervisor_actor.h"
+#include "algorithms/run/cluster.h"
+
+namespace troupe {
+namespace {
+
+class LocalCluster final : public Cluster {
+ public:
+  LocalCluster(System& system, const std::atomic<bool>* cancelled) : system_(system), cancelled_(cancelled) {}
+  ~LocalCluster() override {
+    if (supervisor_) system_.Stop(supervisor_);
+    StopAndWait(system_, workers_);
+    StopAndWait(system_, shards_);
+  }
+
+  absl::Status Start(const ClusterOptions& options) {
+    for (uint32_t i = 0; i < options.shards; ++i) {
+      ShardActorOptions shard = ShardOptionsOf(options, i);
+      shard.shard.stable_when_applied = true;
+      TROUPE_TRY(ShardActor actor, SpawnShard(system_, shard));
+      shards_.push_back(std::move(actor));
+    }
+    for (uint32_t i = 0; i < options.workers; ++i) {
+      WorkerOptions worker = options.worker;
+      worker.splits = SplitsOf(i, options.workers, options.splits);
+      worker.held_bytes = 0;   // what is applied is stable
+      TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, shards_));
+      workers_.push_back(std::move(actor));
+    }
+    // Nothing of this process can be replaced by itself, but what ends must not leave the others waiting.
+    std::vector<SupervisedChild> children;
+    for (size_t i = 0; i < shards_.size(); ++i) children.push_back(Watched(absl::StrCat("shard ", i), shards_[i]));
+    for (size_t i = 0; i < workers_.size(); ++i) children.push_back(Watched(absl::StrCat("worker ", i), workers_[i]));
+    supervisor_ = SpawnSupervisor(system_, {.intensity = 0}, std::move(children), {.restarted = nullptr, .gave_up = [failure = failure_](const std::string& reason) {
+                                                                                     std::lock_guard lock(failure->mutex);
+                                                                                     failure->status = absl::InternalError(reason);
+                                                                                   }});
+    return absl::OkStatus();
+  }
+
+  System& system() override { return system_; }
+  const std::vector<WorkerActor>& workers() const override { return workers_; }
+  const std::vector<ShardActor>& shards() const override { return shards_; }
+  uint64_t restarts() const override { return 0; }   // an actor of this process can only fall with it
+  absl::Status Await(Ending& ending) override {
+    while (!ending.WaitFor(std::chrono::milliseconds(50))) {
+      if (cancelled_ != nullptr && *cancelled_) return absl::CancelledError("stopped by a signal");
+      std::lock_guard lock(failure_->mutex);
+      TROUPE_RETURN_IF_ERROR(failure_->status);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Failure {
+    std::mutex mutex;
+    absl::Status status;
+  };
+  template <class Handle>
+  static SupervisedChild Watched(std::string name, const Handle& actor) {
+    return {.spec = {.id = std::move(name), .restart = Restart::kPermanent}, .start = [handle = caf::actor_cast<caf::actor>(actor)]() -> absl::StatusOr<caf::actor> { return handle; }};
+  }
+
+  System& system_;
+  const std::atomic<bool>* cancelled_;
+  std::vector<ShardActor> shards_;
+  std::vector<WorkerActor> workers_;
+  caf::actor supervisor_;
+  std::shared_ptr<Failure> failure_ = std::make_shared<Failure>();
+};
+
+}  // namespace
+
+std::vector<uint32_t> SplitsOf(uint32_t worker, uint32_t workers, uint32_t splits) {
+  std::vector<uint32_t> mine;
+  for (uint32_t split = worker; split < splits; split += workers) mine.push_back(split);
+  return mine;
+}
+
+ShardActorOptions ShardOptionsOf(const ClusterOptions& options, uint32_t shard) {
+  ShardActorOptions result;
+  result.shard = {.tables = options.tables, .shard = shard, .shards = options.shards, .writers = options.splits, .consistency = options.consistency};
+  if (shard < options.restore_uris.size()) result.restore_uri = options.restore_uris[shard];
+  return result;
+}
+
+absl::StatusOr<std::unique_ptr<Cluster>> MakeLocalCluster(System& system, const ClusterOptions& options) {
+  auto cluster = std::make_unique<LocalCluster>(system, options.cancelled);
+  TROUPE_RETURN_IF_ERROR(cluster->Start(options));
+  return cluster;
+}
+
+}  // namespace troupe

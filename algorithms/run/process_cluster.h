@@ -1,0 +1,35 @@
+// One process a worker and one a shard, all direct children of this one: the program started again in another role. A supervisor replaces any that ends.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/restart_policy.h"
+#include "algorithms/run/cluster.h"
+
+namespace troupe {
+
+struct ProcessOptions {
+  /// The program whose command line `PROGRAM worker I ...` and `PROGRAM shard I ...` ends in RunExecutor; "/proc/self/exe" is this one.
+  std::string program = "/proc/self/exe";
+  /// Where the job's private folder (sockets, snapshots) is made; empty: $TMPDIR, else /tmp. It is removed at the end.
+  std::string tmp;
+  std::chrono::milliseconds snapshot_interval{500};
+  /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.
+  std::chrono::milliseconds request_timeout{10'000};
+  RestartOptions restart{.strategy = Strategy::kOneForOne, .intensity = 20, .period = std::chrono::seconds(60), .delay = std::chrono::milliseconds(20),
+                         .delay_max = std::chrono::seconds(2)};
+  /// Called for every process that ended and is replaced, in an actor's context: its name, "shard 1".
+  std::function<void(const std::string& child)> restarted;
+  std::function<void(std::string)> log;
+};
+
+absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster);
+
+/// The life of a child: argv[1] is "worker" or "shard". Serves until it is killed, or exits within 2 s when its parent is gone.
+int RunExecutor(int argc, char** argv);
+
+}  // namespace troupe

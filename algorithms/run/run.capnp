@@ -1,0 +1,70 @@
+# Messages between driver and workers, and what a worker process is told when it starts. See algorithms/run/messages.h for the meaning.
+@0xbb1c3e5d6f708192;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("troupe::wire");
+
+struct PhaseRecord {
+  number @0 :UInt64;
+  epoch @1 :UInt64;
+  name @2 :Text;
+  arguments @3 :List(Float64);
+  shuffle @4 :Bool;
+  batchRows @5 :UInt32;
+  pushes @6 :Bool;
+}
+struct RunPhase @0xc7d0b8a190010301 {
+  run @0 :UInt64;
+  current @1 :PhaseRecord;
+  earlier @2 :List(PhaseRecord);
+  waitMs @3 :UInt32;
+  hold @4 :Bool;
+}
+struct SplitReport {
+  split @0 :UInt32;
+  done @1 :Bool;
+  rows @2 :UInt64;
+  nonzeros @3 :UInt64;
+  badRows @4 :UInt64;
+  bytes @5 :UInt64;
+  bytesTotal @6 :UInt64;
+}
+struct PhaseReport @0xc7d0b8a190010302 {   # bulk: sums of all splits, lengths of the sums, collected of all splits, their lengths
+  run @0 :UInt64;
+  done @1 :Bool;
+  splits @2 :List(SplitReport);
+}
+
+struct Schema {
+  format @0 :Text;
+  label @1 :Text;
+  columns @2 :List(Text);
+}
+# The arguments of Spawn "worker".
+struct WorkerJob {
+  algorithm @0 :Text;
+  params @1 :List(Param);
+  uri @2 :Text;
+  format @3 :Text;
+  label @4 :Text;
+  labelKind @5 :UInt8;
+  skipBadRows @6 :Bool;
+  spoolFds @7 :List(Int32);
+  splits @8 :List(UInt32);
+  splitsTotal @9 :UInt32;
+  seed @10 :UInt64;
+  consistency @11 :Text;
+  cacheBytes @12 :UInt64;
+  heldBytes @13 :UInt64;
+  shards @14 :List(Place);                 # where shard i is
+
+  struct Param {
+    name @0 :Text;
+    value @1 :Text;
+  }
+  struct Place {
+    node @0 :UInt32;
+    place @1 :Text;
+    actor @2 :UInt32;
+  }
+}

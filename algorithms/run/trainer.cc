@@ -1,0 +1,501 @@
+#include "algorithms/run/trainer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "actors/gather.h"
+#include "actors/status.h"
+#include "actors/text.h"
+#include "algorithms/evaluation/metrics.h"
+#include "algorithms/model.h"
+#include "algorithms/model_writer.h"
+#include "algorithms/registry.h"
+#include "algorithms/run/batch_jobs.h"
+#include "algorithms/run/checkpoint.h"
+#include "algorithms/run/read_rows.h"
+#include "algorithms/run/scorer.h"
+#include "ps/partition.h"
+
+namespace troupe {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+size_t MachineMemory() { return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE)); }
+
+/// Lets callbacks that outlive their owner find out: they run in actors' contexts, the owner may have returned with an error.
+class Lifeline {
+ public:
+  /// Runs `use` unless the owner is gone; the owner cannot go while it runs.
+  void IfAlive(const std::function<void()>& use) {
+    std::lock_guard lock(mutex_);
+    if (alive_) use();
+  }
+  void Cut() {
+    std::lock_guard lock(mutex_);
+    alive_ = false;
+  }
+
+ private:
+  std::mutex mutex_;
+  bool alive_ = true;
+};
+
+/// Sends one request to every target and waits for all replies.
+template <class Reply, class Handle, class Make>
+absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make, std::function<bool(size_t, const Reply&)> is_final = nullptr,
+                                          const GatherOptions& options = {}, std::function<bool()> is_enough = nullptr) {
+  struct Shared {
+    Ending ending;
+    absl::StatusOr<std::vector<Reply>> result = absl::UnknownError("");
+  };
+  auto shared = std::make_shared<Shared>();
+  auto lifeline = std::make_shared<Lifeline>();
+  const absl::Cleanup cut = [lifeline] { lifeline->Cut(); };
+  std::function<bool(size_t, const Reply&)> guarded;
+  if (is_final) {
+    guarded = [lifeline, is_final](size_t target, const Reply& reply) {
+      bool final = true;
+      lifeline->IfAlive([&] { final = is_final(target, reply); });
+      return final;
+    };
+  }
+  Gather<Reply>(cluster.system(), targets, std::move(make), options,
+                {.is_final = std::move(guarded), .is_enough = std::move(is_enough), .done = [shared](absl::StatusOr<std::vector<Reply>> result) {
+                   shared->result = std::move(result);
+                   shared->ending.Set();
+                 }});
+  TROUPE_RETURN_IF_ERROR(cluster.Await(shared->ending));
+  return std::move(shared->result);
+}
+
+class TrainerDriver final : public Driver {
+ public:
+  TrainerDriver(const TrainOptions& options, const DataShape& shape, const std::vector<TableSpec>& tables, Cluster& cluster, Storage& storage, int epochs,
+                const TrainEvents& events)
+      : options_(options), shape_(shape), tables_(tables), cluster_(cluster), storage_(storage), epochs_(epochs), events_(events) {}
+  ~TrainerDriver() override { lifeline_->Cut(); }
+
+  absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
+  absl::Status Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) override;
+  void Report(int epoch, std::string_view metric, double value) override {
+    std::lock_guard lock(mutex_);
+    losses_.emplace_back(epoch, value);
+    loss_name_ = metric;
+    epoch_ = epoch;
+  }
+  absl::Status Checkpoint(const Numbers& state) override;
+  const Numbers* resumed() const override { return resumed_ ? &*resumed_ : nullptr; }
+  int epochs() const override { return epochs_; }
+  uint64_t seed() const override { return options_.seed; }
+  absl::StatusOr<std::vector<std::vector<float>>> ReadRows(const std::string& uri) override { return ReadAllRows(uri, shape_.schema); }
+  const DataShape& shape() const override { return shape_; }
+
+  /// Takes a run up where `checkpoint` left it.
+  void Resume(const troupe::Checkpoint& checkpoint, std::map<std::string, std::string> identity) {
+    identity_ = std::move(identity);
+    saved_ = checkpoint;
+    phase_number_ = checkpoint.phases;
+    data_epoch_ = checkpoint.data_epochs;
+    rows_ = checkpoint.rows;
+    nonzeros_ = checkpoint.nonzeros;
+    resumed_ = checkpoint.driver;
+  }
+  void SetIdentity(std::map<std::string, std::string> identity) { identity_ = std::move(identity); }
+
+  /// Every shard's rows as parts in `folder`.
+  absl::StatusOr<uint64_t> SaveRowsTo(const std::string& folder);
+
+  uint64_t rows() const { return rows_; }
+  uint64_t bad_rows() const { return bad_rows_; }
+  uint64_t nonzeros() const { return nonzeros_; }
+  const std::vector<std::pair<int, double>>& losses() const { return losses_; }
+  const std::string& loss_name() const { return loss_name_; }
+
+ private:
+  struct Kept {   // a row that was assigned
+    std::vector<float> values;
+  };
+  /// Has all workers run the phase; their last reports.
+  absl::StatusOr<std::vector<PhaseReport>> AwaitPhase(const RunPhase& message);
+  /// What is assigned to `shard`, a message a table.
+  std::vector<troupe::Assign> AssignedTo(uint32_t shard) const;
+  troupe::Checkpoint Describe(uint64_t id) const;
+  bool CheckpointDue() const;
+  void StartCheckpoint(Round at);
+  void Progress(const Phase& phase, const std::vector<PhaseReport>& reports);
+
+  const TrainOptions& options_;
+  const DataShape& shape_;
+  const std::vector<TableSpec>& tables_;
+  Cluster& cluster_;
+  Storage& storage_;
+  const int epochs_;
+  const TrainEvents& events_;
+  std::map<std::string, std::string> identity_;
+
+  std::shared_ptr<Lifeline> lifeline_ = std::make_shared<Lifeline>();
+  mutable std::mutex mutex_;          // progress and checkpoints are made in actors' contexts while the driver waits
+  uint64_t run_ = 0;
+  uint64_t phase_number_ = 0;         // of the latest pushing phase
+  uint64_t data_epoch_ = 0;           // shuffled phases so far
+  uint64_t rows_ = 0, bad_rows_ = 0, nonzeros_ = 0, rows_total_ = 0;
+  std::vector<PhaseRecord> history_;  // pushing phases
+  std::map<uint32_t, std::map<Key, Kept>> assigned_;
+  std::vector<std::pair<int, double>> losses_;
+  std::string loss_name_;
+  int epoch_ = 0;
+  std::optional<Numbers> resumed_;
+  troupe::Checkpoint saved_;          // the last one that stands, and what the next one will say of the driver
+  SteadyTime saved_at_ = std::chrono::steady_clock::now();
+  std::shared_ptr<Ending> saving_;    // a checkpoint is being written
+  absl::Status saving_failed_;
+  uint64_t checkpoint_margin_ = 64;   // rounds ahead of the furthest writer
+};
+
+absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhase& message) {
+  const bool pushes = message.current.phase.pushes;
+  auto latest = std::make_shared<std::vector<PhaseReport>>(cluster_.workers().size());
+  const auto all_done = [latest] { return std::all_of(latest->begin(), latest->end(), [](const PhaseReport& report) { return report.done; }); };
+  // In a phase that pushes, a worker that is done is asked on until all are: if it falls, its replacement may have to push again what a shard has lost.
+  return AskAll<PhaseReport>(
+      cluster_, cluster_.workers(),
+      [message, latest](size_t worker) {
+        RunPhase ask = message;
+        ask.hold = (*latest)[worker].done;
+        return ask;
+      },
+      std::function<bool(size_t, const PhaseReport&)>([this, latest, message, pushes](size_t worker, const PhaseReport& report) {
+        (*latest)[worker] = report;
+        Progress(message.current.phase, *latest);
+        return report.done && !pushes;
+      }),
+      {}, all_done);
+}
+
+absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
+  RunPhase message;
+  {
+    std::lock_guard lock(mutex_);
+    message.run = ++run_;
+    message.earlier = history_;
+    message.current = {.number = phase.pushes ? ++phase_number_ : 0, .epoch = data_epoch_, .phase = phase};
+  }
+  auto reports = AwaitPhase(message);
+  TROUPE_RETURN_IF_ERROR(reports.status());
+  std::shared_ptr<Ending> saving;
+  {
+    std::lock_guard lock(mutex_);
+    saving = saving_;
+  }
+  if (saving != nullptr) TROUPE_RETURN_IF_ERROR(cluster_.Await(*saving));
+  std::lock_guard lock(mutex_);
+  TROUPE_RETURN_IF_ERROR(saving_failed_);
+  std::map<uint32_t, const SplitReport*> by_split;   // sums are taken in the order of the splits, whoever had them
+  for (const PhaseReport& report : *reports) {
+    for (const SplitReport& split : report.splits) by_split[split.split] = &split;
+  }
+  PhaseResult result;
+  uint64_t bad_rows = 0;
+  for (const auto& [index, split] : by_split) {
+    if (!split->sum.empty()) TROUPE_RETURN_IF_ERROR(AddNumbers(split->sum, result.sum));
+    result.collected.insert(result.collected.end(), split->collected.begin(), split->collected.end());
+    result.rows += split->rows;
+    bad_rows += split->bad_rows;
+    if (phase.pushes) nonzeros_ += split->nonzeros;
+  }
+  rows_ = std::max(rows_, result.rows);
+  bad_rows_ = std::max(bad_rows_, bad_rows);
+  rows_total_ += result.rows;
+  if (phase.shuffle) ++data_epoch_;
+  if (phase.pushes) history_.push_back(message.current);
+  return result;
+}
+
+void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>& reports) {
+  uint64_t rows = 0, furthest = 0;
+  double share = 0;   // of the phase; a worker that has not answered yet has done nothing
+  Numbers sum;
+  for (const PhaseReport& report : reports) {
+    uint64_t bytes = 0, bytes_total = 0;
+    for (const SplitReport& split : report.splits) {
+      rows += split.rows;
+      bytes += split.bytes;
+      bytes_total += split.bytes_total;
+      furthest = std::max(furthest, split.rows);
+      if (!split.sum.empty() && !AddNumbers(split.sum, sum).ok()) return;
+    }
+    const double done = report.done ? 1.0 : bytes_total == 0 ? 0.0 : static_cast<double>(bytes) / static_cast<double>(bytes_total);
+    share += done / static_cast<double>(reports.size());
+  }
+  std::unique_lock lock(mutex_);
+  if (events_.progress) {
+    TrainProgress progress{.phase = phase.name, .epoch = std::min(epoch_ + 1, epochs_), .epochs = epochs_, .rows = rows_total_ + rows, .share = 0, .loss = {}, .restarts = cluster_.restarts()};
+    progress.share = (epoch_ + share) / std::max(epochs_, 1);
+    if (phase.pushes && sum.size() == 2 && sum[1] > 0) progress.loss = sum[0] / sum[1];
+    events_.progress(progress);
+  }
+  if (phase.pushes && saving_ == nullptr && CheckpointDue()) {
+    // Under BSP all shards cut after the same round, one that none has reached yet.
+    const bool bsp = options_.consistency.kind == Consistency::Kind::kBsp;
+    StartCheckpoint(bsp ? MakeRound(phase_number_, furthest / phase.batch_rows + checkpoint_margin_) : 0);
+  }
+}
+
+bool TrainerDriver::CheckpointDue() const {
+  return !options_.checkpoint_uri.empty() && std::chrono::duration<double>(std::chrono::steady_clock::now() - saved_at_).count() >= options_.checkpoint_every_s;
+}
+
+troupe::Checkpoint TrainerDriver::Describe(uint64_t id) const {
+  troupe::Checkpoint checkpoint = saved_;
+  checkpoint.id = id;
+  checkpoint.identity = identity_;
+  return checkpoint;
+}
+
+void TrainerDriver::StartCheckpoint(Round at) {
+  auto ending = std::make_shared<Ending>();
+  saving_ = ending;
+  const troupe::Checkpoint checkpoint = Describe(saved_.id + 1);
+  const auto finish = [this, ending](const absl::Status& status, bool again) {
+    {
+      std::lock_guard lock(mutex_);
+      if (!status.ok()) saving_failed_ = WithContext(status, "checkpoint");
+      saving_ = nullptr;
+      if (!again) saved_at_ = std::chrono::steady_clock::now();
+    }
+    ending->Set();
+  };
+  Gather<SnapshotTaken>(
+      cluster_.system(), cluster_.shards(),
+      [uri = options_.checkpoint_uri, at, id = checkpoint.id](size_t shard) { return TakeSnapshot{SnapshotUri(uri, id, static_cast<uint32_t>(shard)), at}; },
+      GatherOptions{},
+      {.is_final = nullptr, .is_enough = nullptr, .done = [this, lifeline = lifeline_, checkpoint, finish](const absl::StatusOr<std::vector<SnapshotTaken>>& taken) {
+         lifeline->IfAlive([&] {
+           if (absl::IsOutOfRange(taken.status())) {   // a shard was past it already: at the next progress report, further ahead
+             {
+               std::lock_guard lock(mutex_);
+               checkpoint_margin_ *= 2;
+             }
+             finish(absl::OkStatus(), /*again=*/true);
+             return;
+           }
+           absl::Status status = taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards) : taken.status();
+           if (status.ok()) {
+             std::lock_guard lock(mutex_);
+             saved_.id = checkpoint.id;
+           }
+           finish(status, false);
+         });
+       }});
+}
+
+absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
+  std::shared_ptr<Ending> saving;
+  {
+    std::lock_guard lock(mutex_);
+    saved_.phases = phase_number_;
+    saved_.data_epochs = data_epoch_;
+    saved_.rows = rows_;
+    saved_.nonzeros = nonzeros_;
+    saved_.driver = state;
+    if (!CheckpointDue()) return absl::OkStatus();
+    StartCheckpoint(0);
+    saving = saving_;
+  }
+  if (saving != nullptr) TROUPE_RETURN_IF_ERROR(cluster_.Await(*saving));
+  std::lock_guard lock(mutex_);
+  return saving_failed_;
+}
+
+absl::Status TrainerDriver::Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) {
+  const uint32_t width = tables_[table].width;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    assigned_[table][keys[i]].values.assign(values.begin() + static_cast<std::ptrdiff_t>(i * width), values.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+  }
+  std::vector<ShardActor> targets;
+  std::vector<troupe::Assign> flat;
+  for (uint32_t shard = 0; shard < cluster_.shards().size(); ++shard) {
+    for (troupe::Assign& assign : AssignedTo(shard)) {
+      if (assign.table != table) continue;
+      targets.push_back(cluster_.shards()[shard]);
+      flat.push_back(std::move(assign));
+    }
+  }
+  return AskAll<Assigned>(cluster_, targets, [flat](size_t i) { return flat[i]; }).status();
+}
+
+std::vector<troupe::Assign> TrainerDriver::AssignedTo(uint32_t shard) const {
+  std::vector<troupe::Assign> messages;
+  for (const auto& [table, rows] : assigned_) {
+    const Partition partition(tables_[table], options_.shards);
+    std::vector<Key> keys;
+    std::vector<float> values;
+    for (const auto& [key, kept] : rows) {
+      if (partition.ShardOf(partition.RangeOf(key)) != shard) continue;
+      keys.push_back(key);
+      values.insert(values.end(), kept.values.begin(), kept.values.end());
+    }
+    if (!keys.empty()) messages.push_back({.table = table, .keys = Block::Adopt(std::move(keys)), .values = Block::Adopt(std::move(values))});
+  }
+  return messages;
+}
+
+absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
+  const Round at = phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0);
+  const auto save = [this, at, folder](size_t shard) {
+    const auto index = static_cast<uint32_t>(shard);
+    return SaveRows{.uri = absl::StrCat(folder, "/", ModelWriter::PartName(index)), .at = at, .assigned = AssignedTo(index)};
+  };
+  // A shard that was replaced waits for pushes that perhaps nobody holds any more, because their worker was replaced as well: every worker is asked for the last
+  // phase again. One that has done it says so at once; a new one makes again what is missing.
+  constexpr int kAttempts = 60;
+  for (int attempt = 1;; ++attempt) {
+    if (!history_.empty()) {
+      TROUPE_RETURN_IF_ERROR(AwaitPhase({.run = ++run_, .current = history_.back(), .earlier = history_}).status());
+    }
+    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), save, nullptr, {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
+    if (!saved.ok() && IsRetryable(saved.status()) && !absl::IsCancelled(saved.status()) && attempt < kAttempts) continue;
+    TROUPE_RETURN_IF_ERROR(saved.status());
+    uint64_t nonzeros = 0;
+    for (const RowsSaved& shard : *saved) nonzeros += shard.nonzeros;
+    return nonzeros;
+  }
+}
+
+std::map<std::string, std::string> Identity(const TrainOptions& options, const Params& params, uint32_t splits, const Source& source) {
+  std::map<std::string, std::string> identity{{"algorithm", options.algorithm},
+                                              {"data", options.data.uri},
+                                              {"data_bytes", absl::StrCat(source.bytes())},
+                                              {"seed", absl::StrCat(options.seed)},
+                                              {"splits", absl::StrCat(splits)},
+                                              {"shards", absl::StrCat(options.shards)},
+                                              {"consistency", ToString(options.consistency)},
+                                              {"on_bad_row", options.data.skip_bad_rows ? "skip" : "stop"}};
+  for (const auto& [name, value] : params.ToText()) identity[absl::StrCat("param ", name)] = value;
+  return identity;
+}
+
+Manifest Describe(const TrainOptions& options, const Params& params, const Algorithm& algorithm, const Source& source, const Blueprint& blueprint, int epochs, uint64_t rows) {
+  Manifest manifest;
+  manifest.troupe_version = TROUPE_VERSION;
+  manifest.algorithm = options.algorithm;
+  manifest.params = params.ToText();
+  manifest.schema = source.schema();
+  manifest.labels = algorithm.labels();
+  manifest.seed = options.seed;
+  manifest.epochs = epochs;
+  manifest.consistency = ToString(options.consistency);
+  manifest.data = options.data.uri;
+  manifest.created = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+  manifest.rows = rows;
+  for (const TableSpec& table : blueprint.tables) manifest.tables.push_back({.name = table.name, .width = table.width, .rows = 0});
+  return manifest;
+}
+
+}  // namespace
+
+absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
+  TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
+  TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
+  const uint32_t splits = options.splits.value_or(options.workers);
+  const int epochs = options.epochs.value_or(algorithm->default_epochs());
+  TROUPE_TRY(std::unique_ptr<ModelWriter> writer, ModelWriter::Make(storage, options.model_uri));
+
+  SourceOptions data = options.data;
+  data.label_kind = algorithm->labels();
+  data.splits = splits;
+  std::shared_ptr<const Source> source = options.opened;
+  if (source == nullptr) {
+    TROUPE_TRY(source, OpenSource(data));
+  }
+  std::shared_ptr<const Source> valid;
+  if (options.valid) {
+    SourceOptions valid_data = *options.valid;
+    valid_data.label_kind = algorithm->labels();
+    valid_data.expected = source->schema();
+    valid_data.splits = static_cast<uint32_t>(options.threads);
+    if (valid_data.label.empty()) valid_data.label = source->schema().label;
+    TROUPE_TRY(valid, OpenSource(valid_data));
+  }
+  const DataShape shape = DataShape::Of(source->schema());
+  TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, shape));
+  for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
+
+  // Rows are kept between passes as far as memory goes; one pass that is judged on other data needs none.
+  const uint64_t memory = options.memory_bytes != 0 ? options.memory_bytes : MachineMemory() / 2;
+  const size_t cache_bytes = epochs == 1 && valid != nullptr ? 0 : memory / 2;
+  auto cache = std::make_shared<BlockCache>(cache_bytes);
+
+  ClusterOptions cluster_options;
+  cluster_options.workers = options.workers;
+  cluster_options.splits = splits;
+  cluster_options.shards = options.shards;
+  cluster_options.tables = blueprint.tables;
+  cluster_options.consistency = options.consistency;
+  cluster_options.cancelled = options.cancelled;
+  cluster_options.worker = {.algorithm = options.algorithm,
+                            .params = params.ToText(),
+                            .source = data,
+                            .splits = {},
+                            .splits_total = splits,
+                            .shards = options.shards,
+                            .seed = options.seed,
+                            .consistency = options.consistency,
+                            .cache_bytes = cache_bytes / options.workers,
+                            .held_bytes = options.held_bytes,
+                            .opened = source,
+                            .cache = cache};
+  cluster_options.worker.source.spool_fds = source->spool_fds();
+
+  const std::map<std::string, std::string> identity = Identity(options, params, splits, *source);
+  std::optional<troupe::Checkpoint> resumed;
+  if (!options.checkpoint_uri.empty() && options.resume) {
+    auto found = ReadCheckpoint(storage, options.checkpoint_uri);
+    if (found.ok()) {
+      TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->identity, identity));
+      resumed = std::move(*found);
+      for (uint32_t shard = 0; shard < options.shards; ++shard) cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, shard));
+    } else if (!absl::IsNotFound(found.status())) {
+      return found.status();
+    }
+  }
+
+  TrainReport report;
+  std::unique_ptr<const Model> model;
+  {
+    TROUPE_TRY(std::unique_ptr<Cluster> cluster, make_cluster(cluster_options));
+    TrainerDriver driver(options, shape, blueprint.tables, *cluster, storage, epochs, events);
+    driver.SetIdentity(identity);
+    if (resumed) driver.Resume(*resumed, identity);
+    TROUPE_RETURN_IF_ERROR(algorithm->Drive(driver));
+    TROUPE_TRY(std::string staging, writer->StagingUri());
+    TROUPE_TRY(report.ledger_applied, driver.SaveRowsTo(staging));
+    report.ledger_read = driver.nonzeros();
+    report.rows = driver.rows();
+    report.bad_rows = driver.bad_rows();
+    report.losses = driver.losses();
+    report.loss_name = driver.loss_name();
+    report.restarts = cluster->restarts();
+  }
+  report.epochs = epochs;
+  Manifest manifest = Describe(options, params, *algorithm, *source, blueprint, epochs, report.rows);
+  TROUPE_TRY(model, writer->Open(std::move(manifest)));
+  TROUPE_TRY(ScoreResult score, Score(model->predictor(), algorithm->task(),
+                                      {.source = valid != nullptr ? valid : source, .cache = valid != nullptr ? nullptr : cache.get(), .threads = options.threads, .predictions = nullptr}));
+  report.metrics = score.metrics;
+  manifest = model->manifest();
+  manifest.metrics = report.metrics;
+  TROUPE_RETURN_IF_ERROR(writer->Commit(manifest));
+  return report;
+}
+
+}  // namespace troupe

@@ -1,0 +1,182 @@
+#include "algorithms/run/wire.h"
+
+#include "absl/strings/str_cat.h"
+#include "actors/status.h"
+#include "actors/wire.h"
+#include "algorithms/run/run.capnp.h"
+
+namespace troupe {
+namespace {
+
+std::string Text(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+
+void Fill(wire::PhaseRecord::Builder to, const PhaseRecord& from) {
+  to.setNumber(from.number);
+  to.setEpoch(from.epoch);
+  to.setName(from.phase.name);
+  auto arguments = to.initArguments(static_cast<unsigned>(from.phase.arguments.size()));
+  for (unsigned i = 0; i < arguments.size(); ++i) arguments.set(i, from.phase.arguments[i]);
+  to.setShuffle(from.phase.shuffle);
+  to.setBatchRows(from.phase.batch_rows);
+  to.setPushes(from.phase.pushes);
+}
+PhaseRecord Read(wire::PhaseRecord::Reader from) {
+  PhaseRecord to{.number = from.getNumber(), .epoch = from.getEpoch(), .phase = {.name = Text(from.getName())}};
+  for (double argument : from.getArguments()) to.phase.arguments.push_back(argument);
+  to.phase.shuffle = from.getShuffle();
+  to.phase.batch_rows = from.getBatchRows();
+  to.phase.pushes = from.getPushes();
+  return to;
+}
+
+}  // namespace
+
+Frame Codec<RunPhase>::Encode(const RunPhase& m) {
+  return {kType, EncodeHead<wire::RunPhase>([&](wire::RunPhase::Builder to) {
+            to.setRun(m.run);
+            Fill(to.initCurrent(), m.current);
+            auto earlier = to.initEarlier(static_cast<unsigned>(m.earlier.size()));
+            for (unsigned i = 0; i < earlier.size(); ++i) Fill(earlier[i], m.earlier[i]);
+            to.setWaitMs(static_cast<uint32_t>(m.wait.count()));
+            to.setHold(m.hold);
+          }),
+          {}};
+}
+absl::StatusOr<RunPhase> Codec<RunPhase>::Decode(const Frame& frame) {
+  RunPhase m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RunPhase>(frame.head, [&](wire::RunPhase::Reader from) {
+    m.run = from.getRun();
+    m.current = Read(from.getCurrent());
+    for (auto record : from.getEarlier()) m.earlier.push_back(Read(record));
+    m.wait = std::chrono::milliseconds(from.getWaitMs());
+    m.hold = from.getHold();
+  }));
+  if (m.current.phase.batch_rows == 0) return absl::InvalidArgumentError("run phase: batches of 0 rows");
+  return m;
+}
+
+Frame Codec<PhaseReport>::Encode(const PhaseReport& m) {
+  std::vector<double> sums, collected;
+  std::vector<uint64_t> sum_lengths, collected_lengths;
+  for (const SplitReport& split : m.splits) {
+    sums.insert(sums.end(), split.sum.begin(), split.sum.end());
+    sum_lengths.push_back(split.sum.size());
+    collected.insert(collected.end(), split.collected.begin(), split.collected.end());
+    collected_lengths.push_back(split.collected.size());
+  }
+  return {kType, EncodeHead<wire::PhaseReport>([&](wire::PhaseReport::Builder to) {
+            to.setRun(m.run);
+            to.setDone(m.done);
+            auto splits = to.initSplits(static_cast<unsigned>(m.splits.size()));
+            for (unsigned i = 0; i < splits.size(); ++i) {
+              splits[i].setSplit(m.splits[i].split);
+              splits[i].setDone(m.splits[i].done);
+              splits[i].setRows(m.splits[i].rows);
+              splits[i].setNonzeros(m.splits[i].nonzeros);
+              splits[i].setBadRows(m.splits[i].bad_rows);
+              splits[i].setBytes(m.splits[i].bytes);
+              splits[i].setBytesTotal(m.splits[i].bytes_total);
+            }
+          }),
+          {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths))}};
+}
+absl::StatusOr<PhaseReport> Codec<PhaseReport>::Decode(const Frame& frame) {
+  if (frame.bulk.size() != 4 || !frame.bulk[0].IsArrayOf<double>() || !frame.bulk[1].IsArrayOf<uint64_t>() || !frame.bulk[2].IsArrayOf<double>() ||
+      !frame.bulk[3].IsArrayOf<uint64_t>()) {
+    return absl::InvalidArgumentError("phase report: arrays are missing, cut or not aligned");
+  }
+  PhaseReport m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PhaseReport>(frame.head, [&](wire::PhaseReport::Reader from) {
+    m.run = from.getRun();
+    m.done = from.getDone();
+    for (auto split : from.getSplits()) {
+      m.splits.push_back({.split = split.getSplit(),
+                          .done = split.getDone(),
+                          .rows = split.getRows(),
+                          .nonzeros = split.getNonzeros(),
+                          .bad_rows = split.getBadRows(),
+                          .bytes = split.getBytes(),
+                          .bytes_total = split.getBytesTotal(),
+                          .sum = {},
+                          .collected = {}});
+    }
+  }));
+  for (int column : {0, 2}) {
+    auto numbers = frame.bulk[static_cast<size_t>(column)].As<double>();
+    const auto lengths = frame.bulk[static_cast<size_t>(column) + 1].As<uint64_t>();
+    if (lengths.size() != m.splits.size()) return absl::InvalidArgumentError("phase report: lengths do not fit its splits");
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      if (lengths[i] > numbers.size()) return absl::InvalidArgumentError("phase report: fewer numbers than its lengths say");
+      const auto mine = numbers.first(lengths[i]);
+      (column == 0 ? m.splits[i].sum : m.splits[i].collected).assign(mine.begin(), mine.end());
+      numbers = numbers.subspan(lengths[i]);
+    }
+  }
+  return m;
+}
+
+Block EncodeWorkerJob(const WorkerJob& job) {
+  return EncodeHead<wire::WorkerJob>([&](wire::WorkerJob::Builder to) {
+    const WorkerOptions& options = job.options;
+    to.setAlgorithm(options.algorithm);
+    auto params = to.initParams(static_cast<unsigned>(options.params.size()));
+    unsigned i = 0;
+    for (const auto& [name, value] : options.params) {
+      params[i].setName(name);
+      params[i++].setValue(value);
+    }
+    to.setUri(options.source.uri);
+    to.setFormat(options.source.format);
+    to.setLabel(options.source.label);
+    to.setLabelKind(static_cast<uint8_t>(options.source.label_kind));
+    to.setSkipBadRows(options.source.skip_bad_rows);
+    auto fds = to.initSpoolFds(static_cast<unsigned>(options.source.spool_fds.size()));
+    for (unsigned j = 0; j < fds.size(); ++j) fds.set(j, options.source.spool_fds[j]);
+    auto splits = to.initSplits(static_cast<unsigned>(options.splits.size()));
+    for (unsigned j = 0; j < splits.size(); ++j) splits.set(j, options.splits[j]);
+    to.setSplitsTotal(options.splits_total);
+    to.setSeed(options.seed);
+    to.setConsistency(ToString(options.consistency));
+    to.setCacheBytes(options.cache_bytes);
+    to.setHeldBytes(options.held_bytes);
+    auto shards = to.initShards(static_cast<unsigned>(job.shards.size()));
+    for (unsigned j = 0; j < shards.size(); ++j) {
+      shards[j].setNode(static_cast<uint32_t>(job.shards[j].node));
+      shards[j].setPlace(job.shards[j].place);
+      shards[j].setActor(static_cast<uint32_t>(job.shards[j].actor));
+    }
+  });
+}
+
+absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
+  WorkerJob job;
+  std::string consistency;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::WorkerJob>(arguments, [&](wire::WorkerJob::Reader from) {
+    WorkerOptions& options = job.options;
+    options.algorithm = Text(from.getAlgorithm());
+    for (auto param : from.getParams()) options.params[Text(param.getName())] = Text(param.getValue());
+    options.source.uri = Text(from.getUri());
+    options.source.format = Text(from.getFormat());
+    options.source.label = Text(from.getLabel());
+    options.source.label_kind = static_cast<LabelKind>(from.getLabelKind());
+    options.source.skip_bad_rows = from.getSkipBadRows();
+    for (int fd : from.getSpoolFds()) options.source.spool_fds.push_back(fd);
+    for (uint32_t split : from.getSplits()) options.splits.push_back(split);
+    options.splits_total = from.getSplitsTotal();
+    options.source.splits = options.splits_total;
+    options.seed = from.getSeed();
+    consistency = Text(from.getConsistency());
+    options.cache_bytes = from.getCacheBytes();
+    options.held_bytes = from.getHeldBytes();
+    for (auto shard : from.getShards()) job.shards.push_back({NodeId{shard.getNode()}, Text(shard.getPlace()), ActorId{shard.getActor()}});
+    options.shards = static_cast<uint32_t>(job.shards.size());
+  }));
+  TROUPE_TRY(job.options.consistency, ParseConsistency(consistency));
+  if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
+  for (uint32_t split : job.options.splits) {
+    if (split >= job.options.splits_total) return absl::InvalidArgumentError(absl::StrCat("worker job: split is ", split, ", expected < ", job.options.splits_total));
+  }
+  return job;
+}
+
+}  // namespace troupe

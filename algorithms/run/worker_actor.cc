@@ -1,0 +1,492 @@
+#include "algorithms/run/worker_actor.h"
+
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/caf_status.h"
+#include "actors/status.h"
+#include "algorithms/registry.h"
+#include "algorithms/run/batch_jobs.h"
+#include "caf/event_based_actor.hpp"
+#include "caf/stateful_actor.hpp"
+#include "caf/typed_response_promise.hpp"
+
+namespace troupe {
+namespace {
+
+constexpr size_t kPreparedAhead = 2;          // batches a split reads and plans before they are needed
+constexpr size_t kRoundsInFlight = 8;         // pushed and unanswered, where no pull holds a writer back
+constexpr uint64_t kBarrierEvery = 16;        // rounds between the empty pulls that keep such a writer near the others
+constexpr uint64_t kScanBatches = 32;         // of a phase without tables, in one job
+constexpr std::chrono::milliseconds kTick{20};
+
+/// The pushing side of one split: phases one after the other, batch by batch.
+struct Pipeline {
+  enum class Stage : uint8_t { kIdle, kStarting, kRunning, kEnding, kDone };
+  uint32_t split = 0;
+  Stage stage = Stage::kIdle;
+  bool started = false;                       // the client knows the writer
+  uint64_t generation = 0;                    // results of jobs of an older one are dropped
+  PhaseRecord record;                         // the phase it is in
+  std::shared_ptr<BatchSource> source;
+  bool reading = false, at_end = false;
+  std::deque<std::shared_ptr<Prepared>> ready;
+  std::shared_ptr<Prepared> current, next;    // being worked on (or waiting for its rows); pulled ahead
+  bool waiting_rows = false, working = false; // current's
+  std::optional<std::vector<Block>> next_rows;
+  Round last_round = 0;
+  SplitReport report;
+};
+
+/// A phase without tables over one split.
+struct Scan {
+  uint64_t run = 0;
+  Phase phase;
+  uint64_t epoch = 0;
+  std::unique_ptr<BatchSource> source;
+  bool begun = false;
+  bool finished = false;
+  WorkResult result;
+  absl::Status status;
+  SplitReport report;
+};
+
+struct BatchRead {
+  uint32_t split;
+  uint64_t generation;
+  std::shared_ptr<absl::StatusOr<std::optional<Prepared>>> batch;
+};
+struct BatchWorked {
+  uint32_t split;
+  uint64_t generation;
+  std::shared_ptr<WorkResult> result;
+  std::shared_ptr<RoutedPush> push;
+  absl::Status status;
+};
+struct Scanned {
+  uint32_t split;
+  std::shared_ptr<Scan> scan;
+};
+struct ReportDue {
+  uint64_t number;
+};
+struct WorkerTick {};
+
+}  // namespace
+}  // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::BatchRead)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::BatchWorked)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Scanned)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ReportDue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::WorkerTick)
+
+namespace troupe {
+namespace {
+
+struct WorkerState {
+  static inline const char* name = "worker";
+  System* system = nullptr;
+  WorkerOptions options;
+  std::shared_ptr<const Algorithm> algorithm;
+  std::shared_ptr<const Router> router;
+  std::shared_ptr<const Source> source;
+  std::shared_ptr<BlockCache> cache;
+  std::shared_ptr<const RoutedPull> barrier;       // asks every shard for nothing: waits for the other writers
+  std::unique_ptr<Client> client;
+  std::map<uint32_t, Pipeline> pipelines;          // by split
+  std::map<uint32_t, std::shared_ptr<Scan>> scans;
+  RunPhase run;                                    // the latest
+  std::map<uint64_t, PhaseRecord> phases;          // pushing ones by number, up to now
+  std::optional<caf::typed_response_promise<PhaseReport>> asker;
+  uint64_t asked = 0;
+  bool holding = false;                            // the asker is to wait even if all is done
+  absl::Status failure;
+};
+using Self = caf::stateful_actor<WorkerState>;
+
+void Advance(Self* self, Pipeline& pipeline);
+
+void Fail(Self* self, const absl::Status& status) {
+  WorkerState& state = self->state;
+  if (state.failure.ok()) state.failure = status;
+  if (!state.asker) return;
+  state.asker->deliver(ToError(state.failure));
+  state.asker.reset();
+}
+
+PhaseReport Report(const WorkerState& state) {
+  PhaseReport report{.run = state.run.run, .done = true, .splits = {}};
+  for (uint32_t split : state.options.splits) {
+    report.splits.push_back(state.run.current.phase.pushes ? state.pipelines.at(split).report : state.scans.at(split)->report);
+    report.done = report.done && report.splits.back().done;
+  }
+  return report;
+}
+
+void Answer(Self* self, bool even_if_running) {
+  WorkerState& state = self->state;
+  if (!state.asker) return;
+  PhaseReport report = Report(state);
+  if ((!report.done || state.holding) && !even_if_running) return;
+  state.asker->deliver(std::move(report));
+  state.asker.reset();
+}
+
+// --- phases with tables ---
+
+uint64_t TargetPhase(const WorkerState& state) { return state.phases.empty() ? 0 : state.phases.rbegin()->first; }
+
+void Count(Pipeline& pipeline) {
+  pipeline.report.rows = pipeline.source->rows();
+  pipeline.report.nonzeros = pipeline.source->nonzeros();
+  pipeline.report.bad_rows = pipeline.source->bad_rows();
+  pipeline.report.bytes = pipeline.source->bytes();
+  pipeline.report.bytes_total = pipeline.source->bytes_total();
+}
+
+void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_skipping = std::nullopt) {
+  if (pipeline.reading || pipeline.at_end || pipeline.ready.size() >= kPreparedAhead) return;
+  pipeline.reading = true;
+  self->state.system->compute().Submit(
+      Compute::Priority::kPrepare, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, source = pipeline.source, record = pipeline.record,
+                                    begin_skipping] {
+        auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
+        absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
+        if (begun.ok()) {
+          *batch = source->Next();
+        } else {
+          *batch = begun;
+        }
+        System::Deliver(to, BatchRead{split, generation, std::move(batch)});
+      });
+}
+
+/// Goes on after `clock`: in that phase, or in the last one that is known where the shards have all of it (to count its rows).
+void Continue(Self* self, Pipeline& pipeline, Round clock) {
+  WorkerState& state = self->state;
+  const uint64_t target = TargetPhase(state);
+  const uint64_t number = std::min(PhaseOf(clock), target);
+  ++pipeline.generation;
+  pipeline.ready.clear();
+  pipeline.current = pipeline.next = nullptr;
+  pipeline.next_rows.reset();
+  pipeline.waiting_rows = pipeline.working = pipeline.reading = pipeline.at_end = false;
+  pipeline.last_round = clock;
+  if (number == 0 || (PhaseOf(clock) > target && pipeline.report.done)) {   // nothing to do, or nothing was lost
+    pipeline.stage = number == 0 ? Pipeline::Stage::kIdle : Pipeline::Stage::kDone;
+    return;
+  }
+  const auto record = state.phases.find(number);
+  if (record == state.phases.end()) {
+    Fail(self, absl::InternalError(absl::StrCat("phase ", number, " is needed again and not known")));
+    return;
+  }
+  pipeline.stage = Pipeline::Stage::kRunning;
+  pipeline.record = record->second;
+  if (number == target && !pipeline.report.done) pipeline.report = SplitReport{.split = pipeline.split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+  pipeline.source = std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
+  ReadAhead(self, pipeline, PhaseOf(clock) > number ? UINT64_MAX : OrdinalOf(clock));
+}
+
+bool WantsRows(const WorkerState& state, const Prepared& prepared) {
+  if (prepared.pull != nullptr) return true;
+  return state.options.consistency.kind != Consistency::Kind::kAsp && prepared.ordinal % kBarrierEvery == 0;
+}
+
+void AskRows(Self* self, Pipeline& pipeline, const Prepared& prepared) {
+  const Round round = MakeRound(pipeline.record.number, prepared.ordinal);
+  self->state.client->Pull(WriterId{pipeline.split}, round, prepared.pull != nullptr ? prepared.pull : self->state.barrier);
+}
+
+void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
+  WorkerState& state = self->state;
+  pipeline.working = true;
+  state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, prepared = pipeline.current,
+                                                           phase = pipeline.record.phase, algorithm = state.algorithm, router = state.router, rows = std::move(rows)] {
+    BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
+    worked.status = [&]() -> absl::Status {
+      std::vector<std::vector<float>> values;
+      std::vector<RowsView> views;
+      if (prepared->pull != nullptr) {
+        TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
+        for (size_t i = 0; i < values.size(); ++i) {
+          const Plan::Pull& pull = prepared->plan->pulls[i];
+          views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
+        }
+      }
+      TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
+      worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes)));
+      return absl::OkStatus();
+    }();
+    System::Deliver(to, std::move(worked));
+  });
+}
+
+RoutedPush EmptyPush(size_t shards) {
+  RoutedPush push;
+  push.shards.resize(shards);
+  for (auto& chunks : push.shards) chunks.emplace_back();
+  return push;
+}
+
+void Ended(Self* self, Pipeline& pipeline) {
+  if (pipeline.record.number < TargetPhase(self->state)) {
+    Continue(self, pipeline, MakeRound(pipeline.record.number + 1, 0));
+    return;
+  }
+  pipeline.stage = Pipeline::Stage::kDone;
+  pipeline.report.done = true;
+  Answer(self, false);
+}
+
+void EndPhase(Self* self, Pipeline& pipeline) {
+  const Round end = MakeRound(pipeline.record.number + 1, 0);
+  pipeline.stage = Pipeline::Stage::kEnding;
+  if (pipeline.last_round < end) {
+    pipeline.last_round = end;
+    self->state.client->Push(WriterId{pipeline.split}, end, EmptyPush(self->state.options.shards));
+  }
+  if (self->state.client->acked(WriterId{pipeline.split}) >= end) Ended(self, pipeline);
+}
+
+/// Does whatever can be done now.
+void Advance(Self* self, Pipeline& pipeline) {
+  WorkerState& state = self->state;
+  if (pipeline.stage != Pipeline::Stage::kRunning || !state.client->ready(WriterId{pipeline.split})) return;
+  if (pipeline.current == nullptr) {
+    if (pipeline.next != nullptr) {   // its rows were asked for ahead
+      if (!pipeline.next_rows) return;
+      pipeline.current = std::exchange(pipeline.next, nullptr);
+      StartWork(self, pipeline, std::move(*std::exchange(pipeline.next_rows, std::nullopt)));
+    } else if (!pipeline.ready.empty()) {
+      if (state.client->rounds_in_flight(WriterId{pipeline.split}) >= kRoundsInFlight) return;
+      pipeline.current = std::move(pipeline.ready.front());
+      pipeline.ready.pop_front();
+      if (WantsRows(state, *pipeline.current)) {
+        pipeline.waiting_rows = true;
+        AskRows(self, pipeline, *pipeline.current);
+      } else {
+        StartWork(self, pipeline, {});
+      }
+    } else if (pipeline.at_end) {
+      EndPhase(self, pipeline);
+      return;
+    }
+  }
+  // The next batch's rows while this one is worked on, where the consistency lets them be a round older.
+  if (state.options.consistency.allows_prefetch() && pipeline.working && pipeline.next == nullptr && !pipeline.ready.empty() &&
+      WantsRows(state, *pipeline.ready.front()) && state.client->rounds_in_flight(WriterId{pipeline.split}) < kRoundsInFlight) {
+    pipeline.next = std::move(pipeline.ready.front());
+    pipeline.ready.pop_front();
+    AskRows(self, pipeline, *pipeline.next);
+  }
+  ReadAhead(self, pipeline);
+}
+
+void OnBatchRead(Self* self, const BatchRead& read) {
+  Pipeline& pipeline = self->state.pipelines.at(read.split);
+  if (read.generation != pipeline.generation) return;
+  pipeline.reading = false;
+  if (!read.batch->ok()) {
+    Fail(self, read.batch->status());
+    return;
+  }
+  if (pipeline.record.number == TargetPhase(self->state) && !pipeline.report.done) Count(pipeline);
+  if (**read.batch) {
+    pipeline.ready.push_back(std::make_shared<Prepared>(std::move(***read.batch)));
+  } else {
+    pipeline.at_end = true;
+  }
+  ReadAhead(self, pipeline);
+  Advance(self, pipeline);
+}
+
+void OnRows(Self* self, WriterId writer, std::vector<Block> rows) {
+  Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
+  if (pipeline.waiting_rows) {
+    pipeline.waiting_rows = false;
+    StartWork(self, pipeline, std::move(rows));
+  } else if (pipeline.next != nullptr) {
+    pipeline.next_rows = std::move(rows);
+  }
+  Advance(self, pipeline);
+}
+
+void OnBatchWorked(Self* self, BatchWorked& worked) {
+  WorkerState& state = self->state;
+  Pipeline& pipeline = state.pipelines.at(worked.split);
+  if (worked.generation != pipeline.generation || !state.client->ready(WriterId{worked.split})) return;   // it will be done again
+  absl::Status status = worked.status;
+  if (status.ok() && pipeline.record.number == TargetPhase(state) && !pipeline.report.done) {
+    status = AddNumbers(worked.result->sum, pipeline.report.sum);
+    pipeline.report.collected.insert(pipeline.report.collected.end(), worked.result->collected.begin(), worked.result->collected.end());
+  }
+  if (!status.ok()) {
+    Fail(self, status);
+    return;
+  }
+  const Round round = MakeRound(pipeline.record.number, pipeline.current->ordinal);
+  pipeline.working = false;
+  pipeline.current = nullptr;
+  pipeline.last_round = round;
+  const bool pull_follows = pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
+                            state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
+  state.client->Push(WriterId{worked.split}, round, std::move(*worked.push), pull_follows);
+  Advance(self, pipeline);
+}
+
+// --- phases without tables ---
+
+void ContinueScan(Self* self, uint32_t split, const std::shared_ptr<Scan>& scan) {
+  self->state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split, scan, algorithm = self->state.algorithm] {
+    scan->status = [&]() -> absl::Status {
+      if (!std::exchange(scan->begun, true)) TROUPE_RETURN_IF_ERROR(scan->source->Begin(scan->phase, scan->epoch, 0));
+      for (uint64_t i = 0; i < kScanBatches; ++i) {
+        TROUPE_TRY(std::optional<Prepared> prepared, scan->source->Next());
+        if (!prepared) {
+          scan->finished = true;
+          break;
+        }
+        if (prepared->pull != nullptr) return absl::InternalError(absl::StrCat("phase '", scan->phase.name, "' pulls, but says that it uses no tables"));
+        TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, scan->phase, *prepared, {}, scan->result));
+        if (!scan->result.pushes.empty()) return absl::InternalError(absl::StrCat("phase '", scan->phase.name, "' pushes, but says that it uses no tables"));
+      }
+      return absl::OkStatus();
+    }();
+    System::Deliver(to, Scanned{split, scan});
+  });
+}
+
+void OnScanned(Self* self, const Scanned& scanned) {
+  WorkerState& state = self->state;
+  Scan& scan = *scanned.scan;
+  if (state.scans[scanned.split] != scanned.scan) return;   // of an earlier run
+  if (!scan.status.ok()) {
+    Fail(self, scan.status);
+    return;
+  }
+  scan.report.rows = scan.source->rows();
+  scan.report.nonzeros = scan.source->nonzeros();
+  scan.report.bad_rows = scan.source->bad_rows();
+  scan.report.bytes = scan.source->bytes();
+  scan.report.bytes_total = scan.source->bytes_total();
+  if (!scan.finished) {
+    ContinueScan(self, scanned.split, scanned.scan);
+    return;
+  }
+  scan.report.sum = std::move(scan.result.sum);
+  scan.report.collected = std::move(scan.result.collected);
+  scan.report.done = true;
+  Answer(self, false);
+}
+
+// --- the protocol ---
+
+void StartRun(Self* self, const RunPhase& run) {
+  WorkerState& state = self->state;
+  state.run = run;
+  for (const PhaseRecord& record : run.earlier) state.phases[record.number] = record;
+  if (run.current.phase.pushes) state.phases[run.current.number] = run.current;
+  for (uint32_t split : state.options.splits) {
+    if (!run.current.phase.pushes) {
+      auto scan = std::make_shared<Scan>();
+      scan->run = run.run;
+      scan->phase = run.current.phase;
+      scan->epoch = run.current.epoch;
+      scan->source = std::make_unique<BatchSource>(state.algorithm, state.router, state.source, state.cache, split, state.options.splits_total, state.options.seed);
+      scan->report.split = split;
+      state.scans[split] = scan;
+      ContinueScan(self, split, scan);
+      continue;
+    }
+    Pipeline& pipeline = state.pipelines[split];
+    pipeline.split = split;
+    if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == run.current.number) continue;   // asked again
+    pipeline.report = SplitReport{.split = split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+    if (!std::exchange(pipeline.started, true)) {
+      pipeline.stage = Pipeline::Stage::kStarting;
+      state.client->Start(WriterId{split});
+    } else if (pipeline.stage == Pipeline::Stage::kDone || pipeline.stage == Pipeline::Stage::kIdle) {
+      Continue(self, pipeline, MakeRound(run.current.number, 0));
+    }   // else it is catching up in an earlier phase and will get here
+  }
+}
+
+caf::result<PhaseReport> OnRunPhase(Self* self, const RunPhase& run) {
+  WorkerState& state = self->state;
+  if (!state.failure.ok()) return ToError(state.failure);
+  if (run.run < state.run.run) return ToError(absl::CancelledError(absl::StrCat("run ", state.run.run, " has begun")));
+  if (run.run > state.run.run) StartRun(self, run);
+  Answer(self, true);   // an earlier asker is not kept waiting
+  state.asker = self->make_response_promise<caf::typed_response_promise<PhaseReport>>();
+  auto promise = *state.asker;
+  self->delayed_send(self, run.wait, ReportDue{++state.asked});
+  state.holding = run.hold;
+  Answer(self, false);
+  return promise;
+}
+
+caf::behavior WorkerBehavior(Self* self) {
+  self->delayed_send(self, kTick, WorkerTick{});
+  return {
+      [self](const RunPhase& run) -> caf::result<PhaseReport> { return OnRunPhase(self, run); },
+      [self](const BatchRead& read) { OnBatchRead(self, read); },
+      [self](BatchWorked& worked) { OnBatchWorked(self, worked); },
+      [self](const Scanned& scanned) { OnScanned(self, scanned); },
+      [self](const ReportDue& due) {
+        if (due.number == self->state.asked) Answer(self, true);
+      },
+      [self](WorkerTick) {
+        self->state.client->Tick();
+        self->delayed_send(self, kTick, WorkerTick{});
+      },
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& options, std::vector<ShardActor> shards) {
+  std::shared_ptr<const Source> source = options.opened;
+  if (source == nullptr) {
+    TROUPE_TRY(source, OpenSource(options.source));
+  }
+  TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
+  TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
+  TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
+  auto router = std::make_shared<const Router>(std::move(blueprint.tables), options.shards);
+  // The actor begins later, on another thread: everything by value.
+  auto actor = system.actors().spawn([&system, options, shards, source, router, algorithm = std::shared_ptr<const Algorithm>(std::move(algorithm))](Self* self) {
+    WorkerState& state = self->state;
+    state.system = &system;
+    state.options = options;
+    state.algorithm = algorithm;
+    state.router = router;
+    state.source = source;
+    state.cache = options.cache != nullptr ? options.cache : std::make_shared<BlockCache>(options.cache_bytes);
+    auto barrier = std::make_shared<RoutedPull>();
+    barrier->shards.resize(options.shards);
+    state.barrier = std::move(barrier);
+    Client::Events events{
+        .begin_after = [self](WriterId writer, Round clock) { Continue(self, self->state.pipelines.at(static_cast<uint32_t>(writer)), clock); },
+        .pulled = [self](WriterId writer, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
+        .acked =
+            [self](WriterId writer) {
+              Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
+              if (pipeline.stage == Pipeline::Stage::kEnding && self->state.client->acked(writer) >= MakeRound(pipeline.record.number + 1, 0)) {
+                Ended(self, pipeline);
+              } else {
+                Advance(self, pipeline);
+              }
+            },
+        .failed = [self](absl::Status status) { Fail(self, status); },
+    };
+    state.client = std::make_unique<Client>(self, shards, state.router, ClientOptions{.held_bytes_max = options.held_bytes}, std::move(events));
+    return WorkerBehavior(self);
+  });
+  return caf::actor_cast<WorkerActor>(actor);
+}
+
+}  // namespace troupe
