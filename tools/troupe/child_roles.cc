@@ -1,0 +1,31 @@
+// Command lines of child processes, told apart by their first word.
+#include "tools/troupe/child_roles.h"
+
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "actors/bench_link.h"
+#include "algorithms/run/process_cluster.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kBenchLinkPeer[] = "bench-link-peer";
+
+}  // namespace
+
+std::optional<int> RunChildRole(int argc, char** argv) {
+  const std::string_view word = argc > 1 ? argv[1] : "";
+  if (word == "worker" || word == "shard") return RunExecutor(argc, argv);
+  if (word == kBenchLinkPeer) return RunBenchLinkPeer({argv + 2, argv + argc});
+  return std::nullopt;
+}
+
+std::vector<std::string> BenchLinkPeerCommand() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return {error ? "/proc/self/exe" : program.string(), kBenchLinkPeer};
+}
+
+}  // namespace troupe

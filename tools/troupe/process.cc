@@ -1,0 +1,67 @@
+// Signals, /proc/self/stat, stdout.
+#include "tools/troupe/process.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+
+namespace troupe {
+namespace {
+
+std::atomic<bool> stop_asked = false;
+static_assert(std::atomic<bool>::is_always_lock_free);   // set by a signal handler
+const auto fallback_start = std::chrono::steady_clock::now();
+
+/// Seconds from boot to the start of this process: field 22 of its stat line; < 0 where that cannot be read.
+double StartSinceBoot() {
+  std::ifstream file("/proc/self/stat");
+  std::string line, field;
+  if (!std::getline(file, line)) return -1;
+  const size_t name_end = line.rfind(')');   // the name may hold blanks
+  if (name_end == std::string::npos) return -1;
+  std::istringstream fields(line.substr(name_end + 1));
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return fields ? std::stod(field) / static_cast<double>(::sysconf(_SC_CLK_TCK)) : -1;
+}
+
+}  // namespace
+
+void IgnoreWriteSignals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+void CatchStopSignals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop_asked = true; };
+  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+}
+
+const std::atomic<bool>& StopAsked() { return stop_asked; }
+absl::Status Stopped() { return absl::CancelledError("stopped by a signal"); }
+
+double SecondsSinceStart() {
+  timespec now{};
+  if (const double start = StartSinceBoot(); start >= 0 && ::clock_gettime(CLOCK_BOOTTIME, &now) == 0) {
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) - start;
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - fallback_start).count();
+}
+
+absl::Status FlushOutput() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("stdout: ", std::generic_category().message(errno)));
+}
+
+}  // namespace troupe

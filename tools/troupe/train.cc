@@ -1,0 +1,117 @@
+// troupe train: from text file to saved model, in this process or in several.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "actors/log.h"
+#include "actors/status.h"
+#include "actors/system.h"
+#include "actors/text.h"
+#include "algorithms/run/process_cluster.h"
+#include "tools/troupe/commands.h"
+#include "tools/troupe/process.h"
+#include "tools/troupe/progress.h"
+#include "tools/troupe/train_flags.h"
+#include "tools/troupe/train_report.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kSummary[] =
+    "Trains a model: workers read splits of the data, shards hold the model's tables. Settings may also come from a file and the environment\n"
+    "(troupe config explain). After an error the model folder is as it was.";
+constexpr char kExamples[] =
+    "  troupe train --algorithm logistic_regression --data clicks.svm --valid test.svm --model model\n"
+    "  troupe train --algorithm logistic_regression --data clicks.csv.gz --label clicked --epochs 5 --param learning_rate=0.05 --model model\n"
+    "  troupe train --algorithm naive_bayes --data clicks.svm --processes --workers 4 --shards 2 --model model\n"
+    "  troupe train --algorithm k_means --data points.parquet --param k=8 --epochs 20 --model model --json\n";
+
+absl::Status RefuseCluster(const Arguments& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument == "--cluster" || argument.starts_with("--cluster=")) {
+      return absl::UnimplementedError("--cluster: this version trains on one machine, expected --processes (a process for each worker and shard) or neither flag");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Log> OpenLog(const std::string& path, const Config& config, const Clock* clock) {
+  if (path.empty()) return Log();
+  TROUPE_TRY(const Log::Level level, Log::ParseLevel(config.Text("log_level")));
+  return Log::Open(path, level, "train", clock);
+}
+
+/// Shows progress to people, and notes epochs and restarts in the log. Calls come one at a time, from threads of the run.
+class Watch {
+ public:
+  explicit Watch(const Log& log) : log_(log) {}
+  void See(const TrainProgress& now) {
+    progress_.Show(now);
+    if (now.epoch != epoch_) log_.Info("epoch", {{"epoch", now.epoch}, {"phase", now.phase}, {"rows", now.rows}});
+    if (now.restarts != restarts_) log_.Warning("restart", {{"restarts", now.restarts}, {"rows", now.rows}});
+    epoch_ = now.epoch;
+    restarts_ = now.restarts;
+  }
+
+ private:
+  const Log& log_;
+  Progress progress_;
+  int epoch_ = -1;
+  uint64_t restarts_ = 0;
+};
+
+ProcessOptions ProcessOptionsOf(const Config& config, const Log& log) {
+  ProcessOptions options;
+  options.tmp = config.Text("tmp");
+  options.snapshot_interval = std::chrono::duration_cast<std::chrono::milliseconds>(config.Duration("snapshot_interval"));
+  options.request_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(config.Duration("request_timeout"));
+  options.restart.intensity = static_cast<uint32_t>(config.Integer("restart_intensity"));
+  options.restart.period = config.Duration("restart_period");
+  options.restarted = [&log](const std::string& child) { log.Warning("replaced", {{"child", child}}); };
+  options.log = [&log](const std::string& what) { log.Info("network", {{"what", what}}); };
+  return options;
+}
+
+absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const Config& config, Storage& storage, const Log& log) {
+  Watch watch(log);
+  std::optional<System> system;   // outlives the cluster, which Train owns
+  const ClusterFactory make_cluster = [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
+    if (processes) return MakeProcessCluster(ProcessOptionsOf(config, log), cluster);
+    system.emplace(System::Options{.compute_threads = Cores()});
+    return MakeLocalCluster(*system, cluster);
+  };
+  return Train(options, storage, make_cluster, {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); }});
+}
+
+}  // namespace
+
+absl::Status RunTrain(const Arguments& arguments) {
+  CommandLine line("train", "--algorithm NAME --data URI --model DIR [FLAGS]", kSummary, kExamples);
+  TrainFlags flags;
+  flags.Declare(line);
+  TROUPE_RETURN_IF_ERROR(RefuseCluster(arguments));
+  TROUPE_TRY(const bool go_on, line.Parse(arguments));
+  if (!go_on) return absl::OkStatus();
+  const std::unique_ptr<Storage> storage = MakeStorage();
+  TROUPE_TRY(const Config config, line.LoadConfig(*storage));
+  TROUPE_TRY(TrainOptions options, flags.ToOptions(config));
+  const RealClock clock;
+  TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));
+  if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too
+  options.cancelled = &StopAsked();
+  CatchStopSignals();
+  log.Info("start", {{"algorithm", options.algorithm}, {"data", options.data.uri}, {"workers", options.workers}, {"shards", options.shards}, {"processes", flags.processes}});
+  const absl::StatusOr<TrainReport> report = RunTraining(options, flags.processes, config, *storage, log);
+  if (!report.ok()) {
+    log.Error("failed", {{"error", Message(report.status())}});
+    return report.status();
+  }
+  const double seconds = std::round(SecondsSinceStart() * 1000) / 1000;
+  log.Info("done", {{"rows", report->rows}, {"bad_rows", report->bad_rows}, {"restarts", report->restarts}, {"seconds", seconds}});
+  if (flags.json) std::printf("%s\n", TrainJson(options, *report, seconds).c_str());
+  else std::fputs(TrainTable(options, *report, seconds).c_str(), stdout);
+  return absl::OkStatus();
+}
+
+}  // namespace troupe

@@ -1,0 +1,81 @@
+// Names are checked before numbers, and both before any file is opened.
+#include "tools/troupe/train_flags.h"
+
+#include "actors/status.h"
+#include "actors/text.h"
+#include "algorithms/registry.h"
+
+namespace troupe {
+
+void TrainFlags::Declare(CommandLine& line) {
+  line.Value("--algorithm", "NAME", &algorithm, "what to train: troupe algorithms lists them", true);
+  line.Value("--data", "URI", &data, "training data: a file, a folder of files, or generate:KIND?rows=N&seed=S; text also as .gz or .zst", true);
+  line.Value("--model", "DIR", &model, "folder for the model; one that is there is replaced when the run has succeeded, and only then", true);
+  line.Value("--valid", "URI", &valid, "data to measure the model on (default: the training data)");
+  line.Value("--label", "COL", &label, "label column of CSV and Parquet (default: label)");
+  line.Value("--format", "NAME", &format, "libsvm, csv or parquet (default: by the extension before .gz or .zst)");
+  line.Values("--param", "NAME=VALUE", &params, "a parameter of the algorithm, as often as needed: troupe algorithms NAME lists them");
+  line.Settings({"epochs", "seed", "workers", "splits", "shards", "consistency", "memory", "on_bad_row", "snapshot_interval", "held_bytes",
+                 "request_timeout", "restart_intensity", "restart_period", "tmp", "log_level"});
+  line.Switch("--processes", &processes, "each worker and each shard in a process of its own, which is replaced when it dies (default: all in this process)");
+  line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
+  line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
+  line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
+  line.Value("--log", "FILE", &log, "append what happens to this file");
+  line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");
+}
+
+absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
+  TrainOptions options;
+  options.algorithm = algorithm;
+  TROUPE_RETURN_IF_ERROR(ReadParams(options));
+  options.data.uri = data;
+  options.data.format = format;
+  options.data.label = label;
+  options.data.skip_bad_rows = config.Text("on_bad_row") == "skip";
+  if (!valid.empty()) {
+    options.valid = options.data;
+    options.valid->uri = valid;
+  }
+  if (config.IsSet("epochs")) options.epochs = static_cast<int>(config.Integer("epochs"));
+  options.seed = static_cast<uint64_t>(config.Integer("seed"));
+  options.workers = Workers(config);
+  options.splits = static_cast<uint32_t>(config.Integer("splits"));
+  if (*options.splits == 0) options.splits = options.workers;
+  if (*options.splits < options.workers) {
+    if (config.Integer("workers") != 0) {
+      return absl::InvalidArgumentError(absl::StrCat("splits is ", *options.splits, ", expected at least one for each of the ", options.workers, " workers"));
+    }
+    options.workers = *options.splits;
+  }
+  options.shards = static_cast<uint32_t>(config.Integer("shards"));
+  TROUPE_TRY(options.consistency, ParseConsistency(config.Text("consistency")));
+  options.memory_bytes = config.Bytes("memory");
+  options.threads = Cores();
+  options.model_uri = model;
+  options.held_bytes = config.Bytes("held_bytes");
+  TROUPE_RETURN_IF_ERROR(ReadCheckpoint(options));
+  return options;
+}
+
+absl::Status TrainFlags::ReadParams(TrainOptions& options) const {
+  TROUPE_TRY(const std::unique_ptr<Algorithm> known, MakeAlgorithm(algorithm));
+  for (const std::string& param : params) {
+    const size_t equals = param.find('=');
+    if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--param is '", param, "', expected NAME=VALUE"));
+    options.params[param.substr(0, equals)] = param.substr(equals + 1);
+  }
+  return Params::Parse(known->params(), options.params).status();
+}
+
+absl::Status TrainFlags::ReadCheckpoint(TrainOptions& options) const {
+  if (checkpoint.empty() && resume) return absl::InvalidArgumentError("--resume needs --checkpoint DIR, the folder of the run to go on with");
+  if (checkpoint.empty() && !checkpoint_every.empty()) return absl::InvalidArgumentError("--checkpoint-every needs --checkpoint DIR");
+  options.checkpoint_uri = checkpoint;
+  options.resume = resume;
+  if (checkpoint_every.empty()) return absl::OkStatus();
+  if (const absl::Status status = ParseDuration(checkpoint_every, &options.checkpoint_every_s); !status.ok()) return WithContext(status, "--checkpoint-every");
+  return absl::OkStatus();
+}
+
+}  // namespace troupe

@@ -1,0 +1,28 @@
+// The flags of `troupe train`, and what they become.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/config.h"
+#include "algorithms/run/trainer.h"
+#include "tools/troupe/options.h"
+
+namespace troupe {
+
+struct TrainFlags {
+  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, log;
+  std::vector<std::string> params;   // "k=v"
+  bool processes = false, resume = false, json = false;
+
+  void Declare(CommandLine& line);
+  /// Checks all that can be checked without opening the data. Errors InvalidArgument, NotFound: what, value, expected.
+  absl::StatusOr<TrainOptions> ToOptions(const Config& config) const;
+
+ private:
+  absl::Status ReadParams(TrainOptions& options) const;
+  absl::Status ReadCheckpoint(TrainOptions& options) const;
+};
+
+}  // namespace troupe

@@ -1,0 +1,47 @@
+// One report, twice.
+#include "tools/troupe/train_report.h"
+
+#include "absl/strings/str_format.h"
+#include "actors/text.h"
+#include "tools/troupe/json.h"
+#include "tools/troupe/table.h"
+
+namespace troupe {
+namespace {
+
+double RowsPerSecond(const TrainReport& report, double seconds) {
+  return seconds > 0 ? static_cast<double>(report.rows) * report.epochs / seconds : 0;
+}
+
+}  // namespace
+
+std::string TrainJson(const TrainOptions& options, const TrainReport& report, double seconds) {
+  return JsonObject()
+      .Text("algorithm", options.algorithm)
+      .Whole("rows", report.rows)
+      .Number("seconds", seconds)
+      .Number("rows_per_second", RowsPerSecond(report, seconds))
+      .Whole("epochs", static_cast<uint64_t>(report.epochs))
+      .Whole("restarts", report.restarts)
+      .Object("metrics", MetricsObject(report.metrics))
+      .Text("model", options.model_uri)
+      .Object("ledger", JsonObject().Whole("read", report.ledger_read).Whole("applied", report.ledger_applied))
+      .Whole("bad_rows", report.bad_rows)
+      .Line();
+}
+
+std::string TrainTable(const TrainOptions& options, const TrainReport& report, double seconds) {
+  TextTable table;
+  table.Row({"algorithm", options.algorithm});
+  table.Row({"rows", absl::StrCat(WithThousands(report.rows), report.epochs == 1 ? "" : absl::StrCat(" x ", report.epochs, " epochs"))});
+  if (report.bad_rows > 0) table.Row({"bad rows left out", WithThousands(report.bad_rows) + (report.first_bad.empty() ? "" : ", the first: " + report.first_bad)});
+  table.Row({"time", absl::StrCat(HumanSeconds(seconds), ", ", WithThousands(static_cast<uint64_t>(RowsPerSecond(report, seconds))), " rows/s")});
+  if (!report.losses.empty() && report.loss_name != "rows") table.Row({report.loss_name + ", last epoch", absl::StrFormat("%.6g", report.losses.back().second)});
+  for (const auto& [name, value] : report.metrics) table.Row({name + (options.valid ? "" : ", training data"), absl::StrFormat("%.6g", value)});
+  table.Row({"restarts", WithThousands(report.restarts)});
+  table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied")});
+  table.Row({"model", options.model_uri});
+  return table.Text();
+}
+
+}  // namespace troupe
