@@ -1,0 +1,243 @@
+// Whole training runs on simulated clusters, with every fault there is: a scenario is a workload, faults drawn from the seed, and what must hold at the end.
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "algorithms/model.h"
+#include "algorithms/run/local_runner.h"
+#include "algorithms/run/trainer.h"
+#include "tests/support/pieces.h"
+#include "tests/support/seeds.h"
+#include "tests/support/sim.h"
+#include "tests/support/sim_cluster.h"
+
+namespace troupe::testing {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr uint64_t kRows = 400;
+const char* const kData = "generate:ctr?rows=400&seed=3";
+
+std::shared_ptr<const Source> Data() {
+  static const std::shared_ptr<const Source> source = InPieces(**OpenSource({.uri = kData}), 10);
+  return source;
+}
+
+struct Job {
+  std::string algorithm = "naive_bayes";
+  std::map<std::string, std::string> params = {};
+  int epochs = 1;
+  Consistency consistency = {};
+  uint32_t workers = 1, splits = 1, shards = 1;
+  size_t held_bytes = 64 << 20;
+  bool checkpoints = false;
+};
+
+struct Outcome {
+  absl::StatusOr<TrainReport> report = absl::UnknownError("");
+  std::string model;   // as CSV, exact
+  uint64_t trace = 0, crashes = 0, frames = 0, steps = 0;
+};
+
+Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
+  Sim sim(seed, faults);
+  SimClusterOptions cluster;
+  cluster.source = Data();
+  cluster.snapshot_interval = milliseconds(2 + sim.random().Below(40));
+  TrainOptions options;
+  options.algorithm = job.algorithm;
+  options.params = job.params;
+  options.data.uri = kData;
+  options.epochs = job.epochs;
+  options.workers = job.workers;
+  options.splits = job.splits;
+  options.shards = job.shards;
+  options.consistency = job.consistency;
+  options.memory_bytes = 64 << 20;
+  options.held_bytes = job.held_bytes;
+  options.model_uri = "mem:/model";
+  if (job.checkpoints) options.checkpoint_uri = "mem:/checkpoint";
+  options.checkpoint_every_s = 0;
+  Outcome outcome;
+  outcome.report = Train(options, sim.storage(), SimulatedCluster(sim, cluster), {});
+  outcome.trace = sim.trace();
+  outcome.crashes = sim.crashes();
+  outcome.frames = sim.frames();
+  outcome.steps = sim.steps();
+  if (outcome.report.ok()) {
+    const auto model = LoadModel(sim.storage(), "mem:/model");
+    BOOST_REQUIRE_MESSAGE(model.ok(), "seed " << seed << ": " << model.status().ToString());
+    outcome.model = ShowModel(**model, true);
+  }
+  return outcome;
+}
+
+/// What the serial oracle makes of the job, and its last loss.
+const std::pair<std::string, double>& Oracle(const Job& job) {
+  static std::map<std::tuple<std::string, uint32_t, int>, std::pair<std::string, double>> known;
+  auto& found = known[{job.algorithm, job.splits, job.epochs}];
+  if (found.first.empty()) {
+    const auto result = RunLocal({.algorithm = job.algorithm, .params = job.params, .source = Data(), .splits = job.splits, .epochs = job.epochs, .resumed = {}});
+    BOOST_REQUIRE_MESSAGE(result.ok(), result.status().ToString());
+    const auto model = MakeModel(*result);
+    BOOST_REQUIRE_MESSAGE(model.ok(), model.status().ToString());
+    found = {ShowModel(**model, true), result->reports.back().value};
+  }
+  return found;
+}
+
+Consistency AnyConsistency(Random& random) {
+  constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kAsp};
+  return {.kind = kKinds[random.Below(3)], .staleness = 2};
+}
+
+Job AnyJob(Random& random) {
+  Job job;
+  job.workers = static_cast<uint32_t>(1 + random.Below(4));
+  job.splits = job.workers + static_cast<uint32_t>(random.Below(3));
+  job.shards = static_cast<uint32_t>(1 + random.Below(3));
+  if (random.Below(4) == 0) job.held_bytes = 20'000;   // so little that batches have to be recomputed
+  return job;
+}
+Job Regression(Random& random) {
+  Job job = AnyJob(random);
+  job.algorithm = "logistic_regression";
+  job.params = {{"batch_size", "10"}};
+  job.epochs = 2;
+  return job;
+}
+
+Faults BadNetwork(Random& random) {
+  Faults faults;
+  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
+  faults.ordered = random.Below(2) == 0;
+  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
+  if (random.Below(2) == 0) faults.twice = 0.2 * random.Uniform();
+  if (random.Below(2) == 0) faults.slow = 0.02;
+  if (random.Below(2) == 0) {
+    faults.cut_every = milliseconds(40);
+    faults.cuts_max = 5;
+  }
+  return faults;
+}
+Faults WithCrashes(Random& random) {
+  Faults faults = BadNetwork(random);
+  faults.crash_every = milliseconds(5 + random.Below(60));
+  faults.crashes_max = static_cast<int>(1 + random.Below(8));
+  faults.down_max = milliseconds(1 + random.Below(100));
+  return faults;
+}
+
+std::string About(uint64_t seed, const Job& job, const Faults& faults, const Outcome& outcome) {
+  return absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", job.algorithm, " ", ToString(job.consistency), ", ", job.workers, " workers, ", job.splits, " splits, ", job.shards,
+                      " shards, held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max, ", ordered ", faults.ordered, ", drop ", faults.drop, ", twice ",
+                      faults.twice, ", steps ", outcome.steps, ": ", outcome.report.ok() ? "done" : outcome.report.status().ToString());
+}
+
+/// Ended, and every push counts once: what was read is what was applied.
+bool CheckLedger(const std::string& about, const Outcome& outcome) {
+  BOOST_TEST(outcome.report.ok(), about);
+  if (!outcome.report.ok()) return false;
+  BOOST_TEST(outcome.report->ledger_read == outcome.report->ledger_applied, about << ": read " << outcome.report->ledger_read << ", applied " << outcome.report->ledger_applied);
+  BOOST_TEST(outcome.report->rows == kRows, about << ": rows " << outcome.report->rows);
+  return true;
+}
+
+BOOST_AUTO_TEST_SUITE(SimulatedTraining)
+
+BOOST_AUTO_TEST_CASE(counts_are_exact_whatever_happens) {
+  for (const uint64_t seed : Seeds(150)) {
+    Random random(seed);
+    Job job = AnyJob(random);
+    job.consistency = AnyConsistency(random);
+    const Faults faults = WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    if (CheckLedger(about, outcome)) BOOST_TEST(outcome.model == Oracle(job).first, about << ": counts differ from the oracle's");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_bit_for_bit_on_a_bad_network) {
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(seed);
+    const Job job = Regression(random);
+    const Faults faults = BadNetwork(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    if (!CheckLedger(about, outcome)) continue;
+    BOOST_TEST(outcome.model == Oracle(job).first, about << ": weights differ from the oracle's");
+    BOOST_TEST(outcome.report->losses.back().second == Oracle(job).second, about);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_with_crashes_too) {
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(seed);
+    const Job job = Regression(random);
+    const Faults faults = WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    if (!CheckLedger(about, outcome)) continue;
+    BOOST_TEST(std::abs(outcome.report->losses.back().second - Oracle(job).second) < 0.05, about << ": loss " << outcome.report->losses.back().second << ", oracle " << Oracle(job).second);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(seed);
+    Job job = Regression(random);
+    job.consistency = {.kind = random.Below(2) == 0 ? Consistency::Kind::kSsp : Consistency::Kind::kAsp, .staleness = 2};
+    const Faults faults = WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    if (!CheckLedger(about, outcome)) continue;
+    BOOST_TEST(outcome.report->losses.back().second < 0.69, about << ": loss " << outcome.report->losses.back().second);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
+  uint64_t done = 0, refused = 0;
+  for (const uint64_t seed : Seeds(60)) {
+    Random random(seed);
+    Job job = Regression(random);
+    job.consistency = AnyConsistency(random);
+    job.checkpoints = random.Below(2) == 0;
+    Faults faults = WithCrashes(random);
+    faults.disk_full_every = milliseconds(30);
+    faults.disks_full_max = 6;
+    faults.disk_full_max = milliseconds(10 + random.Below(300));
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    if (outcome.report.ok()) {
+      ++done;
+      CheckLedger(about, outcome);
+    } else {
+      ++refused;
+      BOOST_TEST(absl::IsResourceExhausted(outcome.report.status()), about);
+    }
+  }
+  BOOST_TEST_MESSAGE("full disks: " << done << " runs done, " << refused << " refused");
+}
+
+BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {
+  for (const uint64_t seed : Seeds(20)) {
+    Random random(seed);
+    Job job = random.Below(2) == 0 ? AnyJob(random) : Regression(random);
+    job.consistency = AnyConsistency(random);
+    const Faults faults = WithCrashes(random);
+    const Outcome once = Simulate(seed, job, faults), again = Simulate(seed, job, faults);
+    BOOST_TEST(once.trace == again.trace, About(seed, job, faults, once));
+    BOOST_TEST(once.frames == again.frames);
+    BOOST_TEST(once.model == again.model);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace troupe::testing

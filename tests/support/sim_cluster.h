@@ -1,0 +1,24 @@
+// A job's workers and shards on simulated nodes: what the trainer gets as its cluster. One node a shard and a worker; node 0 is the trainer's.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "algorithms/run/trainer.h"
+#include "tests/support/sim.h"
+
+namespace troupe::testing {
+
+struct SimClusterOptions {
+  std::chrono::milliseconds snapshot_interval{20};
+  /// A request ends after `request_timeout`; a pull waits at the shard for at most `pull_wait_max`, which must be less.
+  std::chrono::milliseconds request_timeout{1'500};
+  std::chrono::milliseconds pull_wait_max{800};
+  /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
+  std::shared_ptr<const Source> source = nullptr;
+};
+
+/// The factory for Train(). `sim` must outlive the run; its faults begin when the cluster is made. A hang is Await's DeadlineExceeded.
+ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options);
+
+}  // namespace troupe::testing
