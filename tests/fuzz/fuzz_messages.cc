@@ -1,0 +1,129 @@
+// Any bytes as a message of every type: refused as InvalidArgument, or decoded and encoded again as a message that decodes to the same bytes. What a shard is sent
+// is also given to one, which must refuse it or take it.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "actors/spawner_actor.h"
+#include "algorithms/run/wire.h"
+#include "ps/shard.h"
+#include "ps/wire.h"
+
+namespace troupe {
+namespace {
+
+bool Same(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+
+template <class Message>
+std::optional<Message> Decoded(const Frame& frame) {
+  auto message = Codec<Message>::Decode(frame);
+  if (!message.ok()) {
+    if (!absl::IsInvalidArgument(message.status())) std::abort();
+    return std::nullopt;
+  }
+  const Frame once = Codec<Message>::Encode(*message);
+  const auto again = Codec<Message>::Decode(once);
+  if (!again.ok()) std::abort();
+  const Frame twice = Codec<Message>::Encode(*again);
+  if (!Same(once.head, twice.head) || once.bulk.size() != twice.bulk.size()) std::abort();
+  for (size_t i = 0; i < once.bulk.size(); ++i) {
+    if (!Same(once.bulk[i], twice.bulk[i])) std::abort();
+  }
+  return std::move(*message);
+}
+
+void Check(const absl::Status& status) {
+  if (!status.ok() && !absl::IsInvalidArgument(status)) std::abort();
+}
+
+Shard SmallShard() {
+  TableSpec sparse, dense;
+  sparse.name = "sparse";
+  sparse.ranges = 1;
+  dense.name = "dense";
+  dense.rows = 4;
+  dense.ranges = 1;
+  return std::move(*Shard::Make({.tables = {sparse, dense}, .shard = 0, .shards = 1, .writers = 2, .consistency = {.kind = Consistency::Kind::kAsp}}));
+}
+
+/// The first byte chooses the type; the next four are a quarter of the length of each array and of the head; then these follow.
+Frame FrameOf(const uint8_t* data, size_t size) {
+  Frame frame;
+  size_t at = std::min<size_t>(size, 6);
+  const auto take = [&](size_t bytes) {
+    bytes = std::min(bytes, size - at);
+    Block block = Block::Copy(data + at, bytes);
+    at += bytes;
+    return block;
+  };
+  const size_t arrays = size > 1 ? data[1] % 7 : 0;
+  for (size_t i = 0; i < arrays; ++i) frame.bulk.push_back(take(4 * size_t{2 + i < 6 && 2 + i < size ? data[2 + i] % 32 : 0u}));
+  frame.head = take(size);
+  return frame;
+}
+
+}  // namespace
+}  // namespace troupe
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace troupe;
+  if (size == 0) return 0;
+  const Frame frame = FrameOf(data, size);
+  switch (data[0] % 20) {
+    case 0: {
+      // Also without a head that fits: the arrays are what a shard has to check.
+      Push push;
+      if (auto decoded = Decoded<Push>(frame)) push = *decoded;
+      if (frame.bulk.size() >= 3) {
+        push.parts = frame.bulk[0];
+        push.keys = frame.bulk[1];
+        push.values = frame.bulk[2];
+        push.round = MakeRound(1, 1);
+        push.previous = kFirstRound;
+        push.writer = WriterId{0};
+      }
+      Shard shard = SmallShard();
+      Check(shard.OnPush(push).status());
+      break;
+    }
+    case 1: {
+      Pull pull;
+      if (auto decoded = Decoded<Pull>(frame)) pull = *decoded;
+      if (frame.bulk.size() >= 2) {
+        pull.parts = frame.bulk[0];
+        pull.keys = frame.bulk[1];
+      }
+      const Shard shard = SmallShard();
+      uint64_t rows = 0;   // a pull of many rows is allowed; it only takes long
+      if (pull.parts.IsArrayOf<PullPart>()) {
+        for (const PullPart& part : pull.parts.As<PullPart>()) rows += part.count;
+      }
+      if (rows < 1 << 16) Check(shard.OnPull(pull).status());
+      break;
+    }
+    case 2: Decoded<Pushed>(frame); break;
+    case 3: Decoded<Pulled>(frame); break;
+    case 4: Decoded<PushPull>(frame); break;
+    case 5: Decoded<PushPulled>(frame); break;
+    case 6:
+      if (const auto open = Decoded<Open>(frame)) Check(SmallShard().OnOpen(*open).status());
+      break;
+    case 7: Decoded<Opened>(frame); break;
+    case 8:
+      if (const auto assign = Decoded<Assign>(frame)) Check(SmallShard().OnAssign(*assign));
+      break;
+    case 9: Decoded<Assigned>(frame); break;
+    case 10: Decoded<TakeSnapshot>(frame); break;
+    case 11: Decoded<SnapshotTaken>(frame); break;
+    case 12: Decoded<SaveRows>(frame); break;
+    case 13: Decoded<RowsSaved>(frame); break;
+    case 14: Decoded<RunPhase>(frame); break;
+    case 15: Decoded<PhaseReport>(frame); break;
+    case 16: Decoded<Spawn>(frame); break;
+    case 17: Decoded<Spawned>(frame); break;
+    case 18: Check(DecodeShardJob(frame.head).status()); break;
+    case 19: Check(DecodeWorkerJob(frame.head).status()); break;
+    default: break;
+  }
+  return 0;
+}

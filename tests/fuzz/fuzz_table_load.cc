@@ -1,0 +1,56 @@
+// Any bytes as a range of a table, and as a model part: refused, or taken and then saved again as the same bytes.
+#include <cstdlib>
+#include <cstring>
+
+#include "ps/export.h"
+#include "ps/table.h"
+
+namespace troupe {
+namespace {
+
+Table& TableOf(size_t which) {
+  static std::vector<Table>* tables = [] {
+    auto* made = new std::vector<Table>;
+    for (const char* rule : {"add", "adam"}) {
+      for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{10}}) {
+        TableSpec spec;
+        spec.rule = rule;
+        spec.width = 2;
+        spec.rows = rows;
+        spec.ranges = 2;
+        made->push_back(std::move(*Table::Make(spec, 0, 1)));
+      }
+    }
+    return made;
+  }();
+  return (*tables)[which % tables->size()];
+}
+
+void Same(const Block& a, const Block& b) {
+  if (a.size() != b.size() || std::memcmp(a.data(), b.data(), a.size()) != 0) std::abort();
+}
+
+}   // namespace
+}   // namespace troupe
+
+/// The first byte chooses the table and the range; the rest are the bytes. A header of that range is put before them if bit 7 is set, so that keys and rows are
+/// met.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace troupe;
+  if (size == 0) return 0;
+  Table& table = TableOf(data[0] & 3);
+  const uint32_t range = (data[0] >> 2) & 1;
+  std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
+  if (data[0] & 0x80) {
+    const size_t row = (2 + table.rule().state(2)) * sizeof(float) + (table.partition().dense() ? 0 : sizeof(Key));
+    const uint64_t rows = bytes.size() / row;
+    std::string header(reinterpret_cast<const char*>(table.Save(range).data()), 64);
+    std::memcpy(header.data() + 32, &rows, sizeof rows);
+    bytes = header + bytes.substr(0, rows * row);
+  }
+  const Block block = Block::Copy(bytes.data(), bytes.size());
+  const Block before = table.Save(range);
+  Same(table.Save(range), table.Load(range, block).ok() ? block : before);
+  if (const auto rows = DecodeRows(block); rows.ok()) Same(EncodeRows(*rows), block);
+  return 0;
+}

@@ -1,0 +1,181 @@
+// Workers and shards killed with -9 at any moment: the run ends well, and with the model of an undisturbed one.
+// TROUPE_TEST_KILL_RUNS=20 TROUPE_TEST_SEED=7 runs more, with other times and victims.
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <random>
+
+#include "tests/process/command.h"
+
+namespace troupe {
+namespace {
+
+using testing::ClickLog;
+using testing::Command;
+using testing::Ended;
+using testing::ModelText;
+using testing::Number;
+using testing::Scratch;
+
+unsigned FromEnvironment(const char* name, unsigned fallback) {
+  const char* text = getenv(name);
+  return text == nullptr ? fallback : static_cast<unsigned>(strtoul(text, nullptr, 10));
+}
+
+double Seconds(std::chrono::steady_clock::time_point since) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count(); }
+
+struct Outcome {
+  Ended ended;
+  double seconds = 0;
+  unsigned kills = 0;
+};
+
+/// Kills some child (or only a "shard") at each of `times` (seconds after the start; as soon as there is one, if there is none).
+Outcome RunWithKills(const Scratch& scratch, const std::vector<std::string>& arguments, const std::vector<double>& times, std::mt19937& random, const std::string& role = "") {
+  const auto start = std::chrono::steady_clock::now();
+  Command command(scratch, {.arguments = arguments, .environment = {}});
+  Outcome outcome;
+  for (const double time : times) {
+    testing::Sleep(std::max(0.0, time - Seconds(start)));
+    if (!command.WaitForChildren(1)) break;
+    const std::vector<pid_t> children = role.empty() ? command.children() : command.children(role);
+    if (children.empty()) continue;   // it is ending just now
+    const pid_t victim = children[std::uniform_int_distribution<size_t>(0, children.size() - 1)(random)];
+    outcome.kills += kill(victim, SIGKILL) == 0;
+  }
+  outcome.ended = command.Wait();
+  outcome.seconds = Seconds(start);
+  return outcome;
+}
+
+/// 1 to 5 moments; every third plan begins right after the first spawn, every third ends near the end.
+std::vector<double> KillTimes(unsigned run, double duration, std::mt19937& random) {
+  std::vector<double> times(1 + random() % 5);
+  for (double& time : times) time = std::uniform_real_distribution<double>(0, duration)(random);
+  if (run % 3 == 0) times.front() = 0;
+  if (run % 3 == 1) times.back() = 0.95 * duration;
+  std::sort(times.begin(), times.end());
+  return times;
+}
+
+std::vector<std::string> TrainArguments(const std::string& algorithm, const std::string& model, std::vector<std::string> more) {
+  std::vector<std::string> arguments{"train", "--algorithm", algorithm, "--data", ClickLog(), "--model", model, "--processes", "--workers", "4", "--shards", "2", "--json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+void CheckEndedWell(const Outcome& outcome) {
+  BOOST_TEST_REQUIRE(outcome.ended.code == 0, outcome.ended.err);
+  BOOST_TEST(outcome.ended.err == "");
+  BOOST_TEST(Number(outcome.ended.out, "rows") == 60000);
+  BOOST_TEST(Number(outcome.ended.out, "read") > 0);
+  BOOST_TEST(Number(outcome.ended.out, "read") == Number(outcome.ended.out, "applied"));
+  BOOST_TEST(Number(outcome.ended.out, "restarts") <= outcome.kills);
+}
+
+BOOST_AUTO_TEST_SUITE(KillSuite)
+
+BOOST_AUTO_TEST_CASE(naive_bayes_counts_everything_once_whoever_is_killed) {
+  const Scratch scratch;
+  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 6), seed = FromEnvironment("TROUPE_TEST_SEED", 1);
+  std::mt19937 random(seed);
+  const Outcome calm = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "calm", {}), {}, random);
+  CheckEndedWell(calm);
+  BOOST_TEST(Number(calm.ended.out, "restarts") == 0);
+  const std::string expected = ModelText(scratch, scratch / "calm");
+  unsigned restarts = 0;
+  for (unsigned run = 0; run < runs; ++run) {
+    const std::vector<double> times = KillTimes(run, calm.seconds, random);
+    BOOST_TEST_CONTEXT("TROUPE_TEST_SEED=" << seed << " run " << run << ", " << times.size() << " kills, the first after " << times.front() << " s") {
+      const Outcome outcome = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", {}), times, random);
+      CheckEndedWell(outcome);
+      BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
+      BOOST_TEST(testing::Names(scratch / "tmp").empty());
+      restarts += static_cast<unsigned>(Number(outcome.ended.out, "restarts"));
+    }
+  }
+  BOOST_TEST(restarts > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency) {
+  const Scratch scratch;
+  std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 2));
+  for (const std::string consistency : {"bsp", "ssp:2", "asp"}) {
+    BOOST_TEST_CONTEXT(consistency) {
+      const std::vector<std::string> more{"--consistency", consistency, "--epochs", "3"};
+      const Outcome calm = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "calm", more), {}, random);
+      CheckEndedWell(calm);
+      const std::vector<double> times{0, 0.3 * calm.seconds, 0.6 * calm.seconds, 0.9 * calm.seconds};
+      const Outcome outcome = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "model", more), times, random);
+      CheckEndedWell(outcome);
+      BOOST_TEST(outcome.kills > 0u);
+      BOOST_TEST(std::abs(Number(outcome.ended.out, "auc") - Number(calm.ended.out, "auc")) < 0.01);
+      if (consistency != "bsp") continue;
+      // A worker that is replaced computes its round anew, from weights that other shards have moved on. Where only shards fall, the workers still hold every push of a
+      // round as it was.
+      const Outcome shards_only = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "model", more), times, random, "shard");
+      CheckEndedWell(shards_only);
+      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(all_children_killed_at_once) {
+  const Scratch scratch;
+  std::mt19937 random(3);
+  const Outcome calm = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "calm", {}), {}, random);
+  CheckEndedWell(calm);
+  Command command(scratch, {.arguments = TrainArguments("naive_bayes", scratch / "model", {}), .environment = {}});
+  BOOST_TEST_REQUIRE(command.WaitForChildren(6));
+  testing::Sleep(calm.seconds / 2);
+  unsigned kills = 0;
+  for (const pid_t child : command.children()) kills += kill(child, SIGKILL) == 0;
+  CheckEndedWell({.ended = command.Wait(), .seconds = 0, .kills = kills});
+  BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+}
+
+BOOST_AUTO_TEST_CASE(k_means_comes_back_too) {
+  const Scratch scratch;
+  std::mt19937 random(4);
+  const std::string points = scratch / "points.csv";
+  BOOST_TEST_REQUIRE(testing::Run(scratch, {"generate", "clusters", "--rows", "30000", "--seed", "2", "--out", points}).code == 0);
+  const auto arguments = [&](const std::string& model) {
+    return std::vector<std::string>{"train", "--algorithm", "k_means", "--data", points, "--model", model, "--processes", "--workers", "2", "--shards", "2", "--epochs", "8", "--param", "k=8", "--json"};
+  };
+  const Outcome calm = RunWithKills(scratch, arguments(scratch / "calm"), {}, random);
+  BOOST_TEST_REQUIRE(calm.ended.code == 0, calm.ended.err);
+  const Outcome outcome = RunWithKills(scratch, arguments(scratch / "model"), {0, 0.4 * calm.seconds, 0.7 * calm.seconds}, random);
+  BOOST_TEST_REQUIRE(outcome.ended.code == 0, outcome.ended.err);
+  BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_dies_again_and_again_ends_the_run) {
+  const Scratch scratch;
+  for (const std::string victim : {"worker 0", "shard 1"}) {
+    BOOST_TEST_CONTEXT(victim) {
+      Command command(scratch, {.arguments = TrainArguments("logistic_regression", scratch / "model", {"--epochs", "1000"}), .environment = {"TROUPE_RESTART_INTENSITY=2"}});
+      BOOST_TEST_REQUIRE(command.WaitForChildren(6));
+      const std::vector<pid_t> children = command.children();
+      for (pid_t last = 0; command.running(); testing::Sleep(0.002)) {
+        for (const pid_t child : command.children(victim)) {
+          if (std::exchange(last, child) != child) kill(child, SIGKILL);
+        }
+      }
+      const Ended ended = command.Wait();
+      BOOST_TEST(ended.code == 1);
+      BOOST_TEST(testing::Lines(ended.err) == 1u, ended.err);
+      BOOST_TEST(ended.err.find("restarts used up") != std::string::npos, ended.err);
+      BOOST_TEST(testing::WaitUntilGone(children));
+      BOOST_TEST(testing::Names(scratch / "tmp").empty());
+      BOOST_TEST((testing::Names(scratch.path()) == std::vector<std::string>{"out", "tmp"}));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace troupe

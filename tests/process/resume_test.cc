@@ -1,0 +1,139 @@
+// train itself killed with -9: nothing of it stays but its checkpoint, and from there it goes on to the model of an undisturbed run.
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+
+#include "tests/process/command.h"
+
+namespace troupe {
+namespace {
+
+using testing::ClickLog;
+using testing::Command;
+using testing::Ended;
+using testing::Lines;
+using testing::ModelText;
+using testing::Names;
+using testing::Number;
+using testing::Scratch;
+
+constexpr char kEpochs[] = "12";
+
+std::vector<std::string> Arguments(const Scratch& scratch, const std::string& model, bool processes, std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments{"train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / model, "--workers", "2", "--splits", "4", "--shards", "2", "--json", "--epochs", kEpochs};
+  if (processes) arguments.push_back("--processes");
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+std::vector<std::string> Keeping(const Scratch& scratch, std::vector<std::string> more = {}) {
+  more.insert(more.end(), {"--checkpoint", scratch / "kept", "--checkpoint-every", "0.1s"});
+  return more;
+}
+
+/// Runs until there is a checkpoint, a little more, and kills train. What is left: the checkpoint, and nothing else.
+void RunUntilKilled(const Scratch& scratch, bool processes, const std::vector<std::string>& arguments) {
+  Command command(scratch, {.arguments = arguments, .environment = {}});
+  const std::string file = scratch / "kept/checkpoint.troupe";
+  while (command.running() && access(file.c_str(), F_OK) != 0) testing::Sleep(0.002);
+  testing::Sleep(0.1);
+  const std::vector<pid_t> children = command.children();
+  BOOST_TEST_REQUIRE(command.running(), "ended before it was killed");
+  command.Signal(SIGKILL);
+  BOOST_TEST(command.Wait().code == -SIGKILL);
+  BOOST_TEST(children.size() == (processes ? 4u : 0u));
+  BOOST_TEST(testing::WaitUntilGone(children));
+  BOOST_TEST(Names(scratch / "tmp").empty());
+}
+
+BOOST_AUTO_TEST_SUITE(ResumeSuite)
+
+BOOST_AUTO_TEST_CASE(a_killed_train_leaves_no_children_and_nothing_on_disk) {
+  const Scratch scratch;
+  for (const double after_s : {0.0, 0.05, 0.3}) {
+    BOOST_TEST_CONTEXT(after_s << " s after the first child") {
+      Command command(scratch, {.arguments = Arguments(scratch, "model", true, {"--epochs", "1000", "--snapshot-interval", "50ms"}), .environment = {}});
+      BOOST_TEST_REQUIRE(command.WaitForChildren(1));
+      testing::Sleep(after_s);
+      command.Signal(SIGSTOP);   // no child is started between the look and the kill
+      testing::Sleep(0.02);
+      const std::vector<pid_t> children = command.children();
+      BOOST_TEST(children.size() >= 1u);
+      command.Signal(SIGKILL);
+      BOOST_TEST(command.Wait().code == -SIGKILL);
+      BOOST_TEST(testing::WaitUntilGone(children));
+      BOOST_TEST(Names(scratch / "tmp").empty());
+      BOOST_TEST((Names(scratch.path()) == std::vector<std::string>{"out", "tmp"}));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_resumed_run_ends_with_the_model_of_an_uninterrupted_one) {
+  for (const bool processes : {false, true}) {
+    BOOST_TEST_CONTEXT((processes ? "with --processes" : "in one process")) {
+      const Scratch scratch;
+      const Ended calm = testing::Run(scratch, Arguments(scratch, "calm", processes));
+      BOOST_TEST_REQUIRE(calm.code == 0, calm.err);
+      RunUntilKilled(scratch, processes, Arguments(scratch, "model", processes, Keeping(scratch)));
+      RunUntilKilled(scratch, processes, Arguments(scratch, "model", processes, Keeping(scratch, {"--resume"})));
+      const Ended ended = testing::Run(scratch, Arguments(scratch, "model", processes, Keeping(scratch, {"--resume"})));
+      BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+      BOOST_TEST(Number(ended.out, "rows") == 60000);
+      BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
+      BOOST_TEST(Number(ended.out, "read") == Number(calm.out, "read"));
+      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_in_one_process_goes_on_in_several_under_asp) {
+  const Scratch scratch;
+  RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch, {"--consistency", "asp"})));
+  const Ended ended = testing::Run(scratch, Arguments(scratch, "model", true, Keeping(scratch, {"--consistency", "asp", "--resume"})));
+  BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+  BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
+}
+
+BOOST_AUTO_TEST_CASE(resuming_what_was_never_begun_begins_it) {
+  const Scratch scratch;
+  const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume", "--epochs", "1"})));
+  BOOST_TEST(ended.code == 0, ended.err);
+}
+
+BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
+  const Scratch scratch;
+  RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch)));
+  const auto refused = [&](std::vector<std::string> more, const std::string& what) {
+    more.push_back("--resume");
+    const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, more)));
+    BOOST_TEST(Lines(ended.err) == 1u, ended.err);
+    BOOST_TEST(ended.err.find(what) != std::string::npos, ended.err);
+    BOOST_TEST(Names(scratch.path()) == (std::vector<std::string>{"kept", "out", "tmp"}), boost::test_tools::per_element());
+    return ended.code;
+  };
+  BOOST_TEST(refused({"--seed", "2"}, "seed is 1, expected 2") == 2);
+  BOOST_TEST(refused({"--param", "learning_rate=0.5"}, "learning_rate") == 2);
+  BOOST_TEST(refused({"--splits", "8"}, "splits is 4, expected 8") == 2);
+  BOOST_TEST(refused({"--shards", "3"}, "shards is 2, expected 3") == 2);
+  BOOST_TEST(refused({"--consistency", "asp"}, "consistency is bsp, expected asp") == 2);
+  for (const std::string& name : Names(scratch / "kept")) {
+    BOOST_TEST_CONTEXT(name) {
+      const std::string path = scratch / "kept/" + name, whole = testing::ReadText(path);
+      testing::WriteText(path, whole.substr(0, whole.size() / 2));
+      BOOST_TEST(refused({}, path) == 2);
+      std::string edited = whole;
+      edited[edited.size() / 2] = static_cast<char>(edited[edited.size() / 2] ^ 4);
+      testing::WriteText(path, edited);
+      BOOST_TEST(refused({}, path) == 2);
+      std::filesystem::remove(path);
+      if (name != "checkpoint.troupe") BOOST_TEST(refused({}, path) == 2);
+      testing::WriteText(path, whole);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace troupe
