@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
 
 BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
   uint64_t done = 0, refused = 0;
-  for (const uint64_t seed : Seeds(60)) {
+  for (const uint64_t seed : Seeds(40)) {
     Random random(seed);
     Job job = Regression(random);
     job.consistency = AnyConsistency(random);
