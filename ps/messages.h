@@ -100,7 +100,8 @@ struct Assign {
 };
 struct Assigned {};
 
-/// Writes the shard's state to `uri`. at: BSP only: right after this round was applied (0: now); a shard that is past it answers OutOfRange.
+/// Writes the shard's state to `uri` when all writers' rounds up to `at` have been applied (0: now); under BSP right after that round, and a shard that is past
+/// it answers OutOfRange. A later request takes the place of one that waits.
 struct TakeSnapshot {
   std::string uri;
   Round at = 0;

@@ -174,8 +174,7 @@ absl::Status Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& push
 Round Shard::applied() const { return applied_.min_clock(); }
 
 bool Shard::Ready(const Pull& pull) const {
-  const Round needs = options_.consistency.Needs(pull.round);
-  return arrived_.min_clock() >= needs && (!bsp() || waiting_.empty() || waiting_.begin()->first > needs);
+  return Reached(options_.consistency.Needs(pull.round));
 }
 
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
@@ -291,13 +290,10 @@ void Shard::SetStable(const std::vector<Round>& clocks) {
 }
 
 bool Shard::HoldAfter(Round round) {
+  if (!bsp()) return true;
   if (last_round_ > round) return false;
   hold_after_ = round;
   return true;
-}
-
-bool Shard::HoldReached() const {
-  return hold_after_ != 0 && arrived_.min_clock() >= hold_after_ && (waiting_.empty() || waiting_.begin()->first > hold_after_);
 }
 
 absl::Status Shard::Resume() {

@@ -59,9 +59,10 @@ class Shard {
   std::vector<Round> AppliedClocks() const { return applied_.clocks(); }
   void SetStable(const std::vector<Round>& clocks);
 
-  /// BSP: stop applying after this round (0: do not stop) so that a snapshot can be taken exactly there. False: it has been passed.
+  /// BSP: stop applying after this round (0: do not stop) so that a snapshot can be taken exactly there. False: it has been passed. Else nothing to do.
   bool HoldAfter(Round round);
-  bool HoldReached() const;
+  /// Everything up to this round has been applied.
+  bool Reached(Round round) const { return arrived_.min_clock() >= round && (waiting_.empty() || waiting_.begin()->first > round); }
   absl::Status Resume();
 
  private:

@@ -78,6 +78,12 @@ void AnswerReadyPulls(ShardState& state) {
   }
 }
 
+/// After a round that was to be the last one for a while.
+void Resume(ShardState& state) {
+  if (absl::Status status = state.shard->Resume(); !status.ok()) state.disk = status;
+  AnswerReadyPulls(state);
+}
+
 /// Serialises now, in one cut; a compute job writes the file.
 void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done) {
   ShardState& state = self->state;
@@ -112,7 +118,7 @@ void SnapshotForRestart(Self* self) {
 void TakeHeldSnapshot(Self* self) {
   ShardState& state = self->state;
   if (!state.held || state.writing != nullptr) return;
-  if (state.held->first.at != 0 && !state.shard->HoldReached()) return;
+  if (!state.shard->Reached(state.held->first.at)) return;
   auto [request, answer] = std::move(*state.held);
   state.held.reset();
   const Round clock = state.shard->applied();
@@ -123,9 +129,7 @@ void TakeHeldSnapshot(Self* self) {
       answer(status);
     }
   });
-  // The cut is made: go on while it is written.
-  if (absl::Status status = state.shard->Resume(); !status.ok()) state.disk = status;
-  AnswerReadyPulls(state);
+  Resume(state);   // the cut is made: go on while it is written
 }
 
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
@@ -227,9 +231,12 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const TakeSnapshot& request) -> caf::result<SnapshotTaken> {
         auto promise = self->make_response_promise<caf::typed_response_promise<SnapshotTaken>>();
         ShardState& state = self->state;
-        if (state.held) {
-          promise.deliver(ToError(absl::UnavailableError("another snapshot waits for its round")));
-        } else if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
+        // One that waits belongs to an attempt that its asker has given up, or the asker did not hear in time that it waits.
+        if (auto earlier = std::exchange(state.held, std::nullopt)) {
+          earlier->second(absl::CancelledError("a later request for a snapshot came"));
+          if (earlier->first.at != request.at) Resume(state);
+        }
+        if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
           promise.deliver(ToError(absl::OutOfRangeError("the round has passed")));
         } else {
           state.held.emplace(request, [promise](absl::StatusOr<SnapshotTaken> taken) mutable { Fulfil(promise, std::move(taken)); });

@@ -18,7 +18,7 @@ Block TextBlock(const std::string& text) { return Block::Copy(text.data(), text.
 
 std::string SnapshotUri(const std::string& folder, uint64_t id, uint32_t shard) { return absl::StrCat(folder, "/shard-", shard, ".", id, ".snapshot"); }
 
-absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const Checkpoint& checkpoint, uint32_t shards) {
+absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const Checkpoint& checkpoint, uint32_t shards, uint64_t kept_id) {
   std::vector<SnapshotSection> sections;
   const uint64_t numbers[] = {checkpoint.id, checkpoint.phases, checkpoint.data_epochs, checkpoint.rows, checkpoint.nonzeros};
   sections.push_back({"job", Block::Copy(numbers, sizeof(numbers))});
@@ -28,9 +28,10 @@ absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const 
   TROUPE_TRY(std::vector<std::string> names, storage.List(folder));
   for (const std::string& name : names) {
     if (!name.starts_with("shard-") || !name.ends_with(".snapshot")) continue;
-    bool current = false;
-    for (uint32_t shard = 0; shard < shards; ++shard) current = current || SnapshotUri(folder, checkpoint.id, shard) == absl::StrCat(folder, "/", name);
-    if (!current) TROUPE_RETURN_IF_ERROR(storage.Remove(absl::StrCat(folder, "/", name)));
+    const std::string uri = absl::StrCat(folder, "/", name);
+    bool needed = false;
+    for (uint32_t shard = 0; shard < shards; ++shard) needed = needed || uri == SnapshotUri(folder, checkpoint.id, shard) || uri == SnapshotUri(folder, kept_id, shard);
+    if (!needed) TROUPE_RETURN_IF_ERROR(storage.Remove(uri));
   }
   return absl::OkStatus();
 }

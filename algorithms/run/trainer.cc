@@ -29,6 +29,10 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
+/// A worker that is done and asked on answers this often.
+constexpr std::chrono::milliseconds kHoldWait{20};
+constexpr uint64_t kMarginMin = 64, kMarginMax = 1 << 16;
+
 size_t MachineMemory() { return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE)); }
 
 /// Lets callbacks that outlive their owner find out: they run in actors' contexts, the owner may have returned with an error.
@@ -49,7 +53,8 @@ class Lifeline {
   bool alive_ = true;
 };
 
-/// Sends one request to every target and waits for all replies.
+/// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own what
+/// they use.
 template <class Reply, class Handle, class Make>
 absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make, std::function<bool(size_t, const Reply&)> is_final = nullptr,
                                           const GatherOptions& options = {}, std::function<bool()> is_enough = nullptr) {
@@ -103,6 +108,7 @@ class TrainerDriver final : public Driver {
   void Resume(const troupe::Checkpoint& checkpoint, std::map<std::string, std::string> identity) {
     identity_ = std::move(identity);
     saved_ = checkpoint;
+    resumed_id_ = checkpoint.id;
     phase_number_ = checkpoint.phases;
     data_epoch_ = checkpoint.data_epochs;
     rows_ = checkpoint.rows;
@@ -124,8 +130,14 @@ class TrainerDriver final : public Driver {
   struct Kept {   // a row that was assigned
     std::vector<float> values;
   };
-  /// Has all workers run the phase; their last reports.
+  /// Has all workers run the phase, and waits for a checkpoint that is under way; their last reports.
   absl::StatusOr<std::vector<PhaseReport>> AwaitPhase(const RunPhase& message);
+  /// Has all workers run the last phase again: they have done it, but one that was replaced makes again what a shard has lost.
+  absl::Status AwaitLastPhase();
+  std::shared_ptr<Ending> saving() const {
+    std::lock_guard lock(mutex_);
+    return saving_;
+  }
   /// What is assigned to `shard`, a message a table.
   std::vector<troupe::Assign> AssignedTo(uint32_t shard) const;
   troupe::Checkpoint Describe(uint64_t id) const;
@@ -154,23 +166,31 @@ class TrainerDriver final : public Driver {
   std::string loss_name_;
   int epoch_ = 0;
   std::optional<Numbers> resumed_;
+  uint64_t resumed_id_ = 0;           // of the checkpoint that the shards began with
   troupe::Checkpoint saved_;          // the last one that stands, and what the next one will say of the driver
   SteadyTime saved_at_ = std::chrono::steady_clock::now();
   std::shared_ptr<Ending> saving_;    // a checkpoint is being written
   absl::Status saving_failed_;
-  uint64_t checkpoint_margin_ = 64;   // rounds ahead of the furthest writer
+  uint64_t checkpoint_margin_ = kMarginMin;   // rounds ahead of the furthest writer
+  uint64_t passed_phase_ = 0;         // in which no checkpoint is tried any more
 };
 
 absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhase& message) {
   const bool pushes = message.current.phase.pushes;
   auto latest = std::make_shared<std::vector<PhaseReport>>(cluster_.workers().size());
-  const auto all_done = [latest] { return std::all_of(latest->begin(), latest->end(), [](const PhaseReport& report) { return report.done; }); };
-  // In a phase that pushes, a worker that is done is asked on until all are: if it falls, its replacement may have to push again what a shard has lost.
+  const auto over = [this, latest, lifeline = lifeline_] {
+    bool over = std::all_of(latest->begin(), latest->end(), [](const PhaseReport& report) { return report.done; });
+    if (over) lifeline->IfAlive([&] { over = saving() == nullptr; });
+    return over;
+  };
+  // In a phase that pushes, a worker that is done is asked on until all are, and until the checkpoint is written: if it falls, its replacement may have to push
+  // again what a shard has lost.
   return AskAll<PhaseReport>(
       cluster_, cluster_.workers(),
       [message, latest](size_t worker) {
         RunPhase ask = message;
         ask.hold = (*latest)[worker].done;
+        if (ask.hold) ask.wait = kHoldWait;
         return ask;
       },
       std::function<bool(size_t, const PhaseReport&)>([this, latest, message, pushes](size_t worker, const PhaseReport& report) {
@@ -178,7 +198,12 @@ absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhas
         Progress(message.current.phase, *latest);
         return report.done && !pushes;
       }),
-      {}, all_done);
+      {}, over);
+}
+
+absl::Status TrainerDriver::AwaitLastPhase() {
+  if (history_.empty()) return absl::OkStatus();
+  return AwaitPhase({.run = ++run_, .current = history_.back(), .earlier = history_}).status();
 }
 
 absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
@@ -191,12 +216,6 @@ absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
   }
   auto reports = AwaitPhase(message);
   TROUPE_RETURN_IF_ERROR(reports.status());
-  std::shared_ptr<Ending> saving;
-  {
-    std::lock_guard lock(mutex_);
-    saving = saving_;
-  }
-  if (saving != nullptr) TROUPE_RETURN_IF_ERROR(cluster_.Await(*saving));
   std::lock_guard lock(mutex_);
   TROUPE_RETURN_IF_ERROR(saving_failed_);
   std::map<uint32_t, const SplitReport*> by_split;   // sums are taken in the order of the splits, whoever had them
@@ -243,10 +262,13 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
     if (phase.pushes && sum.size() == 2 && sum[1] > 0) progress.loss = sum[0] / sum[1];
     events_.progress(progress);
   }
-  if (phase.pushes && saving_ == nullptr && CheckpointDue()) {
-    // Under BSP all shards cut after the same round, one that none has reached yet.
+  const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
+  const bool open = phase.pushes && !over && saved_.phases < phase_number_;   // the driver has not yet said that this phase is done
+  if (open && saving_ == nullptr && passed_phase_ != phase_number_ && CheckpointDue()) {
+    // Under BSP all shards cut after the same round, one that none has reached yet. Else each when it is asked, but none that is still catching up in an
+    // earlier phase: a run that is taken up does not go back there.
     const bool bsp = options_.consistency.kind == Consistency::Kind::kBsp;
-    StartCheckpoint(bsp ? MakeRound(phase_number_, furthest / phase.batch_rows + checkpoint_margin_) : 0);
+    StartCheckpoint(MakeRound(phase_number_, bsp ? furthest / phase.batch_rows + checkpoint_margin_ : 0));
   }
 }
 
@@ -284,11 +306,15 @@ void TrainerDriver::StartCheckpoint(Round at) {
              {
                std::lock_guard lock(mutex_);
                checkpoint_margin_ *= 2;
+               if (checkpoint_margin_ > kMarginMax) {   // the shards have all of this phase, only its end is not yet known here
+                 checkpoint_margin_ = kMarginMin;
+                 passed_phase_ = phase_number_;
+               }
              }
              finish(absl::OkStatus(), /*again=*/true);
              return;
            }
-           absl::Status status = taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards) : taken.status();
+           absl::Status status = taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards, resumed_id_) : taken.status();
            if (status.ok()) {
              std::lock_guard lock(mutex_);
              saved_.id = checkpoint.id;
@@ -299,7 +325,6 @@ void TrainerDriver::StartCheckpoint(Round at) {
 }
 
 absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
-  std::shared_ptr<Ending> saving;
   {
     std::lock_guard lock(mutex_);
     saved_.phases = phase_number_;
@@ -308,10 +333,10 @@ absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
     saved_.nonzeros = nonzeros_;
     saved_.driver = state;
     if (!CheckpointDue()) return absl::OkStatus();
-    StartCheckpoint(0);
-    saving = saving_;
+    StartCheckpoint(phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0));
   }
-  if (saving != nullptr) TROUPE_RETURN_IF_ERROR(cluster_.Await(*saving));
+  TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
+  if (const auto ending = saving()) TROUPE_RETURN_IF_ERROR(cluster_.Await(*ending));   // there was no phase to wait with
   std::lock_guard lock(mutex_);
   return saving_failed_;
 }
@@ -351,18 +376,16 @@ std::vector<troupe::Assign> TrainerDriver::AssignedTo(uint32_t shard) const {
 
 absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
   const Round at = phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0);
-  const auto save = [this, at, folder](size_t shard) {
-    const auto index = static_cast<uint32_t>(shard);
-    return SaveRows{.uri = absl::StrCat(folder, "/", ModelWriter::PartName(index)), .at = at, .assigned = AssignedTo(index)};
-  };
+  std::vector<SaveRows> messages;
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = at, .assigned = AssignedTo(shard)});
+  }
   // A shard that was replaced waits for pushes that perhaps nobody holds any more, because their worker was replaced as well: every worker is asked for the last
   // phase again. One that has done it says so at once; a new one makes again what is missing.
   constexpr int kAttempts = 60;
   for (int attempt = 1;; ++attempt) {
-    if (!history_.empty()) {
-      TROUPE_RETURN_IF_ERROR(AwaitPhase({.run = ++run_, .current = history_.back(), .earlier = history_}).status());
-    }
-    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), save, nullptr, {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
+    TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
+    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), [messages](size_t shard) { return messages[shard]; }, nullptr, {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
     if (!saved.ok() && IsRetryable(saved.status()) && !absl::IsCancelled(saved.status()) && attempt < kAttempts) continue;
     TROUPE_RETURN_IF_ERROR(saved.status());
     uint64_t nonzeros = 0;

@@ -44,11 +44,7 @@ struct Outcome {
   uint64_t trace = 0, crashes = 0, frames = 0, steps = 0;
 };
 
-Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
-  Sim sim(seed, faults);
-  SimClusterOptions cluster;
-  cluster.source = Data();
-  cluster.snapshot_interval = milliseconds(2 + sim.random().Below(40));
+TrainOptions OptionsOf(const Job& job) {
   TrainOptions options;
   options.algorithm = job.algorithm;
   options.params = job.params;
@@ -63,8 +59,21 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   options.model_uri = "mem:/model";
   if (job.checkpoints) options.checkpoint_uri = "mem:/checkpoint";
   options.checkpoint_every_s = 0;
+  return options;
+}
+
+SimClusterOptions ClusterIn(Sim& sim, std::string folder) {
+  SimClusterOptions cluster;
+  cluster.folder = std::move(folder);
+  cluster.source = Data();
+  cluster.snapshot_interval = milliseconds(2 + sim.random().Below(40));
+  return cluster;
+}
+
+Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
+  Sim sim(seed, faults);
   Outcome outcome;
-  outcome.report = Train(options, sim.storage(), SimulatedCluster(sim, cluster), {});
+  outcome.report = Train(OptionsOf(job), sim.storage(), SimulatedCluster(sim, ClusterIn(sim, "mem:/job")), {});
   outcome.trace = sim.trace();
   outcome.crashes = sim.crashes();
   outcome.frames = sim.frames();
@@ -151,7 +160,7 @@ bool CheckLedger(const std::string& about, const Outcome& outcome) {
 BOOST_AUTO_TEST_SUITE(SimulatedTraining)
 
 BOOST_AUTO_TEST_CASE(counts_are_exact_whatever_happens) {
-  for (const uint64_t seed : Seeds(150)) {
+  for (const uint64_t seed : Seeds(500)) {
     Random random(seed);
     Job job = AnyJob(random);
     job.consistency = AnyConsistency(random);
@@ -202,7 +211,7 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
 
 BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
   uint64_t done = 0, refused = 0;
-  for (const uint64_t seed : Seeds(40)) {
+  for (const uint64_t seed : Seeds(150)) {
     Random random(seed);
     Job job = Regression(random);
     job.consistency = AnyConsistency(random);
@@ -222,6 +231,39 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
     }
   }
   BOOST_TEST_MESSAGE("full disks: " << done << " runs done, " << refused << " refused");
+}
+
+BOOST_AUTO_TEST_CASE(a_run_whose_trainer_falls_again_and_again_goes_on_from_its_checkpoints) {
+  uint64_t resumed = 0;
+  for (const uint64_t seed : Seeds(200)) {
+    Random random(seed);
+    Job job = Regression(random);
+    job.consistency = AnyConsistency(random);
+    job.checkpoints = true;
+    const Faults faults = random.Below(2) == 0 ? BadNetwork(random) : WithCrashes(random);
+    Sim sim(seed, faults);
+    TrainOptions options = OptionsOf(job);
+    options.resume = true;
+    Outcome outcome;
+    const uint64_t falls = 1 + random.Below(3);
+    for (uint64_t run = 0; run <= falls; ++run) {
+      if (run < falls) {
+        sim.SetLimits(std::chrono::milliseconds(20 + random.Below(300)), UINT64_MAX);   // all of it ends here: trainer, workers, shards
+      } else {
+        sim.SetLimits(std::chrono::hours(1), UINT64_MAX);
+      }
+      if (*sim.storage().Exists("mem:/checkpoint/checkpoint.troupe")) ++resumed;
+      outcome.report = Train(options, sim.storage(), SimulatedCluster(sim, ClusterIn(sim, absl::StrCat("mem:/job-", run))), {});
+      if (outcome.report.ok()) break;
+    }
+    const std::string about = About(seed, job, faults, outcome);
+    if (!CheckLedger(about, outcome)) continue;
+    if (faults.crashes_max > 0 || job.consistency.kind != Consistency::Kind::kBsp) continue;
+    const auto model = LoadModel(sim.storage(), "mem:/model");
+    BOOST_REQUIRE_MESSAGE(model.ok(), about << model.status().ToString());
+    BOOST_TEST(ShowModel(**model, true) == Oracle(job).first, about << ": weights differ from the oracle's");
+  }
+  BOOST_TEST(resumed > 0u);
 }
 
 BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {

@@ -88,7 +88,7 @@ class Sim {
   uint64_t restarts() const { return restarts_; }
   uint64_t crashes() const { return crashes_; }
   /// For a simulation that is a hang: what the limit is.
-  void SetLimits(std::chrono::seconds virtual_time, uint64_t steps) {
+  void SetLimits(Duration virtual_time, uint64_t steps) {
     limit_ = now_ + virtual_time;
     steps_max_ = steps;
   }

@@ -26,7 +26,7 @@ class SimCluster final : public Cluster {
   void Start() {
     for (uint32_t i = 0; i < cluster_.shards; ++i) {
       ShardActorOptions shard = ShardOptionsOf(cluster_, i);
-      shard.snapshot_uri = absl::StrCat("mem:/job/shard-", i, ".snapshot");
+      shard.snapshot_uri = absl::StrCat(options_.folder, "/shard-", i, ".snapshot");
       shard.snapshot_interval = options_.snapshot_interval;
       shard.pull_wait_max = options_.pull_wait_max;
       AddShard(EncodeShardJob(shard));

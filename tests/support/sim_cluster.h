@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 
 #include "algorithms/run/trainer.h"
 #include "tests/support/sim.h"
@@ -10,6 +11,8 @@
 namespace troupe::testing {
 
 struct SimClusterOptions {
+  /// Of the shards' own snapshots; another one for each run of one simulation.
+  std::string folder = "mem:/job";
   std::chrono::milliseconds snapshot_interval{20};
   /// A request ends after `request_timeout`; a pull waits at the shard for at most `pull_wait_max`, which must be less.
   std::chrono::milliseconds request_timeout{1'500};
