@@ -24,4 +24,4 @@ struct Address {
 /// "node/incarnation/actor", for logs and errors.
 std::string ToString(const Address& address);
 
-}  // namespace troupe
+}   // namespace troupe

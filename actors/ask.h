@@ -21,4 +21,4 @@ absl::StatusOr<Reply> Ask(System& system, const Handle& actor, Request request, 
   return result;
 }
 
-}  // namespace troupe
+}   // namespace troupe

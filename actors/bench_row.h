@@ -7,10 +7,10 @@ namespace troupe {
 
 struct BenchRow {
   std::string name;
-  double value;      // measured
-  std::string unit;  // of value and limit
-  double limit;      // value, the machine's own limit in the same run
-  double ratio;      // 1 = at the limit, more is better
+  double value;       // measured
+  std::string unit;   // of value and limit
+  double limit;       // value, the machine's own limit in the same run
+  double ratio;       // 1 = at the limit, more is better
 };
 
-}  // namespace troupe
+}   // namespace troupe

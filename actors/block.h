@@ -92,4 +92,4 @@ class BlockBuilder {
   size_t size_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -34,4 +34,4 @@ bool IsRetryable(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -14,4 +14,4 @@ absl::Status FromError(const caf::error& error);
 /// Unavailable and DeadlineExceeded: the other side may be back; everything else is final.
 bool IsRetryable(const absl::Status& status);
 
-}  // namespace troupe
+}   // namespace troupe

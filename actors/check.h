@@ -4,10 +4,10 @@
 namespace troupe {
 /// Prints "FILE:LINE: check failed: EXPRESSION" to stderr and aborts.
 [[noreturn]] void CheckFailed(const char* file, int line, const char* expression);
-}  // namespace troupe
+}   // namespace troupe
 
-#define TROUPE_CHECK(condition)                                         \
-  do {                                                                  \
-    if (!(condition)) [[unlikely]]                                      \
-      ::troupe::CheckFailed(__FILE__, __LINE__, #condition);            \
+#define TROUPE_CHECK(condition)                              \
+  do {                                                       \
+    if (!(condition)) [[unlikely]]                           \
+      ::troupe::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)

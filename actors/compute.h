@@ -17,4 +17,4 @@ class Compute {
   virtual int threads() const = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

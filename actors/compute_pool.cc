@@ -75,8 +75,10 @@ class ComputePool final : public Compute {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace
+}   // namespace
 
-std::unique_ptr<Compute> MakeComputePool(caf::actor_system& system, int threads) { return std::make_unique<ComputePool>(system, threads); }
+std::unique_ptr<Compute> MakeComputePool(caf::actor_system& system, int threads) {
+  return std::make_unique<ComputePool>(system, threads);
+}
 
-}  // namespace troupe
+}   // namespace troupe

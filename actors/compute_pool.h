@@ -14,4 +14,4 @@ namespace troupe {
 /// `threads` >= 1. Destroying it finishes the running jobs and drops the waiting ones.
 std::unique_ptr<Compute> MakeComputePool(caf::actor_system& system, int threads);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -98,10 +98,10 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
                   return;
                 }
                 self->delayed_send(self, state->options.retry, Thunk{[state, i] {
-                  if (state->over || !state->ask) return;
-                  auto ask = state->ask;
-                  ask(i);
-                }});
+                                     if (state->over || !state->ask) return;
+                                     auto ask = state->ask;
+                                     ask(i);
+                                   }});
               });
     };
     for (size_t i = 0; i < state->targets.size(); ++i) state->ask(i);
@@ -109,4 +109,4 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
   });
 }
 
-}  // namespace troupe
+}   // namespace troupe

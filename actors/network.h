@@ -57,4 +57,4 @@ class Network {
   virtual void Withdraw(ActorId actor) = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -66,4 +66,4 @@ void ProcessTable::Kill(pid_t pid) {
   if (std::find(alive_.begin(), alive_.end(), pid) != alive_.end()) kill(pid, SIGKILL);
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -40,4 +40,4 @@ class ProcessTable {
   bool closed_ = false;
 };
 
-}  // namespace troupe
+}   // namespace troupe

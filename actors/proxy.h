@@ -40,14 +40,14 @@ auto ForwardHandler(caf::event_based_actor* self, System* system, ProxyOptions o
     system->network().Request(options.to, std::move(frame), lane, options.timeout, [proxy, promise](absl::StatusOr<Frame> answer) {
       auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(answer));
       System::Deliver(proxy, Thunk{[promise, shared]() mutable {
-        if (!shared->ok()) {
-          promise.deliver(ToError(shared->status()));
-        } else if (absl::StatusOr<Reply> reply = Codec<Reply>::Decode(**shared); reply.ok()) {
-          promise.deliver(std::move(*reply));
-        } else {
-          promise.deliver(ToError(reply.status()));
-        }
-      }});
+                        if (!shared->ok()) {
+                          promise.deliver(ToError(shared->status()));
+                        } else if (absl::StatusOr<Reply> reply = Codec<Reply>::Decode(**shared); reply.ok()) {
+                          promise.deliver(std::move(*reply));
+                        } else {
+                          promise.deliver(ToError(reply.status()));
+                        }
+                      }});
     });
     return promise;
   };
@@ -76,14 +76,15 @@ struct ProxyOf<caf::typed_actor<caf::typed_mpi<caf::detail::type_list<Requests>,
     auto shared = std::make_shared<Request>(std::move(*request));
     auto* gateway = caf::actor_cast<caf::event_based_actor*>(system->gateway());
     System::Deliver(system->gateway(), Thunk{[gateway, actor, shared, reply] {
-      gateway->request(actor, caf::infinite, std::move(*shared))
-          .then([reply](const Reply& answer) { reply(Codec<Reply>::Encode(answer)); }, [reply](const caf::error& error) { reply(FromError(error)); });
-    }});
+                      gateway->request(actor, caf::infinite, std::move(*shared))
+                          .then([reply](const Reply& answer) { reply(Codec<Reply>::Encode(answer)); },
+                                [reply](const caf::error& error) { reply(FromError(error)); });
+                    }});
     return true;
   }
 };
 
-}  // namespace internal
+}   // namespace internal
 
 /// A local stand-in for the actor at `options.to`. It lives until it is sent an exit.
 template <class Handle>
@@ -95,9 +96,8 @@ Handle SpawnProxy(System& system, ProxyOptions options) {
 /// Makes `actor` reachable as `id` of this node.
 template <class Handle>
 void Expose(System& system, ActorId id, Handle actor) {
-  system.network().Serve(id, [&system, actor](Frame frame, Network::Reply reply) {
-    internal::ProxyOf<Handle>::Dispatch(&system, actor, std::move(frame), std::move(reply));
-  });
+  system.network().Serve(
+      id, [&system, actor](Frame frame, Network::Reply reply) { internal::ProxyOf<Handle>::Dispatch(&system, actor, std::move(frame), std::move(reply)); });
 }
 
-}  // namespace troupe
+}   // namespace troupe

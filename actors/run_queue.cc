@@ -7,11 +7,17 @@ namespace troupe {
 namespace {
 thread_local RunQueue* current = nullptr;
 constexpr size_t kMessagesAtOnce = 300;   // before the next actor gets its turn
-}  // namespace
+}   // namespace
 
-RunQueue* RunQueue::Current() { return current; }
-void RunQueue::MakeCurrent() { current = this; }
-void RunQueue::ClearCurrent() { current = nullptr; }
+RunQueue* RunQueue::Current() {
+  return current;
+}
+void RunQueue::MakeCurrent() {
+  current = this;
+}
+void RunQueue::ClearCurrent() {
+  current = nullptr;
+}
 
 void RunQueue::Drain() {
   while (!jobs_.empty()) {
@@ -38,4 +44,4 @@ void RunQueue::HandOver() {
   }
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -28,4 +28,4 @@ class RunQueue final : public caf::execution_unit {
   std::deque<caf::resumable*> jobs_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -15,7 +15,7 @@ struct SpawnerState {
   std::set<ActorId> made;
 };
 
-}  // namespace
+}   // namespace
 
 SpawnerActor StartSpawner(System& system) {
   caf::actor spawner = system.actors().spawn<caf::hidden>([&system](caf::stateful_actor<SpawnerState>* self) -> caf::behavior {
@@ -33,4 +33,4 @@ SpawnerActor StartSpawner(System& system) {
   return handle;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -38,7 +38,7 @@ struct Codec<Spawned> {
 /// Spawns the spawner and exposes it.
 SpawnerActor StartSpawner(System& system);
 
-}  // namespace troupe
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Spawn)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Spawned)

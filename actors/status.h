@@ -13,12 +13,12 @@ namespace troupe {
 /// restarts used up).
 int ExitCode(const absl::Status& status);
 
-}  // namespace troupe
+}   // namespace troupe
 
-#define TROUPE_RETURN_IF_ERROR(expression)                                       \
-  do {                                                                           \
+#define TROUPE_RETURN_IF_ERROR(expression)                                             \
+  do {                                                                                 \
     if (::absl::Status troupe_status = (expression); !troupe_status.ok()) [[unlikely]] \
-      return troupe_status;                                                      \
+      return troupe_status;                                                            \
   } while (false)
 
 #define TROUPE_CONCAT_INNER(a, b) a##b

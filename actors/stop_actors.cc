@@ -10,4 +10,4 @@ void StopAndWait(System& system, const std::vector<caf::actor>& actors) {
   self->wait_for(actors);
 }
 
-}  // namespace troupe
+}   // namespace troupe

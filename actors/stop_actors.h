@@ -17,4 +17,4 @@ void StopAndWait(System& system, const std::vector<Handle>& handles) {
   StopAndWait(system, actors);
 }
 
-}  // namespace troupe
+}   // namespace troupe

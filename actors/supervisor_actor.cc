@@ -16,8 +16,8 @@ struct StartGroup {
   uint64_t number;
 };
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::StartGroup)
 
@@ -37,8 +37,8 @@ struct SupervisorState {
   SupervisorEvents events;
   std::optional<RestartPolicy> policy;
   std::map<std::string, caf::actor> running;
-  std::set<caf::actor_addr> stopping;                    // their ends were asked for
-  std::map<uint64_t, Group> groups;                      // Invariant: an id is in one at most
+  std::set<caf::actor_addr> stopping;   // their ends were asked for
+  std::map<uint64_t, Group> groups;     // Invariant: an id is in one at most
   uint64_t last_group = 0;
   bool over = false;
 };
@@ -46,9 +46,13 @@ using Self = caf::stateful_actor<SupervisorState>;
 
 void Decide(Self* self, const std::string& id, bool normal);
 
-Clock::Time Now(Self* self) { return Clock::Time(std::chrono::duration_cast<Clock::Duration>(self->clock().now().time_since_epoch())); }
+Clock::Time Now(Self* self) {
+  return Clock::Time(std::chrono::duration_cast<Clock::Duration>(self->clock().now().time_since_epoch()));
+}
 
-bool Contains(const std::vector<std::string>& ids, const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
+bool Contains(const std::vector<std::string>& ids, const std::string& id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
 
 void StartChild(Self* self, const std::string& id, bool again) {
   SupervisorState& state = self->state;
@@ -114,7 +118,7 @@ void OnDown(Self* self, const caf::down_msg& down) {
   Decide(self, id, down.reason == caf::exit_reason::normal);
 }
 
-}  // namespace
+}   // namespace
 
 caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<SupervisedChild> children, SupervisorEvents events) {
   // The actor begins later, on another thread: everything by value.
@@ -138,4 +142,4 @@ caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<S
   });
 }
 
-}  // namespace troupe
+}   // namespace troupe

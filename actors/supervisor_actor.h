@@ -28,4 +28,4 @@ struct SupervisorEvents {
 /// Ends with all its children when it is sent an exit, the last started first.
 caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<SupervisedChild> children, SupervisorEvents events);
 
-}  // namespace troupe
+}   // namespace troupe

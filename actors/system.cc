@@ -11,7 +11,7 @@ caf::behavior Gateway(caf::event_based_actor*) {
   return {[](const Thunk& thunk) { thunk.run(); }};
 }
 
-}  // namespace
+}   // namespace
 
 System::System(Options options) : options_(options), storage_(MakeStorage()) {
   config_.set("scheduler.policy", options.simulated ? caf::atom("testing") : caf::atom("sharing"));   // sharing wakes up about 3x faster than stealing
@@ -28,9 +28,13 @@ System::~System() {
   gateway_ = nullptr;
 }
 
-void System::SetNetwork(std::unique_ptr<Network> network) { network_ = std::move(network); }
+void System::SetNetwork(std::unique_ptr<Network> network) {
+  network_ = std::move(network);
+}
 
-void System::StopActor(const caf::actor& actor) { caf::anon_send_exit(actor, caf::exit_reason::kill); }
+void System::StopActor(const caf::actor& actor) {
+  caf::anon_send_exit(actor, caf::exit_reason::kill);
+}
 
 void System::RunOnLink(const std::function<void()>& callback) {
   thread_local std::pair<System*, std::unique_ptr<RunQueue>> queue;
@@ -49,4 +53,4 @@ void System::RunOnLink(const std::function<void()>& callback) {
   }
 }
 
-}  // namespace troupe
+}   // namespace troupe

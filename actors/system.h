@@ -90,6 +90,6 @@ class System {
   std::unique_ptr<Network> network_;
 };
 
-}  // namespace troupe
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Thunk)

@@ -15,9 +15,15 @@
 
 namespace troupe {
 
-inline absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-inline std::string_view Std(absl::string_view text) { return {text.data(), text.size()}; }
-inline std::string_view Message(const absl::Status& status) { return Std(status.message()); }
+inline absl::string_view Absl(std::string_view text) {
+  return {text.data(), text.size()};
+}
+inline std::string_view Std(absl::string_view text) {
+  return {text.data(), text.size()};
+}
+inline std::string_view Message(const absl::Status& status) {
+  return Std(status.message());
+}
 
 /// The same kind of error, with `prefix` and ": " before its message. Context is added once, at a layer's boundary.
 absl::Status WithContext(const absl::Status& status, std::string_view prefix);
@@ -44,4 +50,4 @@ std::string HumanSeconds(double seconds);
 std::string Exact(float value);
 std::string Exact(double value);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -46,4 +46,4 @@ absl::Status Read(const Block& head, absl::FunctionRef<absl::Status(capnp::Messa
   }
 }
 
-}  // namespace troupe::wire_internal
+}   // namespace troupe::wire_internal

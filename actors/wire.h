@@ -17,7 +17,7 @@ inline constexpr size_t kScratchWords = 64;
 Block Flatten(capnp::MessageBuilder& message);
 /// Calls `read` on the flat message in `head`; InvalidArgument where the bytes are no message or `read` met one of capnp's exceptions.
 absl::Status Read(const Block& head, absl::FunctionRef<absl::Status(capnp::MessageReader&)> read);
-}  // namespace wire_internal
+}   // namespace wire_internal
 
 /// The struct `Root` that `fill(Root::Builder)` fills, as a flat message. Under a microsecond for small heads: they are built on the stack.
 template <class Root, class Fill>
@@ -28,8 +28,8 @@ Block EncodeHead(Fill&& fill) {
   return wire_internal::Flatten(message);
 }
 
-/// The status of `read(Root::Reader)` (ok where it returns nothing), or InvalidArgument where the bytes are cut, out of bounds, too deep or refer to themselves too often to be read.
-/// What `read` keeps must be copied: the reader ends with the call.
+/// The status of `read(Root::Reader)` (ok where it returns nothing), or InvalidArgument where the bytes are cut, out of bounds, too deep or refer to themselves
+/// too often to be read. What `read` keeps must be copied: the reader ends with the call.
 template <class Root, class Read>
 absl::Status DecodeHead(const Block& head, Read&& read) {
   return wire_internal::Read(head, [&read](capnp::MessageReader& message) -> absl::Status {
@@ -42,4 +42,4 @@ absl::Status DecodeHead(const Block& head, Read&& read) {
   });
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -7,7 +7,8 @@
 namespace troupe {
 
 Frame Codec<Spawn>::Encode(const Spawn& m) {
-  return {kType, EncodeHead<wire::Spawn>([&](wire::Spawn::Builder to) {
+  return {kType,
+          EncodeHead<wire::Spawn>([&](wire::Spawn::Builder to) {
             to.setFactory(m.factory);
             to.setActor(static_cast<uint32_t>(m.actor));
           }),
@@ -26,6 +27,8 @@ absl::StatusOr<Spawn> Codec<Spawn>::Decode(const Frame& frame) {
 Frame Codec<Spawned>::Encode(const Spawned&) {
   return {kType, EncodeHead<wire::Spawned>([](wire::Spawned::Builder) {}), {}};
 }
-absl::StatusOr<Spawned> Codec<Spawned>::Decode(const Frame&) { return Spawned{}; }
+absl::StatusOr<Spawned> Codec<Spawned>::Decode(const Frame&) {
+  return Spawned{};
+}
 
-}  // namespace troupe
+}   // namespace troupe

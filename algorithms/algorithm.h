@@ -1,5 +1,5 @@
-// What an algorithm is. State has three owners. Tables: the shards; they survive faults. Driver: one trainer; restarts at its last Checkpoint(). Everything else
-// in an algorithm is const after Declare(). One file makes an algorithm known everywhere: TROUPE_REGISTER at its end.
+// What an algorithm is. State has three owners. Tables: the shards; they survive faults. Driver: one trainer; restarts at its last Checkpoint(). Everything
+// else in an algorithm is const after Declare(). One file makes an algorithm known everywhere: TROUPE_REGISTER at its end.
 //
 // Three hosts run the same object: the serial oracle (run/local_runner), the seeded simulation, and the real trainer (run/trainer).
 #pragma once
@@ -52,19 +52,19 @@ struct Blueprint {
 struct Plan {
   virtual ~Plan() = default;
   struct Pull {
-    uint32_t table = 0;            ///< index into Blueprint::tables
-    std::vector<Key> keys;         ///< distinct, any order; the pulled rows come in this order
+    uint32_t table = 0;      ///< index into Blueprint::tables
+    std::vector<Key> keys;   ///< distinct, any order; the pulled rows come in this order
   };
-  std::vector<Pull> pulls;         ///< at most one a table
+  std::vector<Pull> pulls;   ///< at most one a table
 };
 
 /// One phase of a run: a pass over a data set.
 struct Phase {
-  std::string name;                ///< the algorithm's word: "step", "assign", ...
-  Numbers arguments = {};          ///< the same for every partition
-  bool shuffle = true;             ///< rows in seeded random order; false: as in the file
+  std::string name;         ///< the algorithm's word: "step", "assign", ...
+  Numbers arguments = {};   ///< the same for every partition
+  bool shuffle = true;      ///< rows in seeded random order; false: as in the file
   uint32_t batch_rows = 256;
-  bool pushes = true;              ///< its batches pull from and push to tables; false: they only combine and collect
+  bool pushes = true;   ///< its batches pull from and push to tables; false: they only combine and collect
   bool operator==(const Phase&) const = default;
 };
 
@@ -72,8 +72,8 @@ struct Phase {
 class Out {
  public:
   virtual ~Out() = default;
-  /// A mean gradient (or summands, for add tables), keys.size() x width of the table. `nonzeros[i]`: how many entries of the batch lie behind keys[i], for the ledger of
-  /// what arrived; empty: none. At most one push a table and batch. Keys distinct.
+  /// A mean gradient (or summands, for add tables), keys.size() x width of the table. `nonzeros[i]`: how many entries of the batch lie behind keys[i], for the
+  /// ledger of what arrived; empty: none. At most one push a table and batch. Keys distinct.
   virtual void Push(uint32_t table, std::vector<Key> keys, std::vector<float> gradient, std::span<const uint32_t> nonzeros) = 0;
   /// Added up over batches and partitions, in the order of the data; the driver gets the sum. Always the same length within a phase.
   virtual void Combine(std::span<const double> partial) = 0;
@@ -82,7 +82,7 @@ class Out {
 };
 
 struct PhaseResult {
-  Numbers sum;         ///< of Combine; of a phase that pushes, without batches whose worker was lost after their push: may be empty, is never needed for the model
+  Numbers sum;   ///< of Combine; of a phase that pushes, without batches whose worker was lost after their push: may be empty, is never needed for the model
   Numbers collected;   ///< of Collect
   uint64_t rows = 0;
 };
@@ -152,4 +152,4 @@ class Algorithm {
   virtual absl::StatusOr<std::unique_ptr<const Predictor>> MakePredictor(const ModelTables& model) const = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -92,4 +92,4 @@ class ColumnIndex {
   std::vector<uint32_t> counts_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

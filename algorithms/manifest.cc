@@ -25,9 +25,12 @@ constexpr uint64_t kExactMax = uint64_t{1} << 53;   // JSON numbers are doubles 
 std::string Quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
-    if (c == '"' || c == '\\') absl::StrAppend(&out, "\\", std::string(1, c));
-    else if (static_cast<unsigned char>(c) < 0x20) absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned>(c));
-    else out += c;
+    if (c == '"' || c == '\\')
+      absl::StrAppend(&out, "\\", std::string(1, c));
+    else if (static_cast<unsigned char>(c) < 0x20)
+      absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned>(c));
+    else
+      out += c;
   }
   return out + "\"";
 }
@@ -38,7 +41,8 @@ std::string WithBytesForEscapes(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     unsigned code = 0;
     const bool escape = text[i] == '\\' && i + 1 < text.size();
-    if (escape && text[i + 1] == 'u' && i + 6 <= text.size() && std::from_chars(text.data() + i + 2, text.data() + i + 6, code, 16).ptr == text.data() + i + 6 && code < 0x20) {
+    if (escape && text[i + 1] == 'u' && i + 6 <= text.size() &&
+        std::from_chars(text.data() + i + 2, text.data() + i + 6, code, 16).ptr == text.data() + i + 6 && code < 0x20) {
       out += static_cast<char>(code);
       i += 5;
     } else {
@@ -49,7 +53,9 @@ std::string WithBytesForEscapes(std::string_view text) {
   return out;
 }
 
-std::string WholeText(uint64_t number) { return number <= kExactMax ? absl::StrCat(number) : Quoted(absl::StrCat(number)); }
+std::string WholeText(uint64_t number) {
+  return number <= kExactMax ? absl::StrCat(number) : Quoted(absl::StrCat(number));
+}
 
 std::string Joined(const std::vector<std::string>& items, char open, char close, bool lines) {
   std::string out(1, open);
@@ -59,9 +65,12 @@ std::string Joined(const std::vector<std::string>& items, char open, char close,
 
 std::string_view LabelText(LabelKind kind) {
   switch (kind) {
-    case LabelKind::kBinary: return "binary";
-    case LabelKind::kReal: return "real";
-    default: return "none";
+    case LabelKind::kBinary:
+      return "binary";
+    case LabelKind::kReal:
+      return "real";
+    default:
+      return "none";
   }
 }
 
@@ -71,8 +80,10 @@ using capnp::JsonValue;
 class Fields {
  public:
   Fields(JsonValue::Reader value, std::string* wrong) : wrong_(wrong) {
-    if (value.isObject()) fields_ = value.getObject();
-    else Wrong("a JSON object");
+    if (value.isObject())
+      fields_ = value.getObject();
+    else
+      Wrong("a JSON object");
   }
   std::string Text(std::string_view name) const {
     const auto value = Find(name);
@@ -194,11 +205,15 @@ absl::StatusOr<Manifest> Decode(std::string_view text) {
   return manifest;
 }
 
-}  // namespace
+}   // namespace
 
-std::string Checksum(const void* bytes, size_t size) { return absl::StrFormat("%016x", XXH3_64bits(bytes, size)); }
+std::string Checksum(const void* bytes, size_t size) {
+  return absl::StrFormat("%016x", XXH3_64bits(bytes, size));
+}
 
-bool LooksLikeManifest(std::string_view text) { return text.starts_with(kStart); }
+bool LooksLikeManifest(std::string_view text) {
+  return text.starts_with(kStart);
+}
 
 std::string ToJson(const Manifest& m) {
   std::vector<std::string> params, columns, metrics, tables, parts;
@@ -217,8 +232,10 @@ std::string ToJson(const Manifest& m) {
   field("created", Quoted(m.created));
   field("algorithm", Quoted(m.algorithm));
   field("params", Joined(params, '{', '}', true));
-  field("schema", absl::StrCat("{\"format\": ", Quoted(m.schema.format), ", \"label\": ", Quoted(m.schema.label), ", \"columns\": ", Joined(columns, '[', ']', false), "}"));
-  field("labels", absl::StrCat("{\"kind\": ", Quoted(LabelText(m.labels)), m.labels == LabelKind::kBinary ? ", \"mapping\": {\"-1\": 0, \"0\": 0, \"1\": 1}" : "", "}"));
+  field("schema", absl::StrCat("{\"format\": ", Quoted(m.schema.format), ", \"label\": ", Quoted(m.schema.label),
+                               ", \"columns\": ", Joined(columns, '[', ']', false), "}"));
+  field("labels",
+        absl::StrCat("{\"kind\": ", Quoted(LabelText(m.labels)), m.labels == LabelKind::kBinary ? ", \"mapping\": {\"-1\": 0, \"0\": 0, \"1\": 1}" : "", "}"));
   field("data", Quoted(m.data));
   field("rows", WholeText(m.rows));
   field("epochs", absl::StrCat(m.epochs));
@@ -240,4 +257,4 @@ absl::StatusOr<Manifest> ParseManifest(std::string_view text) {
   }
 }
 
-}  // namespace troupe
+}   // namespace troupe

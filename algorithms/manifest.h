@@ -1,5 +1,5 @@
-// What a model folder says about itself: manifest.json, for people and for programs. Its last field is a checksum over all the text before it, so that an edited
-// manifest is noticed.
+// What a model folder says about itself: manifest.json, for people and for programs. Its last field is a checksum over all the text before it, so that an
+// edited manifest is noticed.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Manifest {
     bool operator==(const Table&) const = default;
   };
   struct Part {
-    std::string name;       ///< file in the folder
+    std::string name;   ///< file in the folder
     uint64_t bytes = 0;
     std::string checksum;   ///< of the file: XXH3 64, 16 hex digits
     bool operator==(const Part&) const = default;
@@ -41,7 +41,7 @@ struct Manifest {
   std::string data;   ///< URI
   uint64_t rows = 0;
   std::vector<std::pair<std::string, double>> metrics;
-  std::string created;   ///< UTC, ISO 8601
+  std::string created;         ///< UTC, ISO 8601
   std::vector<Table> tables;   ///< in the order of the algorithm's Blueprint
   std::vector<Part> parts;
   bool operator==(const Manifest&) const = default;
@@ -57,4 +57,4 @@ bool LooksLikeManifest(std::string_view text);
 /// 16 hex digits of XXH3 64.
 std::string Checksum(const void* bytes, size_t size);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -17,20 +17,29 @@ namespace troupe {
 namespace {
 
 /// Keys are small if an array over all of them is: up to 16 MiB, or 8 places a row.
-bool AreSmall(Key largest, size_t rows) { return largest < std::max<uint64_t>(uint64_t{1} << 22, 8 * uint64_t{rows}); }
+bool AreSmall(Key largest, size_t rows) {
+  return largest < std::max<uint64_t>(uint64_t{1} << 22, 8 * uint64_t{rows});
+}
 
-std::string PathIn(const std::string& folder, std::string_view name) { return folder.ends_with('/') ? absl::StrCat(folder, Absl(name)) : absl::StrCat(folder, "/", Absl(name)); }
+std::string PathIn(const std::string& folder, std::string_view name) {
+  return folder.ends_with('/') ? absl::StrCat(folder, Absl(name)) : absl::StrCat(folder, "/", Absl(name));
+}
 
-std::string_view TextOf(const Block& block) { return {reinterpret_cast<const char*>(block.data()), block.size()}; }
+std::string_view TextOf(const Block& block) {
+  return {reinterpret_cast<const char*>(block.data()), block.size()};
+}
 
 /// Exact: whole numbers as such (a count of 100000 is not 1e+05), floats as floats, else doubles.
 void AppendValue(double value, std::string& out) {
-  if (value == std::floor(value) && std::abs(value) < 0x1p53) absl::StrAppend(&out, static_cast<int64_t>(value));
-  else if (const auto narrow = static_cast<float>(value); static_cast<double>(narrow) == value) absl::StrAppend(&out, Exact(narrow));
-  else absl::StrAppend(&out, Exact(value));
+  if (value == std::floor(value) && std::abs(value) < 0x1p53)
+    absl::StrAppend(&out, static_cast<int64_t>(value));
+  else if (const auto narrow = static_cast<float>(value); static_cast<double>(narrow) == value)
+    absl::StrAppend(&out, Exact(narrow));
+  else
+    absl::StrAppend(&out, Exact(value));
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<Model::TableRows> Model::Arrange(const std::vector<ExportedRows>& ranges, uint32_t width) {
   struct Place {
@@ -76,7 +85,8 @@ absl::StatusOr<Model::TableRows> Model::Arrange(const std::vector<ExportedRows>&
     table.row_of_large.reserve(rows);
     for (const Place& place : places) {
       keys.push_back(key_of(place));
-      if (!table.row_of_large.emplace(keys.back(), static_cast<uint32_t>(keys.size())).second) return absl::InvalidArgumentError(absl::StrCat("key ", keys.back(), " is there twice"));
+      if (!table.row_of_large.emplace(keys.back(), static_cast<uint32_t>(keys.size())).second)
+        return absl::InvalidArgumentError(absl::StrCat("key ", keys.back(), " is there twice"));
     }
   }
   table.values.reserve(rows * width);
@@ -102,7 +112,8 @@ absl::StatusOr<std::unique_ptr<const Model>> Model::Make(Manifest manifest, std:
   TROUPE_TRY(const Params params, Params::Parse(model->algorithm_->params(), manifest.params));
   TROUPE_TRY(const Blueprint blueprint, model->algorithm_->Declare(params, DataShape::Of(manifest.schema)));
   bool same = blueprint.tables.size() == manifest.tables.size();
-  for (size_t t = 0; same && t < rows.size(); ++t) same = blueprint.tables[t].name == manifest.tables[t].name && blueprint.tables[t].width == manifest.tables[t].width;
+  for (size_t t = 0; same && t < rows.size(); ++t)
+    same = blueprint.tables[t].name == manifest.tables[t].name && blueprint.tables[t].width == manifest.tables[t].width;
   if (!same) return absl::InvalidArgumentError(absl::StrCat("the tables are not those of ", manifest.algorithm));
   for (size_t t = 0; t < rows.size(); ++t) {
     auto table = Arrange(rows[t], manifest.tables[t].width);
@@ -120,13 +131,17 @@ void Model::Lookup(uint32_t table, std::span<const Key> keys, float* out) const 
   const TableRows& rows = tables_[table];
   for (const Key key : keys) {
     uint32_t row = 0;
-    if (key < rows.row_of.size()) row = rows.row_of[key];
-    else if (const auto found = rows.row_of_large.find(key); found != rows.row_of_large.end()) row = found->second;
+    if (key < rows.row_of.size())
+      row = rows.row_of[key];
+    else if (const auto found = rows.row_of_large.find(key); found != rows.row_of_large.end())
+      row = found->second;
     for (uint32_t c = 0; c < rows.width; ++c) *out++ = row == 0 ? 0.0f : rows.values[size_t{row - 1} * rows.width + c];
   }
 }
 
-RowsView Model::All(uint32_t table) const { return {tables_[table].keys, tables_[table].values, tables_[table].width}; }
+RowsView Model::All(uint32_t table) const {
+  return {tables_[table].keys, tables_[table].values, tables_[table].width};
+}
 
 double Model::Value(uint32_t table, size_t i, uint32_t column) const {
   const TableRows& rows = tables_[table];
@@ -150,12 +165,15 @@ absl::StatusOr<std::unique_ptr<const Model>> LoadParts(Storage& storage, const s
   for (const Manifest::Part& part : manifest.parts) {
     const std::string path = PathIn(folder, part.name);
     TROUPE_TRY(const Block bytes, storage.Read(path));
-    if (bytes.size() != part.bytes || Checksum(bytes.data(), bytes.size()) != part.checksum) return absl::DataLossError(absl::StrCat(path, ": checksum differs: cut or edited"));
+    if (bytes.size() != part.bytes || Checksum(bytes.data(), bytes.size()) != part.checksum)
+      return absl::DataLossError(absl::StrCat(path, ": checksum differs: cut or edited"));
     TROUPE_TRY(const std::vector<SnapshotSection> sections, ReadSnapshot(storage, path));
     for (const SnapshotSection& section : sections) {
       const std::vector<std::string> words = absl::StrSplit(section.name, '/');   // rows/TABLE/RANGE
-      const auto table = std::find_if(manifest.tables.begin(), manifest.tables.end(), [&](const Manifest::Table& t) { return words.size() == 3 && words[1] == t.name; });
-      if (words[0] != "rows" || table == manifest.tables.end()) return absl::DataLossError(absl::StrCat(path, ": section '", section.name, "' belongs to no table of the model"));
+      const auto table =
+          std::find_if(manifest.tables.begin(), manifest.tables.end(), [&](const Manifest::Table& t) { return words.size() == 3 && words[1] == t.name; });
+      if (words[0] != "rows" || table == manifest.tables.end())
+        return absl::DataLossError(absl::StrCat(path, ": section '", section.name, "' belongs to no table of the model"));
       auto range = DecodeRows(section.bytes);
       if (!range.ok()) return WithContext(range.status(), path);
       rows[static_cast<size_t>(table - manifest.tables.begin())].push_back(std::move(*range));
@@ -205,4 +223,4 @@ std::string ShowModel(const Model& model, bool csv) {
   return out;
 }
 
-}  // namespace troupe
+}   // namespace troupe

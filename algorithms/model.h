@@ -35,12 +35,12 @@ class Model final : public ModelTables {
  private:
   struct TableRows {
     uint32_t width = 1;
-    std::vector<Key> keys;          // rising
-    std::vector<float> values;      // keys x width
-    std::vector<double> wide;       // as values, where the rule keeps more than a float; else empty
-    std::vector<uint32_t> row_of;   // small keys: 1 + row by key, 0: none
+    std::vector<Key> keys;                             // rising
+    std::vector<float> values;                         // keys x width
+    std::vector<double> wide;                          // as values, where the rule keeps more than a float; else empty
+    std::vector<uint32_t> row_of;                      // small keys: 1 + row by key, 0: none
     absl::flat_hash_map<Key, uint32_t> row_of_large;   // else
-    std::vector<float> direct;      // width 1 and small keys: value by key
+    std::vector<float> direct;                         // width 1 and small keys: value by key
   };
   Model() = default;
   static absl::StatusOr<TableRows> Arrange(const std::vector<ExportedRows>& ranges, uint32_t width);
@@ -51,8 +51,8 @@ class Model final : public ModelTables {
   std::unique_ptr<const Predictor> predictor_;
 };
 
-/// Reads and verifies a model folder. Every error names the file: no such folder or no manifest in it, a manifest or part that was cut or edited, a newer format, an
-/// unknown algorithm.
+/// Reads and verifies a model folder. Every error names the file: no such folder or no manifest in it, a manifest or part that was cut or edited, a newer
+/// format, an unknown algorithm.
 absl::StatusOr<std::unique_ptr<const Model>> LoadModel(Storage& storage, const std::string& uri);
 /// The part files in `folder`, named and measured, in order of their names.
 absl::StatusOr<std::vector<Manifest::Part>> FindParts(Storage& storage, const std::string& folder);
@@ -62,4 +62,4 @@ absl::StatusOr<std::unique_ptr<const Model>> LoadParts(Storage& storage, const s
 /// What `troupe model show` prints: the manifest, or as CSV "table,key,value0[,value1...]" by table and rising key, exact.
 std::string ShowModel(const Model& model, bool csv);
 
-}  // namespace troupe
+}   // namespace troupe

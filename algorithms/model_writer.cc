@@ -13,7 +13,8 @@ absl::StatusOr<std::unique_ptr<ModelWriter>> ModelWriter::Make(Storage& storage,
   std::string target = uri;
   while (target.size() > 1 && target.ends_with('/')) target.pop_back();
   const std::string name = target.substr(target.find_last_of("/:") + 1);
-  if (name.empty() || name == "." || name == "..") return absl::InvalidArgumentError(absl::StrCat("model folder is '", uri, "', expected the name of a folder"));
+  if (name.empty() || name == "." || name == "..")
+    return absl::InvalidArgumentError(absl::StrCat("model folder is '", uri, "', expected the name of a folder"));
   auto writer = std::unique_ptr<ModelWriter>(new ModelWriter(storage, std::move(target)));
   TROUPE_RETURN_IF_ERROR(writer->CheckTarget());
   return writer;
@@ -41,7 +42,9 @@ absl::StatusOr<std::string> ModelWriter::StagingUri() {
   return staging_ = std::move(staging);
 }
 
-std::string ModelWriter::PartName(uint32_t shard) { return absl::StrFormat("part-%05d.troupe", shard); }
+std::string ModelWriter::PartName(uint32_t shard) {
+  return absl::StrFormat("part-%05d.troupe", shard);
+}
 
 void ModelWriter::AppendSections(const Table& table, std::vector<SnapshotSection>& sections) {
   for (uint32_t range = 0; range < table.partition().ranges(); ++range)
@@ -64,4 +67,4 @@ absl::Status ModelWriter::Commit(const Manifest& manifest) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

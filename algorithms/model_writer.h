@@ -16,7 +16,8 @@ namespace troupe {
 /// Make -> every shard writes PartName(shard) into StagingUri() -> Open -> score the model -> Commit. Without Commit nothing is left behind.
 class ModelWriter {
  public:
-  /// Errors FailedPrecondition: "PATH: folder exists and is no model" (a model is replaced, nothing else ever is). Writes nothing yet. `storage` must outlive it.
+  /// Errors FailedPrecondition: "PATH: folder exists and is no model" (a model is replaced, nothing else ever is). Writes nothing yet. `storage` must outlive
+  /// it.
   static absl::StatusOr<std::unique_ptr<ModelWriter>> Make(Storage& storage, const std::string& uri);
   ~ModelWriter();
   ModelWriter(const ModelWriter&) = delete;
@@ -41,4 +42,4 @@ class ModelWriter {
   std::string staging_;   // empty: not made
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -62,10 +62,14 @@ absl::StatusOr<ParamValue> ParseNumber(const ParamSpec& spec, std::string_view t
 
 absl::StatusOr<ParamValue> ParseValue(const ParamSpec& spec, std::string_view text) {
   switch (spec.default_value.index()) {
-    case 0: return ParseBool(spec, text);
-    case 1: return ParseNumber<int64_t>(spec, text);
-    case 2: return ParseNumber<double>(spec, text);
-    default: return ParseText(spec, text);
+    case 0:
+      return ParseBool(spec, text);
+    case 1:
+      return ParseNumber<int64_t>(spec, text);
+    case 2:
+      return ParseNumber<double>(spec, text);
+    default:
+      return ParseText(spec, text);
   }
 }
 
@@ -76,7 +80,7 @@ std::string ToOneText(const ParamValue& value) {
   return std::get<std::string>(value);
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<Params> Params::Parse(const std::vector<ParamSpec>& specs, const std::map<std::string, std::string>& given) {
   Params params;
@@ -101,10 +105,18 @@ const ParamValue& Params::Get(std::string_view name) const {
   return found->second;
 }
 
-bool Params::Bool(std::string_view name) const { return std::get<bool>(Get(name)); }
-int64_t Params::Int(std::string_view name) const { return std::get<int64_t>(Get(name)); }
-double Params::Real(std::string_view name) const { return std::get<double>(Get(name)); }
-const std::string& Params::Text(std::string_view name) const { return std::get<std::string>(Get(name)); }
+bool Params::Bool(std::string_view name) const {
+  return std::get<bool>(Get(name));
+}
+int64_t Params::Int(std::string_view name) const {
+  return std::get<int64_t>(Get(name));
+}
+double Params::Real(std::string_view name) const {
+  return std::get<double>(Get(name));
+}
+const std::string& Params::Text(std::string_view name) const {
+  return std::get<std::string>(Get(name));
+}
 
 std::map<std::string, std::string> Params::ToText() const {
   std::map<std::string, std::string> text;
@@ -112,4 +124,4 @@ std::map<std::string, std::string> Params::ToText() const {
   return text;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -11,7 +11,8 @@ inline constexpr size_t kCacheLine = 64;
 /// kValues false: their features only.
 template <bool kValues>
 [[gnu::always_inline]]   // as a function of its own GCC 12 takes it for pure, and drops the calls
-inline void PrefetchSparse(const Batch& batch, size_t i) {
+inline void
+PrefetchSparse(const Batch& batch, size_t i) {
   if (i + 16 < batch.rows()) {
     const Batch::Row& row = batch.row(i + 16);
     __builtin_prefetch(row.block->offsets.data() + row.row);
@@ -25,4 +26,4 @@ inline void PrefetchSparse(const Batch& batch, size_t i) {
   for (size_t j = 0; j < indices.size(); j += kCacheLine / sizeof(float)) __builtin_prefetch(values + j);
 }
 
-}  // namespace troupe
+}   // namespace troupe

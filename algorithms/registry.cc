@@ -15,7 +15,7 @@ std::map<std::string, AlgorithmFactory, std::less<>>& Factories() {
   return *factories;
 }
 
-}  // namespace
+}   // namespace
 
 std::vector<std::string> AlgorithmNames() {
   std::vector<std::string> names;
@@ -35,4 +35,4 @@ bool internal::RegisterAlgorithm(const char* name, AlgorithmFactory factory) {
   return true;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -23,8 +23,8 @@ bool RegisterAlgorithm(const char* name, AlgorithmFactory factory);
 }
 
 /// At the end of an algorithm's file.
-#define TROUPE_REGISTER(name, Class)                            \
-  [[maybe_unused]] static const bool registered_##Class = ::troupe::internal::RegisterAlgorithm( \
-      name, []() -> std::unique_ptr<::troupe::Algorithm> { return std::make_unique<Class>(); })
+#define TROUPE_REGISTER(name, Class)                      \
+  [[maybe_unused]] static const bool registered_##Class = \
+      ::troupe::internal::RegisterAlgorithm(name, []() -> std::unique_ptr<::troupe::Algorithm> { return std::make_unique<Class>(); })
 
-}  // namespace troupe
+}   // namespace troupe

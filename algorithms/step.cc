@@ -88,7 +88,7 @@ void Scatter(const Batch& batch, const Examples& plan, std::span<const float> fa
   }
 }
 
-}  // namespace
+}   // namespace
 
 std::vector<ParamSpec> StepAlgorithm::params() const {
   std::vector<std::string> rules = UpdateRuleNames();
@@ -151,7 +151,8 @@ absl::Status StepAlgorithm::Drive(Driver& driver) {
   for (int epoch = done + 1; epoch <= driver.epochs(); ++epoch) {
     TROUPE_TRY(const PhaseResult result, driver.Run(phase));
     if (result.rows == 0) return absl::InvalidArgumentError("the data has no rows");
-    if (!result.sum.empty()) driver.Report(epoch, "loss", result.sum[0] / result.sum[1]);   // empty: the pushes had arrived before a fault, their losses had not
+    if (!result.sum.empty())
+      driver.Report(epoch, "loss", result.sum[0] / result.sum[1]);   // empty: the pushes had arrived before a fault, their losses had not
     TROUPE_RETURN_IF_ERROR(driver.Checkpoint({static_cast<double>(epoch)}));
   }
   return absl::OkStatus();
@@ -160,16 +161,18 @@ absl::Status StepAlgorithm::Drive(Driver& driver) {
 /// Margins by the weights of a model, then what the algorithm makes of them.
 class StepAlgorithm::Margins final : public Predictor {
  public:
-  Margins(const StepAlgorithm& algorithm, const ModelTables& model)
-      : algorithm_(algorithm), model_(model), direct_(model.Direct(0)) {
+  Margins(const StepAlgorithm& algorithm, const ModelTables& model) : algorithm_(algorithm), model_(model), direct_(model.Direct(0)) {
     const Key intercept = 0;
     model.Lookup(0, {&intercept, 1}, &intercept_);
   }
 
   absl::Status Predict(const Batch& batch, std::span<float> prediction, double*) const override {
-    if (batch.is_dense()) DenseMargins(batch, prediction);
-    else if (!direct_.empty()) DirectMargins(batch, prediction);
-    else LookedUpMargins(batch, prediction);
+    if (batch.is_dense())
+      DenseMargins(batch, prediction);
+    else if (!direct_.empty())
+      DirectMargins(batch, prediction);
+    else
+      LookedUpMargins(batch, prediction);
     for (float& value : prediction) value = algorithm_.Prediction(value);
     return absl::OkStatus();
   }
@@ -214,4 +217,4 @@ absl::StatusOr<std::unique_ptr<const Predictor>> StepAlgorithm::MakePredictor(co
   return std::make_unique<const Margins>(*this, model);
 }
 
-}  // namespace troupe
+}   // namespace troupe

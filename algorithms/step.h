@@ -45,4 +45,4 @@ class StepAlgorithm : public Algorithm {
   uint32_t batch_rows_ = 256;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -19,4 +19,4 @@ uint64_t Batch::nonzeros() const {
   return sum;
 }
 
-}  // namespace troupe
+}   // namespace troupe

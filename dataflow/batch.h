@@ -45,7 +45,7 @@ class Batch {
 
  private:
   std::vector<Row> rows_;
-  std::vector<std::shared_ptr<const RowBlock>> blocks_;  // keeps what rows_ points to
+  std::vector<std::shared_ptr<const RowBlock>> blocks_;   // keeps what rows_ points to
 };
 
-}  // namespace troupe
+}   // namespace troupe

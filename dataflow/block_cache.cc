@@ -21,4 +21,4 @@ size_t BlockCache::bytes() const {
   return bytes_;
 }
 
-}  // namespace troupe
+}   // namespace troupe

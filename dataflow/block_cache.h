@@ -25,4 +25,4 @@ class BlockCache {
   size_t bytes_ = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -13,7 +13,7 @@ std::vector<Format>& Registered() {
   return formats;
 }
 
-}  // namespace
+}   // namespace
 
 bool RegisterFormat(Format format) {
   std::vector<Format>& formats = Registered();
@@ -43,4 +43,4 @@ const Format* FormatOfPath(std::string_view path) {
   return nullptr;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -14,11 +14,11 @@
 namespace troupe {
 
 struct Format {
-  std::string name;                     ///< as in --format
-  std::vector<std::string> extensions;  ///< with the dot
-  bool text = true;                     ///< may also be named .gz or .zst, which are decompressed by their extension
-  bool named_columns = true;            ///< false: features have numbers only, as in libsvm
-  int place = 100;                      ///< where it stands in messages that list the formats
+  std::string name;                      ///< as in --format
+  std::vector<std::string> extensions;   ///< with the dot
+  bool text = true;                      ///< may also be named .gz or .zst, which are decompressed by their extension
+  bool named_columns = true;             ///< false: features have numbers only, as in libsvm
+  int place = 100;                       ///< where it stands in messages that list the formats
   /// Opens files of the format, one or more, in the order of the rows. Paths as the user gave them, for messages.
   std::function<absl::StatusOr<std::shared_ptr<const Source>>(const SourceOptions&, std::vector<std::string> paths)> open;
 };
@@ -32,4 +32,4 @@ const Format* FindFormat(std::string_view name);
 /// By the extension (before .gz or .zst where it is a text format), or null.
 const Format* FormatOfPath(std::string_view path);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -98,8 +98,8 @@ absl::Status WriteParquet(const GenerateOptions& options, const GeneratedRows& r
 absl::Status CheckExtension(const GenerateOptions& options, const GeneratedRows& rows, const FileExtension& extension) {
   const std::vector<std::string> formats = rows.formats();
   if (std::find(formats.begin(), formats.end(), extension.format) == formats.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(options.uri, ": ", options.kind, " cannot be written as '", extension.format,
-                                                   "', expected one of: ", absl::StrJoin(formats, ", ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.uri, ": ", options.kind, " cannot be written as '", extension.format, "', expected one of: ", absl::StrJoin(formats, ", ")));
   }
   if (extension.format == ".parquet" && extension.compression != Compression::kNone) {
     return absl::InvalidArgumentError(options.uri + ": Parquet is compressed in itself, expected .parquet without .gz or .zst");
@@ -107,9 +107,11 @@ absl::Status CheckExtension(const GenerateOptions& options, const GeneratedRows&
   return absl::OkStatus();
 }
 
-}  // namespace
+}   // namespace
 
-std::vector<std::string> GeneratorKinds() { return GeneratedKinds(); }
+std::vector<std::string> GeneratorKinds() {
+  return GeneratedKinds();
+}
 
 absl::StatusOr<GenerateReport> Generate(const GenerateOptions& options) {
   const std::vector<std::string> kinds = GeneratedKinds();
@@ -126,4 +128,4 @@ absl::StatusOr<GenerateReport> Generate(const GenerateOptions& options) {
   return GenerateReport{.rows = options.rows, .bytes = file->bytes(), .nonzeros = nonzeros};
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -15,9 +15,10 @@ struct GenerateOptions {
   std::string kind;   ///< ctr | dense | clusters | ratings | text
   uint64_t rows = 0;
   uint64_t seed = 1;
-  std::string uri;    ///< file to write; the extension decides the format: .svm/.libsvm (ctr, dense), .csv, .parquet (dense, clusters, ratings), .txt (text); .gz/.zst
+  std::string
+      uri;   ///< file to write; the extension decides the format: .svm/.libsvm (ctr, dense), .csv, .parquet (dense, clusters, ratings), .txt (text); .gz/.zst
   int threads = 2;
-  uint64_t first = 0;   ///< number of the first row: rows after a training file's, of the same seed, are new data of the same kind
+  uint64_t first = 0;                             ///< number of the first row: rows after a training file's, of the same seed, are new data of the same kind
   const std::atomic<bool>* cancelled = nullptr;   ///< set from outside: stop, and leave no file
 };
 
@@ -33,4 +34,4 @@ std::vector<std::string> GeneratorKinds();
 /// Cancelled.
 absl::StatusOr<GenerateReport> Generate(const GenerateOptions& options);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -44,4 +44,4 @@ struct RowBlock {
   }
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -38,7 +38,7 @@ absl::StatusOr<std::vector<std::string>> VisibleFiles(const std::string& folder)
   std::vector<std::string> names;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    std::error_code ignored;  // a dangling link is no file
+    std::error_code ignored;   // a dangling link is no file
     if (name[0] != '.' && name[0] != '_' && entry->is_regular_file(ignored)) names.push_back(name);
   }
   if (error) return Unreadable(folder, error);
@@ -85,7 +85,7 @@ absl::StatusOr<Found> FindFiles(const std::string& path, const Format* named) {
   return Found{format, {path}};
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<std::shared_ptr<const Source>> OpenSource(const SourceOptions& options) {
   if (options.uri.starts_with("generate:")) return OpenGeneratedSource(options);
@@ -105,4 +105,4 @@ absl::StatusOr<std::shared_ptr<const Source>> OpenSource(const SourceOptions& op
   return found.format->open(options, std::move(found.paths));
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -16,15 +16,15 @@ namespace troupe {
 
 /// What labels an algorithm can take; the parser refuses others with the place.
 enum class LabelKind : uint8_t {
-  kNone,    ///< not read; a libsvm label is passed over, a CSV or Parquet label column is left out of the features only if it is named
-  kBinary,  ///< 0 or 1; -1 and +1 are accepted as 0 and 1
-  kReal,    ///< any finite number
+  kNone,     ///< not read; a libsvm label is passed over, a CSV or Parquet label column is left out of the features only if it is named
+  kBinary,   ///< 0 or 1; -1 and +1 are accepted as 0 and 1
+  kReal,     ///< any finite number
 };
 
 /// Column names of the features, in order of their numbers (feature i is columns[i - 1]); empty for libsvm, which has none.
 struct Schema {
-  std::string format;  ///< "libsvm", "csv" or "parquet"
-  std::string label;   ///< label column; empty for libsvm or where there is none
+  std::string format;   ///< "libsvm", "csv" or "parquet"
+  std::string label;    ///< label column; empty for libsvm or where there is none
   std::vector<std::string> columns;
   bool operator==(const Schema&) const = default;
 };
@@ -77,4 +77,4 @@ class Source {
 /// Errors  NotFound: no such file, or a folder without data. InvalidArgument: empty, unknown format, bad header, cut.
 absl::StatusOr<std::shared_ptr<const Source>> OpenSource(const SourceOptions& options);
 
-}  // namespace troupe
+}   // namespace troupe

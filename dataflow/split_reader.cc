@@ -32,11 +32,11 @@ struct SplitReader::Impl {
   const PieceRange range;
 
   uint64_t epoch = 0;
-  uint64_t ordinal = 0;  // of the next batch
+  uint64_t ordinal = 0;   // of the next batch
   absl::Status failed;
   Random random{0};
-  std::vector<uint64_t> order;  // the epoch's pieces
-  size_t next_piece = 0;        // in `order`
+  std::vector<uint64_t> order;   // the epoch's pieces
+  size_t next_piece = 0;         // in `order`
 
   // The window: rows that are read and, from `next_row` on, not handed out yet. Invariant: `blocks` holds every block of those.
   std::vector<Batch::Row> rows;
@@ -89,7 +89,7 @@ struct SplitReader::Impl {
 
   // Makes `rows` hold a whole batch, or what is left of the epoch.
   absl::Status Fill() {
-    const size_t enough = options.shuffle ? options.batch_rows : 1;  // unshuffled, a batch ends with its piece
+    const size_t enough = options.shuffle ? options.batch_rows : 1;   // unshuffled, a batch ends with its piece
     while (remaining() < enough && next_piece < order.size()) {
       DropUsed();
       const size_t pieces = options.shuffle ? std::max(options.window_pieces, 1u) : 1;
@@ -108,7 +108,7 @@ struct SplitReader::Impl {
     next_row += n;
     rows_read += n;
     ordinal += n > 0;
-    if (n == 0) DropUsed();  // a reader at rest holds nothing
+    if (n == 0) DropUsed();   // a reader at rest holds nothing
     return n;
   }
 };
@@ -152,4 +152,4 @@ uint64_t SplitReader::bytes_total() const {
   return sum;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -47,11 +47,11 @@ class SplitReader {
   uint64_t rows_read() const;
   uint64_t bad_rows() const;
   uint64_t bytes_read() const;
-  uint64_t bytes_total() const;  ///< of this split, in one epoch
+  uint64_t bytes_total() const;   ///< of this split, in one epoch
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

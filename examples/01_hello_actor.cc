@@ -1,9 +1,9 @@
 // Hello, actor: an actor with a typed interface, requests to it, and supervision: it dies, and its supervisor starts another in its place.
-#include <utility>
-#include <vector>
 #include <cstdio>
 #include <future>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "actors/ask.h"
 #include "actors/status.h"
@@ -23,7 +23,7 @@ struct Greeting {
 struct Fall {};   // asks the actor to die, as a broken invariant would make it
 using Greeter = caf::typed_actor<caf::replies_to<Greet>::with<Greeting>, caf::reacts_to<Fall>>;
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(Greet)      // it stays in this process: nothing to serialise
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(Greet)   // it stays in this process: nothing to serialise
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(Greeting)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(Fall)
 
@@ -79,7 +79,7 @@ absl::Status Run() {
   return absl::OkStatus();
 }
 
-}  // namespace
+}   // namespace
 
 int main() {
   const absl::Status status = Run();

@@ -32,7 +32,8 @@ struct Writer {
         part.sequence = round << 8;
         part.previous = std::exchange(last[router.Slot(part.table, part.range)], part.sequence);
       }
-      messages.push_back({.writer = kMe, .round = round, .previous = done, .parts = Block::Adopt(std::move(only.parts)), .keys = only.keys, .values = only.values});
+      messages.push_back(
+          {.writer = kMe, .round = round, .previous = done, .parts = Block::Adopt(std::move(only.parts)), .keys = only.keys, .values = only.values});
     }
     done = round;
     return messages;
@@ -68,7 +69,8 @@ absl::Status Run() {
   TableSpec weights{.name = "w", .rows = {}, .rule = "sgd", .rule_options = {{"learning_rate", 0.5}}};   // no number of rows: sparse, any 64-bit key
   std::vector<ShardActor> shards;
   for (uint32_t i = 0; i < 2; ++i) {
-    const ShardActorOptions options{.shard = {.tables = {weights}, .shard = i, .shards = 2, .writers = 1, .consistency = {}}, .snapshot_uri = {}, .restore_uri = {}};
+    const ShardActorOptions options{
+        .shard = {.tables = {weights}, .shard = i, .shards = 2, .writers = 1, .consistency = {}}, .snapshot_uri = {}, .restore_uri = {}};
     TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
     shards.push_back(std::move(shard));
   }
@@ -90,7 +92,7 @@ absl::Status Run() {
   for (const ShardActor& shard : shards) system.Stop(shard);
   return absl::OkStatus();
 }
-}  // namespace
+}   // namespace
 
 int main() {
   const absl::Status status = Run();

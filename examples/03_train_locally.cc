@@ -16,12 +16,12 @@ namespace {
 /// What `troupe train` does. Rows 0 .. 19,999 of a made-up click log, a kind of data for which no file is needed; a path works as well.
 absl::Status TrainModel(System& system, const std::string& model_uri) {
   TrainOptions options;
-  options.algorithm = "logistic_regression";        // `troupe algorithms` lists them, with their parameters
+  options.algorithm = "logistic_regression";   // `troupe algorithms` lists them, with their parameters
   options.params = {{"learning_rate", "0.1"}};
   options.data.uri = "generate:ctr?rows=20000&seed=1";
   options.epochs = 3;
-  options.workers = 2;                              // partition actors: each reads, parses and learns from its splits
-  options.shards = 2;                               // parameter shards: each owns half of the weights
+  options.workers = 2;   // partition actors: each reads, parses and learns from its splits
+  options.shards = 2;    // parameter shards: each owns half of the weights
   options.model_uri = model_uri;
   const ClusterFactory here = [&system](const ClusterOptions& cluster) { return MakeLocalCluster(system, cluster); };   // or MakeProcessCluster
   TROUPE_TRY(TrainReport report, Train(options, system.storage(), here, {}));
@@ -58,7 +58,7 @@ absl::Status Run() {
   return UseModel(system.storage(), "mem:model");
 }
 
-}  // namespace
+}   // namespace
 
 int main() {
   const absl::Status status = Run();

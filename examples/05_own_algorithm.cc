@@ -71,8 +71,8 @@ absl::Status Run() {
   return absl::OkStatus();
 }
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 int main() {
   const absl::Status status = troupe::Run();

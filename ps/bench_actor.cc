@@ -53,8 +53,14 @@ class Writer {
         part.previous = std::exchange(last_[router_.Slot(part.table, part.range)], round << 8);
         part.sequence = round << 8;
       }
-      ::troupe::Push message{.writer = WriterId{0}, .round = round, .previous = MakeRound(1, ordinal_ - 1), .round_over = i + 1 == chunks.size(), .wants_snapshot = false,
-                             .parts = Block::Adopt(std::move(chunks[i].parts)), .keys = chunks[i].keys, .values = chunks[i].values};
+      ::troupe::Push message{.writer = WriterId{0},
+                             .round = round,
+                             .previous = MakeRound(1, ordinal_ - 1),
+                             .round_over = i + 1 == chunks.size(),
+                             .wants_snapshot = false,
+                             .parts = Block::Adopt(std::move(chunks[i].parts)),
+                             .keys = chunks[i].keys,
+                             .values = chunks[i].values};
       under_way_.push_back(self_->request(shard_, std::chrono::seconds(30), std::move(message)));
       if (under_way_.size() >= kUnderWay) status.Update(Await());
     }
@@ -94,7 +100,7 @@ absl::StatusOr<BenchRow> DensePush(System& system) {
   std::vector<double> ours, limit;
   absl::Status status;
   for (int run = 0; run < kRuns; ++run) {
-    ours.push_back(Seconds([&] { 
+    ours.push_back(Seconds([&] {
       status.Update(writer.Push(writer.router().PushDense(0, gradient)));
       status.Update(writer.AwaitAll());
     }));
@@ -148,7 +154,9 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   absl::Status status;
   for (int run = 0; run < kRuns; ++run) {
     std::vector<RoutedPush> routed;   // the client's share of the work is not the shard's
-    for (const auto& batch : batches) routed.push_back(writer.router().Push({{.table = 0, .keys = batch, .values = {gradient.begin(), gradient.begin() + static_cast<std::ptrdiff_t>(batch.size())}, .nonzeros = {}}}));
+    for (const auto& batch : batches)
+      routed.push_back(writer.router().Push(
+          {{.table = 0, .keys = batch, .values = {gradient.begin(), gradient.begin() + static_cast<std::ptrdiff_t>(batch.size())}, .nonzeros = {}}}));
     ours.push_back(Seconds([&] {
       for (RoutedPush& push : routed) status.Update(writer.Push(std::move(push)));
       status.Update(writer.AwaitAll());
@@ -169,7 +177,7 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   return BenchRow{"sparse adagrad through the shard actor, 1,700 of 1M keys a push", mine, "Mkeys/s", best, mine / best};
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<std::vector<BenchRow>> BenchShard() {
   System system({.compute_threads = 1});
@@ -178,4 +186,4 @@ absl::StatusOr<std::vector<BenchRow>> BenchShard() {
   return std::vector<BenchRow>{std::move(dense), std::move(sparse)};
 }
 
-}  // namespace troupe
+}   // namespace troupe

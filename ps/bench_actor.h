@@ -11,4 +11,4 @@ namespace troupe {
 /// In this process: a dense push of 10M floats with SGD, and sparse AdaGrad pushes of 1,700 keys, each beside the plain loop of the same run. About 3 s.
 absl::StatusOr<std::vector<BenchRow>> BenchShard();
 
-}  // namespace troupe
+}   // namespace troupe

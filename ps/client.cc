@@ -230,11 +230,12 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
     if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
   };
   if (!with_pull) {
-    self_->request(shards_[shard], caf::infinite, message).then(
-        [this, writer, shard, generation](const Pushed& pushed) {
-          if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, pushed);
-        },
-        fault);
+    self_->request(shards_[shard], caf::infinite, message)
+        .then(
+            [this, writer, shard, generation](const Pushed& pushed) {
+              if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, pushed);
+            },
+            fault);
     return;
   }
   lane.pull_sent = true;
@@ -349,4 +350,4 @@ void Client::Tick() {
   }
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -1,7 +1,8 @@
 // The writers' end of the parameter server, inside the actor that owns it: sends each writer's pushes and pulls to every shard, holds pushes until they are
 // stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds.
 //
-// walk of a push:  owner's job: Router::Push -> Client::Push (numbers it) -- mailbox or RPC --> shard actor (de-duplicates, applies, answers) -> Client (drops what is stable)
+// walk of a push:  owner's job: Router::Push -> Client::Push (numbers it) -- mailbox or RPC --> shard actor (de-duplicates, applies, answers) -> Client (drops
+// what is stable)
 #pragma once
 
 #include <chrono>
@@ -76,9 +77,9 @@ class Client {
   };
   struct Lane {   // one writer at one shard
     bool live = false;
-    uint64_t generation = 0;        // answers of an older one are ignored
-    std::deque<Held> held;          // rising rounds
-    size_t unsent = 0;              // index into held
+    uint64_t generation = 0;   // answers of an older one are ignored
+    std::deque<Held> held;     // rising rounds
+    size_t unsent = 0;         // index into held
     uint32_t in_flight = 0;
     Round clock = 0, stable = 0;
     bool pull_wanted = false, pull_sent = false;
@@ -88,13 +89,13 @@ class Client {
     bool checking = false;
   };
   struct Stream {
-    std::vector<Lane> lanes;        // by shard
-    std::vector<Sequence> last;     // by slot: the writer's last push
-    Round sent = 0;                 // last round given to Push
-    std::deque<Round> rounds;       // given and not acked by all
+    std::vector<Lane> lanes;      // by shard
+    std::vector<Sequence> last;   // by slot: the writer's last push
+    Round sent = 0;               // last round given to Push
+    std::deque<Round> rounds;     // given and not acked by all
     std::optional<Round> pull_round;
     std::shared_ptr<const RoutedPull> pull;
-    size_t starting = 0;            // lanes whose Open is under way in Start
+    size_t starting = 0;   // lanes whose Open is under way in Start
     Round start_clock = 0;
   };
 
@@ -130,4 +131,4 @@ class Client {
   bool failed_ = false;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -23,11 +23,14 @@ absl::StatusOr<Consistency> ParseConsistency(std::string_view text) {
 
 std::string ToString(const Consistency& consistency) {
   switch (consistency.kind) {
-    case Consistency::Kind::kBsp: return "bsp";
-    case Consistency::Kind::kSsp: return absl::StrCat("ssp:", consistency.staleness);
-    case Consistency::Kind::kAsp: return "asp";
+    case Consistency::Kind::kBsp:
+      return "bsp";
+    case Consistency::Kind::kSsp:
+      return absl::StrCat("ssp:", consistency.staleness);
+    case Consistency::Kind::kAsp:
+      return "asp";
   }
   return "";
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -35,4 +35,4 @@ struct Consistency {
 absl::StatusOr<Consistency> ParseConsistency(std::string_view text);
 std::string ToString(const Consistency& consistency);
 
-}  // namespace troupe
+}   // namespace troupe

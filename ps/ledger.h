@@ -43,4 +43,4 @@ class Ledger {
   std::vector<Sequence> sequence_;      // by slot, writer
 };
 
-}  // namespace troupe
+}   // namespace troupe

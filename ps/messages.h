@@ -16,12 +16,12 @@ namespace troupe {
 struct PushPart {
   uint32_t table;
   uint32_t range;
-  uint64_t sequence;    ///< of this push
-  uint64_t previous;    ///< of the writer's previous push to this range, 0: none
-  uint64_t first;       ///< dense: first row
-  uint32_t count;       ///< rows
-  uint32_t dense;       ///< 1 or 0
-  uint64_t nonzeros;    ///< entries of the batch behind these rows: the ledger's unit
+  uint64_t sequence;   ///< of this push
+  uint64_t previous;   ///< of the writer's previous push to this range, 0: none
+  uint64_t first;      ///< dense: first row
+  uint32_t count;      ///< rows
+  uint32_t dense;      ///< 1 or 0
+  uint64_t nonzeros;   ///< entries of the batch behind these rows: the ledger's unit
 };
 static_assert(sizeof(PushPart) == 48);
 
@@ -29,13 +29,13 @@ static_assert(sizeof(PushPart) == 48);
 struct Push {
   WriterId writer{};
   Round round = 0;
-  Round previous = 0;        ///< the writer's round before this one: a gap is real and is answered kExpect
-  bool round_over = true;    ///< false: further messages of this round follow (a big push in chunks)
-  uint32_t chunk = 0;        ///< messages of this round before this one: a shard that has lost one of them answers kExpect
+  Round previous = 0;            ///< the writer's round before this one: a gap is real and is answered kExpect
+  bool round_over = true;        ///< false: further messages of this round follow (a big push in chunks)
+  uint32_t chunk = 0;            ///< messages of this round before this one: a shard that has lost one of them answers kExpect
   bool wants_snapshot = false;   ///< the writer holds much that is not stable yet
-  Block parts;               ///< PushPart[]
-  Block keys;                ///< Key[]
-  Block values;              ///< float[], rows x width of their tables, in the order of the parts
+  Block parts;                   ///< PushPart[]
+  Block keys;                    ///< Key[]
+  Block values;                  ///< float[], rows x width of their tables, in the order of the parts
 };
 
 /// reply to Push
@@ -45,14 +45,14 @@ struct Pushed {
     kExpect,    ///< there is a gap: the shard has this writer's rounds up to `clock` and wants the next ones
   };
   Outcome outcome = Outcome::kApplied;
-  Round clock = 0;     ///< all of this writer's rounds up to here have arrived
-  Round stable = 0;    ///< and up to here they survive the shard's death
+  Round clock = 0;    ///< all of this writer's rounds up to here have arrived
+  Round stable = 0;   ///< and up to here they survive the shard's death
 };
 
 struct PullPart {
   uint32_t table;
   uint32_t range;
-  uint64_t first;      ///< dense: first row
+  uint64_t first;   ///< dense: first row
   uint32_t count;
   uint32_t dense;
 };
@@ -110,8 +110,8 @@ struct SnapshotTaken {
   Round clock = 0;
 };
 
-/// Writes the rows as a model part to `uri`, when every writer's clock is at least `at`; Unavailable before that (a restored shard is catching up). `assigned` is
-/// set first: what a shard that was replaced since may have forgotten.
+/// Writes the rows as a model part to `uri`, when every writer's clock is at least `at`; Unavailable before that (a restored shard is catching up). `assigned`
+/// is set first: what a shard that was replaced since may have forgotten.
 struct SaveRows {
   std::string uri;
   Round at = 0;
@@ -126,7 +126,7 @@ using ShardActor = caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::re
                                     caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>,
                                     caf::replies_to<TakeSnapshot>::with<SnapshotTaken>, caf::replies_to<SaveRows>::with<RowsSaved>>;
 
-}  // namespace troupe
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Push)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Pushed)

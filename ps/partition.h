@@ -44,4 +44,4 @@ class Partition {
   uint64_t rows_per_range_ = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

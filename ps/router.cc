@@ -114,7 +114,14 @@ RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
     if (!run.parts.empty() && end - run.begin > kChunkBytes) close(shard);
     if (run.parts.empty()) run.begin = begin;
     run.end = end;
-    run.parts.push_back({.table = table, .range = range, .sequence = 0, .previous = 0, .first = partition.FirstRow(range), .count = static_cast<uint32_t>(rows), .dense = 1, .nonzeros = 0});
+    run.parts.push_back({.table = table,
+                         .range = range,
+                         .sequence = 0,
+                         .previous = 0,
+                         .first = partition.FirstRow(range),
+                         .count = static_cast<uint32_t>(rows),
+                         .dense = 1,
+                         .nonzeros = 0});
   }
   for (uint32_t shard = 0; shard < shards_; ++shard) {
     if (!runs[shard].parts.empty() || routed.shards[shard].empty()) close(shard);
@@ -181,7 +188,8 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
   out.resize(pull.orders.size());
   for (uint32_t shard = 0; shard < shards_; ++shard) {
     if (!values[shard].IsArrayOf<float>() || values[shard].As<float>().size() != pull.shards[shard].floats) {
-      return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", values[shard].size() / sizeof(float), " numbers, expected ", pull.shards[shard].floats));
+      return absl::InvalidArgumentError(
+          absl::StrCat("shard ", shard, " answered ", values[shard].size() / sizeof(float), " numbers, expected ", pull.shards[shard].floats));
     }
   }
   std::vector<const float*> next(shards_);
@@ -206,4 +214,4 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -78,4 +78,4 @@ class Router {
   uint32_t shards_ = 1;
 };
 
-}  // namespace troupe
+}   // namespace troupe

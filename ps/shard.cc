@@ -11,20 +11,23 @@ namespace troupe {
 namespace {
 
 /// The section of a snapshot that holds a range.
-std::string RangeName(const TableSpec& spec, uint32_t range) { return absl::StrCat("table/", spec.name, "/", range); }
+std::string RangeName(const TableSpec& spec, uint32_t range) {
+  return absl::StrCat("table/", spec.name, "/", range);
+}
 
 struct LedgerHeader {
   uint32_t writers, slots, shard, shards;
   uint64_t nonzeros;
 };
 
-}  // namespace
+}   // namespace
 
 Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
 
 absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   if (options.writers == 0 || options.shards == 0 || options.shard >= options.shards) {
-    return absl::InvalidArgumentError(absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
   }
   Shard shard(std::move(options));
   uint32_t slots = 0;
@@ -51,8 +54,10 @@ absl::Status Shard::Check(const Push& push) const {
   for (const PushPart& part : push.parts.As<PushPart>()) {
     if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("push: table is ", part.table, ", expected < ", tables_.size()));
     const Table& table = tables_[part.table];
-    if (!table.Owns(part.range)) return absl::InvalidArgumentError(absl::StrCat("push: range ", part.range, " of table '", table.spec().name, "' is not this shard's"));
-    if (part.dense != 0 && !table.partition().dense()) return absl::InvalidArgumentError(absl::StrCat("push: table '", table.spec().name, "' is sparse, expected keys"));
+    if (!table.Owns(part.range))
+      return absl::InvalidArgumentError(absl::StrCat("push: range ", part.range, " of table '", table.spec().name, "' is not this shard's"));
+    if (part.dense != 0 && !table.partition().dense())
+      return absl::InvalidArgumentError(absl::StrCat("push: table '", table.spec().name, "' is sparse, expected keys"));
     const uint64_t need = uint64_t{part.count} * table.spec().width;
     if ((part.dense == 0 && part.count > keys) || need > values) return absl::InvalidArgumentError("push: fewer keys or values than its parts say");
     if (part.dense == 0) keys -= part.count;
@@ -69,7 +74,8 @@ absl::Status Shard::ForEachPart(const Push& push, F&& apply) const {
   const std::span<const PushPart> parts = push.parts.As<PushPart>();
   for (size_t i = 0; i < parts.size(); ++i) {
     const PushPart& part = parts[i];
-    if (i + 1 < parts.size() && parts[i + 1].dense == 0) tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys.subspan(part.dense != 0 ? 0 : part.count));
+    if (i + 1 < parts.size() && parts[i + 1].dense == 0)
+      tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys.subspan(part.dense != 0 ? 0 : part.count));
     const size_t rows = part.count, floats = rows * tables_[part.table].spec().width;
     const std::span<const Key> part_keys = part.dense != 0 ? std::span<const Key>() : keys.first(rows);
     TROUPE_RETURN_IF_ERROR(apply(part, part_keys, values.data()));
@@ -160,7 +166,8 @@ absl::Status Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& push
     for (const Push& push : messages) {
       TROUPE_RETURN_IF_ERROR(ForEachPart(push, [&, w = writer](const PushPart& part, std::span<const Key> keys, const float* values) {
         Table& table = tables_[part.table];
-        TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.AccumulateDense(part.range, part.first, part.count, values) : table.Accumulate(part.range, keys, values));
+        TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.AccumulateDense(part.range, part.first, part.count, values)
+                                               : table.Accumulate(part.range, keys, values));
         applied_.SetSequence(Slot(part.table, part.range), w, part.sequence);
         nonzeros_ += part.nonzeros;
         return absl::OkStatus();
@@ -171,7 +178,9 @@ absl::Status Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& push
   return absl::OkStatus();
 }
 
-Round Shard::applied() const { return applied_.min_clock(); }
+Round Shard::applied() const {
+  return applied_.min_clock();
+}
 
 bool Shard::Ready(const Pull& pull) const {
   return Reached(options_.consistency.Needs(pull.round));
@@ -190,7 +199,8 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   float* out = values.As<float>().data();
   for (const PullPart& part : pull.parts.As<PullPart>()) {
     const Table& table = tables_[part.table];
-    if (part.dense != 0 && !table.partition().dense()) return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
+    if (part.dense != 0 && !table.partition().dense())
+      return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
     if (part.dense != 0) {
       TROUPE_RETURN_IF_ERROR(table.PullDense(part.range, part.first, part.count, out));
     } else {
@@ -224,7 +234,8 @@ absl::Status Shard::OnAssign(const Assign& assign) {
   const std::span<const Key> keys = assign.keys.As<Key>();
   const float* values = assign.values.As<float>().data();
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (table.partition().dense() && keys[i] >= *table.spec().rows) return absl::InvalidArgumentError(absl::StrCat("assign: row is ", keys[i], ", expected < ", *table.spec().rows));
+    if (table.partition().dense() && keys[i] >= *table.spec().rows)
+      return absl::InvalidArgumentError(absl::StrCat("assign: row is ", keys[i], ", expected < ", *table.spec().rows));
     TROUPE_RETURN_IF_ERROR(table.Assign(table.partition().RangeOf(keys[i]), keys.subspan(i, 1), values + i * width));
   }
   ++version_;
@@ -258,8 +269,8 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   const size_t expected = sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence);
   if (header.writers != options_.writers || header.slots != applied_.slots() || header.shard != options_.shard || header.shards != options_.shards ||
       ledger->second->size() != expected) {
-    return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers, " writers, expected shard ",
-                                                   options_.shard, " of ", options_.shards, " with ", options_.writers));
+    return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers,
+                                                   " writers, expected shard ", options_.shard, " of ", options_.shards, " with ", options_.writers));
   }
   std::vector<Round> clocks(options_.writers);
   std::vector<Sequence> sequences(applied_.sequences().size());
@@ -301,4 +312,4 @@ absl::Status Shard::Resume() {
   return ApplyCompleteRounds();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -80,10 +80,10 @@ class Shard {
 
   ShardOptions options_;
   std::vector<Table> tables_;
-  std::vector<uint32_t> first_slot_;   // by table
-  Ledger arrived_{0, 0};               // what pushes are compared with
-  Ledger applied_{0, 0};               // what tables hold; differs from arrived_ only under BSP
-  std::vector<uint32_t> chunks_;       // by writer: messages of its unfinished round that have arrived here
+  std::vector<uint32_t> first_slot_;                                 // by table
+  Ledger arrived_{0, 0};                                             // what pushes are compared with
+  Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only under BSP
+  std::vector<uint32_t> chunks_;                                     // by writer: messages of its unfinished round that have arrived here
   std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // BSP: round -> writer -> its messages. Invariant: all > applied()
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
@@ -91,4 +91,4 @@ class Shard {
   uint64_t nonzeros_ = 0;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -39,8 +39,8 @@ struct PullExpired {
   uint64_t number;
 };
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTick)
@@ -56,10 +56,10 @@ struct ShardState {
   std::optional<Shard> shard;
   std::map<uint32_t, WaitingPull> pulls;   // by writer: at most one each
   uint64_t pulls_seen = 0;
-  std::shared_ptr<Writing> writing;        // at most one snapshot at a time
+  std::shared_ptr<Writing> writing;   // at most one snapshot at a time
   uint64_t version_saved = 0;
-  int failures = 0;                        // snapshots in a row that could not be written
-  absl::Status disk;                       // the last of them, once there were too many: pushes are refused with it
+  int failures = 0;    // snapshots in a row that could not be written
+  absl::Status disk;   // the last of them, once there were too many: pushes are refused with it
   std::optional<std::pair<TakeSnapshot, std::function<void(absl::StatusOr<SnapshotTaken>)>>> held;   // waits for its round
 };
 using Self = caf::stateful_actor<ShardState>;
@@ -264,7 +264,7 @@ caf::behavior ShardBehavior(Self* self) {
   };
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options) {
   TROUPE_TRY(Shard shard, Shard::Make(options.shard));
@@ -286,4 +286,4 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   return caf::actor_cast<ShardActor>(actor);
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -25,4 +25,4 @@ struct ShardActorOptions {
 /// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load.
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options);
 
-}  // namespace troupe
+}   // namespace troupe

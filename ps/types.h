@@ -17,9 +17,15 @@ enum class WriterId : uint32_t {};
 /// A point in the job's order of batches, the same for every writer: phase (1-based) << 40 | ordinal of the batch in it (1-based). {p + 1, 0} says that all of
 /// phase p is over. Comparing the numbers compares the points.
 using Round = uint64_t;
-inline constexpr Round MakeRound(uint64_t phase, uint64_t ordinal) { return phase << 40 | ordinal; }
-inline constexpr uint64_t PhaseOf(Round round) { return round >> 40; }
-inline constexpr uint64_t OrdinalOf(Round round) { return round & ((uint64_t{1} << 40) - 1); }
+inline constexpr Round MakeRound(uint64_t phase, uint64_t ordinal) {
+  return phase << 40 | ordinal;
+}
+inline constexpr uint64_t PhaseOf(Round round) {
+  return round >> 40;
+}
+inline constexpr uint64_t OrdinalOf(Round round) {
+  return round & ((uint64_t{1} << 40) - 1);
+}
 /// Where every writer's clock starts: nothing is done yet.
 inline constexpr Round kFirstRound = MakeRound(1, 0);
 
@@ -27,4 +33,4 @@ inline constexpr Round kFirstRound = MakeRound(1, 0);
 /// function of the batch, so that a retry, a restarted worker and a backup task carry the same one. (Rounds fit: 2^16 phases of 2^40 batches.)
 using Sequence = uint64_t;
 
-}  // namespace troupe
+}   // namespace troupe

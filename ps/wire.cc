@@ -50,9 +50,11 @@ void Read(wire::Pushed::Reader from, Pushed& to) {
   to.stable = from.getStable();
 }
 
-std::string Text(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+std::string Text(capnp::Text::Reader text) {
+  return {text.cStr(), text.size()};
+}
 
-}  // namespace
+}   // namespace
 
 Frame Codec<Push>::Encode(const Push& m) {
   return {kType, EncodeHead<wire::Push>([&](wire::Push::Builder to) { Fill(to, m); }), {m.parts, m.keys, m.values}};
@@ -97,7 +99,8 @@ absl::StatusOr<Pulled> Codec<Pulled>::Decode(const Frame& frame) {
 }
 
 Frame Codec<PushPull>::Encode(const PushPull& m) {
-  return {kType, EncodeHead<wire::PushPull>([&](wire::PushPull::Builder to) {
+  return {kType,
+          EncodeHead<wire::PushPull>([&](wire::PushPull::Builder to) {
             Fill(to.initPush(), m.push);
             Fill(to.initPull(), m.pull);
           }),
@@ -139,7 +142,8 @@ absl::StatusOr<Open> Codec<Open>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Opened>::Encode(const Opened& m) {
-  return {kType, EncodeHead<wire::Opened>([&](wire::Opened::Builder to) {
+  return {kType,
+          EncodeHead<wire::Opened>([&](wire::Opened::Builder to) {
             to.setClock(m.clock);
             to.setStable(m.stable);
           }),
@@ -172,10 +176,13 @@ absl::StatusOr<Assign> Codec<Assign>::Decode(const Frame& frame) {
 Frame Codec<Assigned>::Encode(const Assigned&) {
   return {kType, EncodeHead<wire::Assigned>([](wire::Assigned::Builder) {}), {}};
 }
-absl::StatusOr<Assigned> Codec<Assigned>::Decode(const Frame&) { return Assigned{}; }
+absl::StatusOr<Assigned> Codec<Assigned>::Decode(const Frame&) {
+  return Assigned{};
+}
 
 Frame Codec<TakeSnapshot>::Encode(const TakeSnapshot& m) {
-  return {kType, EncodeHead<wire::TakeSnapshot>([&](wire::TakeSnapshot::Builder to) {
+  return {kType,
+          EncodeHead<wire::TakeSnapshot>([&](wire::TakeSnapshot::Builder to) {
             to.setUri(m.uri);
             to.setAt(m.at);
           }),
@@ -200,7 +207,8 @@ absl::StatusOr<SnapshotTaken> Codec<SnapshotTaken>::Decode(const Frame& frame) {
 }
 
 Frame Codec<SaveRows>::Encode(const SaveRows& m) {
-  Frame frame{kType, EncodeHead<wire::SaveRows>([&](wire::SaveRows::Builder to) {
+  Frame frame{kType,
+              EncodeHead<wire::SaveRows>([&](wire::SaveRows::Builder to) {
                 to.setUri(m.uri);
                 to.setAt(m.at);
                 auto assigned = to.initAssigned(static_cast<unsigned>(m.assigned.size()));
@@ -226,7 +234,8 @@ absl::StatusOr<SaveRows> Codec<SaveRows>::Decode(const Frame& frame) {
 }
 
 Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
-  return {kType, EncodeHead<wire::RowsSaved>([&](wire::RowsSaved::Builder to) {
+  return {kType,
+          EncodeHead<wire::RowsSaved>([&](wire::RowsSaved::Builder to) {
             to.setRows(m.rows);
             to.setNonzeros(m.nonzeros);
           }),
@@ -309,4 +318,4 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
   return options;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -8,11 +8,11 @@
 
 namespace troupe {
 
-#define TROUPE_CODEC(Message, type)                          \
-  template <>                                                \
-  struct Codec<Message> {                                    \
-    static constexpr uint64_t kType = type;                  \
-    static Frame Encode(const Message& message);             \
+#define TROUPE_CODEC(Message, type)                            \
+  template <>                                                  \
+  struct Codec<Message> {                                      \
+    static constexpr uint64_t kType = type;                    \
+    static Frame Encode(const Message& message);               \
     static absl::StatusOr<Message> Decode(const Frame& frame); \
   }
 
@@ -35,4 +35,4 @@ TROUPE_CODEC(RowsSaved, 0xa8b1f3b0c5d2010e);
 Block EncodeShardJob(const ShardActorOptions& options);
 absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -23,7 +23,8 @@ uint32_t Present(const Batch& batch, size_t i, std::vector<Feature>& present) {
   return static_cast<uint32_t>(values.size() - present.size());
 }
 
-/// log P(c) + sum over all features of log(1 - p) is the start; each feature that is present adds its log p - log(1 - p). Only the difference of the classes counts.
+/// log P(c) + sum over all features of log(1 - p) is the start; each feature that is present adds its log p - log(1 - p). Only the difference of the classes
+/// counts.
 class NaiveBayesPredictor final : public Predictor {
  public:
   NaiveBayesPredictor(RowsView counts, double smoothing) {
@@ -133,5 +134,5 @@ class NaiveBayes final : public Algorithm {
 
 TROUPE_REGISTER("naive_bayes", NaiveBayes);
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -64,13 +64,15 @@ void Load(const Batch& batch, size_t first, size_t n, size_t columns, Tile* tile
     const std::span<const Feature> indices = batch.indices(first + i);
     const std::span<const float> values = batch.values(first + i);
     for (size_t e = 0; e < indices.size(); ++e) {
-      if (indices[e] <= columns) lanes[(indices[e] - 1) * kTile + i] = values[e];
-      else beyond[i] += values[e] * values[e];
+      if (indices[e] <= columns)
+        lanes[(indices[e] - 1) * kTile + i] = values[e];
+      else
+        beyond[i] += values[e] * values[e];
     }
   }
 }
 
-}  // namespace
+}   // namespace
 
 Centroids::Centroids(std::vector<float> rows, uint32_t columns) : rows_(std::move(rows)), columns_(columns) {
   TROUPE_CHECK(columns_ > 0 && !rows_.empty() && rows_.size() % columns_ == 0);
@@ -112,4 +114,4 @@ std::vector<float> DenseRow(const Batch& batch, size_t i, uint32_t columns) {
   return {row.begin(), row.end()};
 }
 
-}  // namespace troupe
+}   // namespace troupe

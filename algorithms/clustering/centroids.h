@@ -33,4 +33,4 @@ void AddRow(const Batch& batch, size_t i, std::span<double> sum);
 /// Row i of the batch as `columns` floats.
 std::vector<float> DenseRow(const Batch& batch, size_t i, uint32_t columns);
 
-}  // namespace troupe
+}   // namespace troupe

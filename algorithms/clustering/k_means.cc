@@ -30,7 +30,9 @@ void AppendSeed(uint64_t seed, Numbers& numbers) {
   numbers.push_back(static_cast<double>(seed >> 32));
   numbers.push_back(static_cast<double>(seed & 0xffffffff));
 }
-uint64_t SeedOf(const Numbers& numbers) { return static_cast<uint64_t>(numbers[0]) << 32 | static_cast<uint64_t>(numbers[1]); }
+uint64_t SeedOf(const Numbers& numbers) {
+  return static_cast<uint64_t>(numbers[0]) << 32 | static_cast<uint64_t>(numbers[1]);
+}
 
 Phase Pass(std::string name, Numbers arguments) {
   return {.name = std::move(name), .arguments = std::move(arguments), .shuffle = false, .batch_rows = kBatchRows, .pushes = false};
@@ -108,7 +110,11 @@ class KMeans final : public Algorithm {
     return {
         {.name = "k", .default_value = int64_t{8}, .min = 1, .max = 65536, .doc = "clusters"},
         {.name = "init", .default_value = std::string("k-means||"), .doc = "the start: k-means||, random (k rows of the data), or a URI of k rows"},
-        {.name = "tolerance", .default_value = 0.0, .min = 0, .max = 1, .doc = "stop when inertia falls by a smaller share than this; 0: when no centroid moves"},
+        {.name = "tolerance",
+         .default_value = 0.0,
+         .min = 0,
+         .max = 1,
+         .doc = "stop when inertia falls by a smaller share than this; 0: when no centroid moves"},
     };
   }
 
@@ -131,10 +137,14 @@ class KMeans final : public Algorithm {
   absl::StatusOr<std::unique_ptr<Plan>> MakePlan(const Phase&, const Batch&) const override { return nullptr; }
 
   absl::Status Work(const Phase& phase, const Batch& batch, const Plan*, std::span<const RowsView>, Out& out) const override {
-    if (phase.name == "scan") Scan(batch, out);
-    else if (phase.name == "draw") DrawRows(phase.arguments, batch, out);
-    else if (phase.name == "sample") Sample(phase.arguments, batch, out);
-    else Assign(phase.arguments, batch, out);
+    if (phase.name == "scan")
+      Scan(batch, out);
+    else if (phase.name == "draw")
+      DrawRows(phase.arguments, batch, out);
+    else if (phase.name == "sample")
+      Sample(phase.arguments, batch, out);
+    else
+      Assign(phase.arguments, batch, out);
     return absl::OkStatus();
   }
 
@@ -148,7 +158,8 @@ class KMeans final : public Algorithm {
     for (size_t i = 0; i < rows.values.size(); ++i)
       if (rows.values[i] != 0) columns = std::max(columns, static_cast<uint32_t>(i % width_) + 1);
     std::vector<float> used;
-    for (size_t c = 0; c < k_; ++c) used.insert(used.end(), rows.values.begin() + static_cast<ptrdiff_t>(c * width_), rows.values.begin() + static_cast<ptrdiff_t>(c * width_ + columns));
+    for (size_t c = 0; c < k_; ++c)
+      used.insert(used.end(), rows.values.begin() + static_cast<ptrdiff_t>(c * width_), rows.values.begin() + static_cast<ptrdiff_t>(c * width_ + columns));
     return std::make_unique<const KMeansPredictor>(Centroids(std::move(used), columns));
   }
 
@@ -181,7 +192,8 @@ class KMeans final : public Algorithm {
     return Centroids(std::vector<float>(arguments.begin() + static_cast<ptrdiff_t>(start), arguments.end()), columns);
   }
 
-  /// arguments: seed (2), columns, round, rate, candidates. sum: the cost, sum of distance^2 to the nearest candidate. collected: rows with draw < rate * distance^2.
+  /// arguments: seed (2), columns, round, rate, candidates. sum: the cost, sum of distance^2 to the nearest candidate. collected: rows with draw < rate *
+  /// distance^2.
   static void Sample(const Numbers& arguments, const Batch& batch, Out& out) {
     const auto columns = static_cast<uint32_t>(arguments[2]);
     std::vector<uint32_t> cluster(batch.rows());
@@ -257,9 +269,9 @@ absl::StatusOr<std::vector<float>> KMeans::RandomRows(Driver& driver, uint32_t c
   }
 }
 
-/// k-means||: a row becomes a candidate with probability 2k distance^2 / cost, in each of five rounds; then k-means++ among the candidates, weighted by the rows
-/// that are nearest to each. A pass measures the cost and draws at once: it draws with a bound below the cost, half the last one, and the driver thins out; only
-/// when the cost fell below the bound (always in the first round) must it be repeated.
+/// k-means||: a row becomes a candidate with probability 2k distance^2 / cost, in each of five rounds; then k-means++ among the candidates, weighted by the
+/// rows that are nearest to each. A pass measures the cost and draws at once: it draws with a bound below the cost, half the last one, and the driver thins
+/// out; only when the cost fell below the bound (always in the first round) must it be repeated.
 absl::StatusOr<std::vector<float>> KMeans::ParallelStart(Driver& driver, uint32_t columns, double rows) const {
   TROUPE_TRY(std::vector<float> candidates, RandomRows(driver, columns, rows, 1));
   double bound = std::numeric_limits<double>::infinity();
@@ -299,7 +311,9 @@ absl::StatusOr<std::vector<float>> KMeans::Start(Driver& driver, uint32_t* colum
     TROUPE_TRY(const PhaseResult scan, driver.Run(Pass("scan", {})));
     rows = scan.sum.empty() ? 0 : scan.sum[0];
     const double largest = scan.collected.empty() ? 0 : *std::max_element(scan.collected.begin(), scan.collected.end());
-    if (largest > width_) return absl::InvalidArgumentError(absl::StrCat("the largest feature is ", static_cast<uint64_t>(largest), ", expected at most ", width_, ": k_means needs dense rows"));
+    if (largest > width_)
+      return absl::InvalidArgumentError(
+          absl::StrCat("the largest feature is ", static_cast<uint64_t>(largest), ", expected at most ", width_, ": k_means needs dense rows"));
     if (!given && rows < k_) return absl::InvalidArgumentError(absl::StrCat("k is ", k_, ", expected at most ", rows, ", the rows of the data"));
     *columns = std::max(uint32_t{1}, static_cast<uint32_t>(largest));
   }
@@ -354,5 +368,5 @@ absl::Status KMeans::Drive(Driver& driver) {
 
 TROUPE_REGISTER("k_means", KMeans);
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

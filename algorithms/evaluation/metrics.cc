@@ -44,7 +44,7 @@ unsigned __int128 PairsOfSorted(const std::vector<uint32_t>& zeros, const std::v
   return pairs;
 }
 
-}  // namespace
+}   // namespace
 
 void AreaUnderCurve::Add(std::span<const float> scores, std::span<const float> labels) {
   for (size_t i = 0; i < scores.size(); ++i) scores_[labels[i] != 0].push_back(Ordered(scores[i]));
@@ -89,9 +89,12 @@ double AreaUnderCurve::Result() const {
 }
 
 void Metrics::Add(std::span<const float> predictions, std::span<const float> labels, double loss) {
-  if (task_ == Task::kBinary) AddBinary(predictions, labels);
-  else if (task_ == Task::kRegression) AddRegression(predictions, labels);
-  else loss_ += loss;
+  if (task_ == Task::kBinary)
+    AddBinary(predictions, labels);
+  else if (task_ == Task::kRegression)
+    AddRegression(predictions, labels);
+  else
+    loss_ += loss;
   rows_ += predictions.size();
 }
 
@@ -143,4 +146,4 @@ std::vector<std::pair<std::string, double>> Metrics::Result() const {
   return result;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -11,8 +11,8 @@
 
 namespace troupe {
 
-/// Area under the ROC curve: the probability that a row of class 1 scores higher than one of class 0, ties counting half. Exact up to 8 million rows, from sorted
-/// scores; beyond, from a histogram whose bins are 2^-13 of a score wide (relative), so that memory is bounded. NaN where a class has no rows.
+/// Area under the ROC curve: the probability that a row of class 1 scores higher than one of class 0, ties counting half. Exact up to 8 million rows, from
+/// sorted scores; beyond, from a histogram whose bins are 2^-13 of a score wide (relative), so that memory is bounded. NaN where a class has no rows.
 class AreaUnderCurve {
  public:
   static constexpr size_t kExactRowsMax = 8'000'000;
@@ -24,8 +24,8 @@ class AreaUnderCurve {
  private:
   void SpillIfLong();
   size_t exact_rows_max_;
-  std::vector<uint32_t> scores_[2];     // by class: floats as integers of the same order
-  std::vector<uint64_t> histogram_[2];  // by class; empty while all is exact
+  std::vector<uint32_t> scores_[2];      // by class: floats as integers of the same order
+  std::vector<uint64_t> histogram_[2];   // by class; empty while all is exact
 };
 
 /// All metrics of one task. Sums are taken in the order of Add and Merge: merge pieces in their order, and the result does not depend on threads.
@@ -45,10 +45,10 @@ class Metrics {
   void AddRegression(std::span<const float> values, std::span<const float> labels);
   Task task_;
   uint64_t rows_ = 0;
-  double loss_ = 0;        // log loss, squared errors, or squared distances: their sum
+  double loss_ = 0;   // log loss, squared errors, or squared distances: their sum
   uint64_t correct_ = 0;
   double mean_ = 0, spread_ = 0;   // of the labels: mean, and sum of squared differences from it
   AreaUnderCurve curve_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -27,5 +27,5 @@ class LinearRegression final : public StepAlgorithm {
 
 TROUPE_REGISTER("linear_regression", LinearRegression);
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

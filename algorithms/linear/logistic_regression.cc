@@ -38,5 +38,5 @@ class LogisticRegression final : public StepAlgorithm {
 
 TROUPE_REGISTER("logistic_regression", LogisticRegression);
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -26,11 +26,17 @@ class CollectingOut final : public Out {
   absl::Status status_;
 };
 
-}  // namespace
+}   // namespace
 
-BatchSource::BatchSource(std::shared_ptr<const Algorithm> algorithm, std::shared_ptr<const Router> router, std::shared_ptr<const Source> source, std::shared_ptr<BlockCache> cache,
-                         uint32_t split, uint32_t splits, uint64_t seed)
-    : algorithm_(std::move(algorithm)), router_(std::move(router)), source_(std::move(source)), cache_(std::move(cache)), split_(split), splits_(splits), seed_(seed) {}
+BatchSource::BatchSource(std::shared_ptr<const Algorithm> algorithm, std::shared_ptr<const Router> router, std::shared_ptr<const Source> source,
+                         std::shared_ptr<BlockCache> cache, uint32_t split, uint32_t splits, uint64_t seed)
+    : algorithm_(std::move(algorithm)),
+      router_(std::move(router)),
+      source_(std::move(source)),
+      cache_(std::move(cache)),
+      split_(split),
+      splits_(splits),
+      seed_(seed) {}
 
 absl::Status BatchSource::Begin(const Phase& phase, uint64_t epoch, uint64_t skip) {
   phase_ = phase;
@@ -77,4 +83,4 @@ absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const Prepar
   return out.status();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -16,17 +16,17 @@ namespace troupe {
 
 /// A batch that is ready for its rows.
 struct Prepared {
-  uint64_t ordinal = 0;                       // 1-based, in its phase
+  uint64_t ordinal = 0;   // 1-based, in its phase
   Batch batch;
-  std::unique_ptr<Plan> plan;                 // may be null
-  std::shared_ptr<const RoutedPull> pull;     // null: nothing to pull
+  std::unique_ptr<Plan> plan;               // may be null
+  std::shared_ptr<const RoutedPull> pull;   // null: nothing to pull
 };
 
 /// The reading side of one split: its position in a phase. One job at a time uses it.
 class BatchSource {
  public:
-  BatchSource(std::shared_ptr<const Algorithm> algorithm, std::shared_ptr<const Router> router, std::shared_ptr<const Source> source, std::shared_ptr<BlockCache> cache,
-              uint32_t split, uint32_t splits, uint64_t seed);
+  BatchSource(std::shared_ptr<const Algorithm> algorithm, std::shared_ptr<const Router> router, std::shared_ptr<const Source> source,
+              std::shared_ptr<BlockCache> cache, uint32_t split, uint32_t splits, uint64_t seed);
   /// Begins `phase`; its first `skip` batches are counted, not delivered (UINT64_MAX: all of them).
   absl::Status Begin(const Phase& phase, uint64_t epoch, uint64_t skip);
   /// The next batch to work on, or nullopt at the end of the phase.
@@ -64,4 +64,4 @@ absl::Status AddNumbers(std::span<const double> from, Numbers& into);
 /// Runs the algorithm's Work. rows[i] belong to plan->pulls[i].
 absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const Prepared& prepared, std::span<const RowsView> rows, WorkResult& result);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -11,12 +11,18 @@
 namespace troupe {
 namespace {
 
-std::string FileUri(const std::string& folder) { return absl::StrCat(folder, "/checkpoint.troupe"); }
-Block TextBlock(const std::string& text) { return Block::Copy(text.data(), text.size()); }
+std::string FileUri(const std::string& folder) {
+  return absl::StrCat(folder, "/checkpoint.troupe");
+}
+Block TextBlock(const std::string& text) {
+  return Block::Copy(text.data(), text.size());
+}
 
-}  // namespace
+}   // namespace
 
-std::string SnapshotUri(const std::string& folder, uint64_t id, uint32_t shard) { return absl::StrCat(folder, "/shard-", shard, ".", id, ".snapshot"); }
+std::string SnapshotUri(const std::string& folder, uint64_t id, uint32_t shard) {
+  return absl::StrCat(folder, "/shard-", shard, ".", id, ".snapshot");
+}
 
 absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const Checkpoint& checkpoint, uint32_t shards, uint64_t kept_id) {
   std::vector<SnapshotSection> sections;
@@ -30,7 +36,8 @@ absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const 
     if (!name.starts_with("shard-") || !name.ends_with(".snapshot")) continue;
     const std::string uri = absl::StrCat(folder, "/", name);
     bool needed = false;
-    for (uint32_t shard = 0; shard < shards; ++shard) needed = needed || uri == SnapshotUri(folder, checkpoint.id, shard) || uri == SnapshotUri(folder, kept_id, shard);
+    for (uint32_t shard = 0; shard < shards; ++shard)
+      needed = needed || uri == SnapshotUri(folder, checkpoint.id, shard) || uri == SnapshotUri(folder, kept_id, shard);
     if (!needed) TROUPE_RETURN_IF_ERROR(storage.Remove(uri));
   }
   return absl::OkStatus();
@@ -72,4 +79,4 @@ absl::Status CheckIdentity(const std::string& folder, const std::map<std::string
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -24,12 +24,12 @@ struct Checkpoint {
 };
 
 std::string SnapshotUri(const std::string& folder, uint64_t id, uint32_t shard);
-/// Writes the small file, then removes the snapshots of other ids, but those of `kept_id`: where the run was taken up, and where a shard begins again that falls
-/// before it has a snapshot of its own. Errors as Storage's.
+/// Writes the small file, then removes the snapshots of other ids, but those of `kept_id`: where the run was taken up, and where a shard begins again that
+/// falls before it has a snapshot of its own. Errors as Storage's.
 absl::Status WriteCheckpoint(Storage& storage, const std::string& folder, const Checkpoint& checkpoint, uint32_t shards, uint64_t kept_id);
 /// NotFound: there is none yet. DataLoss: "URI: ..." cut or edited.
 absl::StatusOr<Checkpoint> ReadCheckpoint(Storage& storage, const std::string& folder);
 /// InvalidArgument: "FOLDER: checkpoint of another run: seed is 2, expected 1".
 absl::Status CheckIdentity(const std::string& folder, const std::map<std::string, std::string>& found, const std::map<std::string, std::string>& expected);
 
-}  // namespace troupe
+}   // namespace troupe

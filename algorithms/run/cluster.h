@@ -60,7 +60,7 @@ class Cluster {
 /// What every host needs to know of a job's workers and shards.
 struct ClusterOptions {
   uint32_t workers = 1;
-  WorkerOptions worker;        ///< `splits` is filled in for each
+  WorkerOptions worker;   ///< `splits` is filled in for each
   std::vector<TableSpec> tables;
   Consistency consistency;
   uint32_t splits = 1;
@@ -78,4 +78,4 @@ ShardActorOptions ShardOptionsOf(const ClusterOptions& options, uint32_t shard);
 /// All in `system`'s process.
 absl::StatusOr<std::unique_ptr<Cluster>> MakeLocalCluster(System& system, const ClusterOptions& options);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -55,9 +55,11 @@ void WatchParent(pid_t parent, std::string folder) {
   }).detach();
 }
 
-}  // namespace
+}   // namespace
 
-std::string NodePlace(const std::string& folder, NodeId node) { return absl::StrCat("unix:", folder, "/node-", static_cast<uint32_t>(node), ".sock"); }
+std::string NodePlace(const std::string& folder, NodeId node) {
+  return absl::StrCat("unix:", folder, "/node-", static_cast<uint32_t>(node), ".sock");
+}
 
 std::string BuildId() {
   struct stat status {};
@@ -104,4 +106,4 @@ int RunExecutor(int argc, char** argv) {
   for (;;) pause();   // killed by its parent at the end of the job
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -16,4 +16,4 @@ std::string BuildId();
 void RegisterJobFactories(System& system, std::chrono::milliseconds request_timeout);
 inline constexpr ActorId kJobActor{1};   ///< the shard or worker of an executor
 
-}  // namespace troupe
+}   // namespace troupe

@@ -36,10 +36,11 @@ class LocalCluster final : public Cluster {
     std::vector<SupervisedChild> children;
     for (size_t i = 0; i < shards_.size(); ++i) children.push_back(Watched(absl::StrCat("shard ", i), shards_[i]));
     for (size_t i = 0; i < workers_.size(); ++i) children.push_back(Watched(absl::StrCat("worker ", i), workers_[i]));
-    supervisor_ = SpawnSupervisor(system_, {.intensity = 0}, std::move(children), {.restarted = nullptr, .gave_up = [failure = failure_](const std::string& reason) {
-                                                                                     std::lock_guard lock(failure->mutex);
-                                                                                     failure->status = absl::InternalError(reason);
-                                                                                   }});
+    supervisor_ =
+        SpawnSupervisor(system_, {.intensity = 0}, std::move(children), {.restarted = nullptr, .gave_up = [failure = failure_](const std::string& reason) {
+                                                                           std::lock_guard lock(failure->mutex);
+                                                                           failure->status = absl::InternalError(reason);
+                                                                         }});
     return absl::OkStatus();
   }
 
@@ -63,7 +64,8 @@ class LocalCluster final : public Cluster {
   };
   template <class Handle>
   static SupervisedChild Watched(std::string name, const Handle& actor) {
-    return {.spec = {.id = std::move(name), .restart = Restart::kPermanent}, .start = [handle = caf::actor_cast<caf::actor>(actor)]() -> absl::StatusOr<caf::actor> { return handle; }};
+    return {.spec = {.id = std::move(name), .restart = Restart::kPermanent},
+            .start = [handle = caf::actor_cast<caf::actor>(actor)]() -> absl::StatusOr<caf::actor> { return handle; }};
   }
 
   System& system_;
@@ -74,7 +76,7 @@ class LocalCluster final : public Cluster {
   std::shared_ptr<Failure> failure_ = std::make_shared<Failure>();
 };
 
-}  // namespace
+}   // namespace
 
 std::vector<uint32_t> SplitsOf(uint32_t worker, uint32_t workers, uint32_t splits) {
   std::vector<uint32_t> mine;
@@ -95,4 +97,4 @@ absl::StatusOr<std::unique_ptr<Cluster>> MakeLocalCluster(System& system, const 
   return cluster;
 }
 
-}  // namespace troupe
+}   // namespace troupe

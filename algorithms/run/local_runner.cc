@@ -19,7 +19,8 @@ template <class Visit>
 absl::Status ByRange(const Table& table, std::span<const Key> keys, Visit visit) {
   std::vector<std::vector<uint32_t>> positions(table.partition().ranges());
   for (uint32_t i = 0; i < keys.size(); ++i) {
-    if (table.partition().dense() && keys[i] >= *table.spec().rows) return absl::InvalidArgumentError(absl::StrCat("key is ", keys[i], ", expected < ", *table.spec().rows));
+    if (table.partition().dense() && keys[i] >= *table.spec().rows)
+      return absl::InvalidArgumentError(absl::StrCat("key is ", keys[i], ", expected < ", *table.spec().rows));
     positions[table.partition().RangeOf(keys[i])].push_back(i);
   }
   for (uint32_t range = 0; range < positions.size(); ++range)
@@ -100,7 +101,9 @@ class LocalRunner final : public Driver {
   uint64_t epoch_ = 0;   // shuffled phases so far
 };
 
-void LocalRunner::Split::Combine(std::span<const double> partial) { Add(partial, sums.sum); }
+void LocalRunner::Split::Combine(std::span<const double> partial) {
+  Add(partial, sums.sum);
+}
 
 void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector<float> gradient, std::span<const uint32_t> nonzeros) {
   Table& table = runner->result_.tables.at(index);
@@ -138,7 +141,8 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
   for (uint32_t s = 0; s < options_.splits; ++s) {
     splits[s].runner = this;
     readers.push_back(std::make_unique<SplitReader>(
-        options_.source, nullptr, SplitOptions{.split = s, .splits = options_.splits, .batch_rows = phase.batch_rows, .seed = options_.seed, .shuffle = phase.shuffle}));
+        options_.source, nullptr,
+        SplitOptions{.split = s, .splits = options_.splits, .batch_rows = phase.batch_rows, .seed = options_.seed, .shuffle = phase.shuffle}));
     TROUPE_RETURN_IF_ERROR(readers.back()->Seek(epoch_, 0));
   }
   for (bool any = true; any;) {
@@ -172,7 +176,7 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
   return sums;
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<LocalResult> RunLocal(const LocalOptions& options) {
   TROUPE_TRY(const std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
@@ -205,4 +209,4 @@ absl::StatusOr<std::unique_ptr<const Model>> MakeModel(const LocalResult& result
   return Model::Make(result.manifest, std::move(rows));
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -34,18 +34,18 @@ struct LocalReport {
 };
 
 struct LocalResult {
-  std::vector<Table> tables;          ///< in the order of the Blueprint
+  std::vector<Table> tables;   ///< in the order of the Blueprint
   std::vector<LocalReport> reports;
-  std::vector<Numbers> checkpoints;   ///< in their order
-  uint64_t rows = 0;                  ///< over all phases
+  std::vector<Numbers> checkpoints;                  ///< in their order
+  uint64_t rows = 0;                                 ///< over all phases
   uint64_t nonzeros_read = 0, nonzeros_pushed = 0;   ///< the ledger, over phases that push
-  Manifest manifest;                  ///< algorithm, params, schema, labels, seed, epochs, tables
+  Manifest manifest;                                 ///< algorithm, params, schema, labels, seed, epochs, tables
 };
 
-/// A round: batch `ordinal` of every split that still has one, in the order of the splits, all seeing the tables as they were before it; then the rule is applied
-/// once. The data's epoch is the number of shuffled phases before. Sums are taken over a split's batches, then over the splits.
+/// A round: batch `ordinal` of every split that still has one, in the order of the splits, all seeing the tables as they were before it; then the rule is
+/// applied once. The data's epoch is the number of shuffled phases before. Sums are taken over a split's batches, then over the splits.
 absl::StatusOr<LocalResult> RunLocal(const LocalOptions& options);
 /// The tables as a model.
 absl::StatusOr<std::unique_ptr<const Model>> MakeModel(const LocalResult& result);
 
-}  // namespace troupe
+}   // namespace troupe

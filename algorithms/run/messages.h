@@ -22,9 +22,9 @@ struct PhaseRecord {
 
 /// Run `current` over the worker's splits. The answer comes when all are done, or after `wait` with the progress so far; the same `run` asked again goes on.
 struct RunPhase {
-  uint64_t run = 0;                     ///< rises with every phase of the job
+  uint64_t run = 0;   ///< rises with every phase of the job
   PhaseRecord current;
-  std::vector<PhaseRecord> earlier;     ///< all pushing phases before it: a shard that comes back with an old state may need their batches again
+  std::vector<PhaseRecord> earlier;   ///< all pushing phases before it: a shard that comes back with an old state may need their batches again
   std::chrono::milliseconds wait{200};
   /// The worker has been done before: it waits all the same, so that the driver hears of it while others are not (its replacement may have to do it again).
   bool hold = false;
@@ -33,7 +33,7 @@ struct RunPhase {
 struct SplitReport {
   uint32_t split = 0;
   bool done = false;
-  uint64_t rows = 0;        ///< of this phase
+  uint64_t rows = 0;   ///< of this phase
   uint64_t nonzeros = 0;
   uint64_t bad_rows = 0;
   uint64_t bytes = 0, bytes_total = 0;
@@ -49,7 +49,7 @@ struct PhaseReport {
 
 using WorkerActor = caf::typed_actor<caf::replies_to<RunPhase>::with<PhaseReport>>;
 
-}  // namespace troupe
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::RunPhase)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PhaseReport)

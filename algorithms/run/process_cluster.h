@@ -20,7 +20,10 @@ struct ProcessOptions {
   std::chrono::milliseconds snapshot_interval{500};
   /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.
   std::chrono::milliseconds request_timeout{10'000};
-  RestartOptions restart{.strategy = Strategy::kOneForOne, .intensity = 20, .period = std::chrono::seconds(60), .delay = std::chrono::milliseconds(20),
+  RestartOptions restart{.strategy = Strategy::kOneForOne,
+                         .intensity = 20,
+                         .period = std::chrono::seconds(60),
+                         .delay = std::chrono::milliseconds(20),
                          .delay_max = std::chrono::seconds(2)};
   /// Called for every process that ended and is replaced, in an actor's context: its name, "shard 1".
   std::function<void(const std::string& child)> restarted;
@@ -32,4 +35,4 @@ absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions
 /// The life of a child: argv[1] is "worker" or "shard". Serves until it is killed, or exits within 2 s when its parent is gone.
 int RunExecutor(int argc, char** argv);
 
-}  // namespace troupe
+}   // namespace troupe

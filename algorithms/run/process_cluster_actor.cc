@@ -29,8 +29,8 @@ struct ProcessEnded {
   int status;
 };
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ProcessEnded)
 
@@ -83,9 +83,10 @@ class ProcessCluster final : public Cluster {
                                   .build_id = BuildId(),
                                   .listen = "",
                                   .run = [system = system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
-                                  .log = [this](const std::string& line) {
-                                    if (options_.log) options_.log(line);
-                                  }}));
+                                  .log =
+                                      [this](const std::string& line) {
+                                        if (options_.log) options_.log(line);
+                                      }}));
     system_->SetNetwork(std::move(network));
     std::vector<SupervisedChild> children;
     for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
@@ -125,7 +126,7 @@ class ProcessCluster final : public Cluster {
 
  private:
   struct Child {
-    std::string name;        // "shard 1"
+    std::string name;   // "shard 1"
     std::string role, index;
     NodeId node{};
     Spawn spawn;
@@ -134,7 +135,12 @@ class ProcessCluster final : public Cluster {
     Child(std::string n, std::string r, std::string i, NodeId id, Spawn s, std::vector<int> fds)
         : name(std::move(n)), role(std::move(r)), index(std::move(i)), node(id), spawn(std::move(s)), inherit(std::move(fds)) {}
     Child(Child&& other) noexcept
-        : name(std::move(other.name)), role(std::move(other.role)), index(std::move(other.index)), node(other.node), spawn(std::move(other.spawn)), inherit(std::move(other.inherit)) {}
+        : name(std::move(other.name)),
+          role(std::move(other.role)),
+          index(std::move(other.index)),
+          node(other.node),
+          spawn(std::move(other.spawn)),
+          inherit(std::move(other.inherit)) {}
   };
 
   absl::Status MakeFolder() {
@@ -163,7 +169,11 @@ class ProcessCluster final : public Cluster {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     job.options.splits = SplitsOf(worker, cluster_.workers, cluster_.splits);
     for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, NodePlace(folder_, NodeId{s + 1}), kJobActor});
-    return {absl::StrCat("worker ", worker), "worker", absl::StrCat(worker), node, Spawn{.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)},
+    return {absl::StrCat("worker ", worker),
+            "worker",
+            absl::StrCat(worker),
+            node,
+            Spawn{.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)},
             cluster_.worker.source.spool_fds};
   }
 
@@ -174,9 +184,9 @@ class ProcessCluster final : public Cluster {
     auto pid = std::make_shared<pid_t>(0);
     caf::actor actor = system_->actors().spawn<caf::hidden>(ProcessActor, processes_, pid);
     auto started = processes_->Start({.program = options_.program,
-                                      .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)), "--incarnation",
-                                                    absl::StrCat(incarnation), "--job", job_, "--folder", folder_, "--parent", absl::StrCat(getpid()), "--request-timeout-ms",
-                                                    absl::StrCat(options_.request_timeout.count())},
+                                      .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)),
+                                                    "--incarnation", absl::StrCat(incarnation), "--job", job_, "--folder", folder_, "--parent",
+                                                    absl::StrCat(getpid()), "--request-timeout-ms", absl::StrCat(options_.request_timeout.count())},
                                       .inherit = child.inherit,
                                       .ended = [actor](int status) { System::Deliver(actor, ProcessEnded{status}); }});
     TROUPE_RETURN_IF_ERROR(started.status());
@@ -188,8 +198,8 @@ class ProcessCluster final : public Cluster {
   /// Until it is answered, or the process has been replaced.
   void SendSpawn(Child& child, uint64_t incarnation) {
     if (closing_ || child.incarnation != incarnation) return;
-    system_->network().Request({child.node, Incarnation{incarnation}, kSpawner}, Codec<Spawn>::Encode(child.spawn), Network::Lane::kControl, options_.request_timeout,
-                               [this, &child, incarnation](const absl::StatusOr<Frame>& answer) {
+    system_->network().Request({child.node, Incarnation{incarnation}, kSpawner}, Codec<Spawn>::Encode(child.spawn), Network::Lane::kControl,
+                               options_.request_timeout, [this, &child, incarnation](const absl::StatusOr<Frame>& answer) {
                                  if (answer.ok() || closing_ || absl::IsCancelled(answer.status())) return;
                                  if (IsRetryable(answer.status())) {
                                    SendSpawn(child, incarnation);
@@ -219,7 +229,7 @@ class ProcessCluster final : public Cluster {
   absl::Status failure_;
 };
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster) {
   auto made = std::make_unique<ProcessCluster>(options, cluster);
@@ -227,4 +237,4 @@ absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions
   return made;
 }
 
-}  // namespace troupe
+}   // namespace troupe

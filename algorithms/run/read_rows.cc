@@ -27,7 +27,8 @@ absl::StatusOr<std::vector<std::vector<float>>> ReadAllRows(const std::string& u
       if (block->is_dense()) {
         row.assign(block->row_dense(i).begin(), block->row_dense(i).end());
       } else if (const auto indices = block->row_indices(i); !indices.empty()) {
-        if (indices.back() > kColumnsMax) return absl::InvalidArgumentError(absl::StrCat(uri, ": the largest feature is ", indices.back(), ", expected at most ", kColumnsMax));
+        if (indices.back() > kColumnsMax)
+          return absl::InvalidArgumentError(absl::StrCat(uri, ": the largest feature is ", indices.back(), ", expected at most ", kColumnsMax));
         row.resize(indices.back());
         for (size_t j = 0; j < indices.size(); ++j) row[indices[j] - 1] = block->row_values(i)[j];
       }
@@ -38,4 +39,4 @@ absl::StatusOr<std::vector<std::vector<float>>> ReadAllRows(const std::string& u
   return rows;
 }
 
-}  // namespace troupe
+}   // namespace troupe

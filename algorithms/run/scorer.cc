@@ -100,7 +100,7 @@ class Pipeline {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<ScoreResult> Score(const Predictor& predictor, Task task, const ScoreOptions& options) {
   Pipeline pipeline(predictor, task, options);
@@ -117,4 +117,4 @@ absl::StatusOr<ScoreResult> Score(const Predictor& predictor, Task task, const S
   return result;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -35,4 +35,4 @@ struct ScoreResult {
 /// Errors: of reading or predicting, the first in the order of the pieces; of `predictions`.
 absl::StatusOr<ScoreResult> Score(const Predictor& predictor, Task task, const ScoreOptions& options);
 
-}  // namespace troupe
+}   // namespace troupe

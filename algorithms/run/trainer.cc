@@ -33,7 +33,9 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr std::chrono::milliseconds kHoldWait{20};
 constexpr uint64_t kMarginMin = 64, kMarginMax = 1 << 16;
 
-size_t MachineMemory() { return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE)); }
+size_t MachineMemory() {
+  return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+}
 
 /// Lets callbacks that outlive their owner find out: they run in actors' contexts, the owner may have returned with an error.
 class Lifeline {
@@ -53,11 +55,12 @@ class Lifeline {
   bool alive_ = true;
 };
 
-/// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own what
-/// they use.
+/// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own
+/// what they use.
 template <class Reply, class Handle, class Make>
-absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make, std::function<bool(size_t, const Reply&)> is_final = nullptr,
-                                          const GatherOptions& options = {}, std::function<bool()> is_enough = nullptr) {
+absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make,
+                                          std::function<bool(size_t, const Reply&)> is_final = nullptr, const GatherOptions& options = {},
+                                          std::function<bool()> is_enough = nullptr) {
   struct Shared {
     Ending ending;
     absl::StatusOr<std::vector<Reply>> result = absl::UnknownError("");
@@ -155,24 +158,24 @@ class TrainerDriver final : public Driver {
   std::map<std::string, std::string> identity_;
 
   std::shared_ptr<Lifeline> lifeline_ = std::make_shared<Lifeline>();
-  mutable std::mutex mutex_;          // progress and checkpoints are made in actors' contexts while the driver waits
+  mutable std::mutex mutex_;   // progress and checkpoints are made in actors' contexts while the driver waits
   uint64_t run_ = 0;
-  uint64_t phase_number_ = 0;         // of the latest pushing phase
-  uint64_t data_epoch_ = 0;           // shuffled phases so far
+  uint64_t phase_number_ = 0;   // of the latest pushing phase
+  uint64_t data_epoch_ = 0;     // shuffled phases so far
   uint64_t rows_ = 0, bad_rows_ = 0, nonzeros_ = 0, rows_total_ = 0;
-  std::vector<PhaseRecord> history_;  // pushing phases
+  std::vector<PhaseRecord> history_;   // pushing phases
   std::map<uint32_t, std::map<Key, Kept>> assigned_;
   std::vector<std::pair<int, double>> losses_;
   std::string loss_name_;
   int epoch_ = 0;
   std::optional<Numbers> resumed_;
-  uint64_t resumed_id_ = 0;           // of the checkpoint that the shards began with
-  troupe::Checkpoint saved_;          // the last one that stands, and what the next one will say of the driver
+  uint64_t resumed_id_ = 0;    // of the checkpoint that the shards began with
+  troupe::Checkpoint saved_;   // the last one that stands, and what the next one will say of the driver
   SteadyTime saved_at_ = std::chrono::steady_clock::now();
-  std::shared_ptr<Ending> saving_;    // a checkpoint is being written
+  std::shared_ptr<Ending> saving_;   // a checkpoint is being written
   absl::Status saving_failed_;
   uint64_t checkpoint_margin_ = kMarginMin;   // rounds ahead of the furthest writer
-  uint64_t passed_phase_ = 0;         // in which no checkpoint is tried any more
+  uint64_t passed_phase_ = 0;                 // in which no checkpoint is tried any more
 };
 
 absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhase& message) {
@@ -257,7 +260,13 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
   }
   std::unique_lock lock(mutex_);
   if (events_.progress) {
-    TrainProgress progress{.phase = phase.name, .epoch = std::min(epoch_ + 1, epochs_), .epochs = epochs_, .rows = rows_total_ + rows, .share = 0, .loss = {}, .restarts = cluster_.restarts()};
+    TrainProgress progress{.phase = phase.name,
+                           .epoch = std::min(epoch_ + 1, epochs_),
+                           .epochs = epochs_,
+                           .rows = rows_total_ + rows,
+                           .share = 0,
+                           .loss = {},
+                           .restarts = cluster_.restarts()};
     progress.share = (epoch_ + share) / std::max(epochs_, 1);
     if (phase.pushes && sum.size() == 2 && sum[1] > 0) progress.loss = sum[0] / sum[1];
     events_.progress(progress);
@@ -296,32 +305,36 @@ void TrainerDriver::StartCheckpoint(Round at) {
     }
     ending->Set();
   };
-  Gather<SnapshotTaken>(
-      cluster_.system(), cluster_.shards(),
-      [uri = options_.checkpoint_uri, at, id = checkpoint.id](size_t shard) { return TakeSnapshot{SnapshotUri(uri, id, static_cast<uint32_t>(shard)), at}; },
-      GatherOptions{},
-      {.is_final = nullptr, .is_enough = nullptr, .done = [this, lifeline = lifeline_, checkpoint, finish](const absl::StatusOr<std::vector<SnapshotTaken>>& taken) {
-         lifeline->IfAlive([&] {
-           if (absl::IsOutOfRange(taken.status())) {   // a shard was past it already: at the next progress report, further ahead
-             {
-               std::lock_guard lock(mutex_);
-               checkpoint_margin_ *= 2;
-               if (checkpoint_margin_ > kMarginMax) {   // the shards have all of this phase, only its end is not yet known here
-                 checkpoint_margin_ = kMarginMin;
-                 passed_phase_ = phase_number_;
-               }
-             }
-             finish(absl::OkStatus(), /*again=*/true);
-             return;
-           }
-           absl::Status status = taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards, resumed_id_) : taken.status();
-           if (status.ok()) {
-             std::lock_guard lock(mutex_);
-             saved_.id = checkpoint.id;
-           }
-           finish(status, false);
-         });
-       }});
+  Gather<SnapshotTaken>(cluster_.system(), cluster_.shards(),
+                        [uri = options_.checkpoint_uri, at, id = checkpoint.id](size_t shard) {
+                          return TakeSnapshot{SnapshotUri(uri, id, static_cast<uint32_t>(shard)), at};
+                        },
+                        GatherOptions{},
+                        {.is_final = nullptr,
+                         .is_enough = nullptr,
+                         .done = [this, lifeline = lifeline_, checkpoint, finish](const absl::StatusOr<std::vector<SnapshotTaken>>& taken) {
+                           lifeline->IfAlive([&] {
+                             if (absl::IsOutOfRange(taken.status())) {   // a shard was past it already: at the next progress report, further ahead
+                               {
+                                 std::lock_guard lock(mutex_);
+                                 checkpoint_margin_ *= 2;
+                                 if (checkpoint_margin_ > kMarginMax) {   // the shards have all of this phase, only its end is not yet known here
+                                   checkpoint_margin_ = kMarginMin;
+                                   passed_phase_ = phase_number_;
+                                 }
+                               }
+                               finish(absl::OkStatus(), /*again=*/true);
+                               return;
+                             }
+                             absl::Status status =
+                                 taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards, resumed_id_) : taken.status();
+                             if (status.ok()) {
+                               std::lock_guard lock(mutex_);
+                               saved_.id = checkpoint.id;
+                             }
+                             finish(status, false);
+                           });
+                         }});
 }
 
 absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
@@ -344,7 +357,8 @@ absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
 absl::Status TrainerDriver::Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) {
   const uint32_t width = tables_[table].width;
   for (size_t i = 0; i < keys.size(); ++i) {
-    assigned_[table][keys[i]].values.assign(values.begin() + static_cast<std::ptrdiff_t>(i * width), values.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+    assigned_[table][keys[i]].values.assign(values.begin() + static_cast<std::ptrdiff_t>(i * width),
+                                            values.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
   }
   std::vector<ShardActor> targets;
   std::vector<troupe::Assign> flat;
@@ -380,12 +394,13 @@ absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
   for (uint32_t shard = 0; shard < options_.shards; ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = at, .assigned = AssignedTo(shard)});
   }
-  // A shard that was replaced waits for pushes that perhaps nobody holds any more, because their worker was replaced as well: every worker is asked for the last
-  // phase again. One that has done it says so at once; a new one makes again what is missing.
+  // A shard that was replaced waits for pushes that perhaps nobody holds any more, because their worker was replaced as well: every worker is asked for the
+  // last phase again. One that has done it says so at once; a new one makes again what is missing.
   constexpr int kAttempts = 60;
   for (int attempt = 1;; ++attempt) {
     TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
-    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), [messages](size_t shard) { return messages[shard]; }, nullptr, {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
+    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), [messages](size_t shard) { return messages[shard]; }, nullptr,
+                                   {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
     if (!saved.ok() && IsRetryable(saved.status()) && !absl::IsCancelled(saved.status()) && attempt < kAttempts) continue;
     TROUPE_RETURN_IF_ERROR(saved.status());
     uint64_t nonzeros = 0;
@@ -407,7 +422,8 @@ std::map<std::string, std::string> Identity(const TrainOptions& options, const P
   return identity;
 }
 
-Manifest Describe(const TrainOptions& options, const Params& params, const Algorithm& algorithm, const Source& source, const Blueprint& blueprint, int epochs, uint64_t rows) {
+Manifest Describe(const TrainOptions& options, const Params& params, const Algorithm& algorithm, const Source& source, const Blueprint& blueprint, int epochs,
+                  uint64_t rows) {
   Manifest manifest;
   manifest.troupe_version = TROUPE_VERSION;
   manifest.algorithm = options.algorithm;
@@ -424,7 +440,7 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
   return manifest;
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
@@ -513,7 +529,10 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   Manifest manifest = Describe(options, params, *algorithm, *source, blueprint, epochs, report.rows);
   TROUPE_TRY(model, writer->Open(std::move(manifest)));
   TROUPE_TRY(ScoreResult score, Score(model->predictor(), algorithm->task(),
-                                      {.source = valid != nullptr ? valid : source, .cache = valid != nullptr ? nullptr : cache.get(), .threads = options.threads, .predictions = nullptr}));
+                                      {.source = valid != nullptr ? valid : source,
+                                       .cache = valid != nullptr ? nullptr : cache.get(),
+                                       .threads = options.threads,
+                                       .predictions = nullptr}));
   report.metrics = score.metrics;
   manifest = model->manifest();
   manifest.metrics = report.metrics;
@@ -521,4 +540,4 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   return report;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -20,19 +20,19 @@ namespace troupe {
 struct TrainOptions {
   std::string algorithm;
   std::map<std::string, std::string> params;
-  SourceOptions data;                      ///< label_kind, splits are set by the trainer
-  std::shared_ptr<const Source> opened;    ///< the data, where it is open already: for a cluster in this process; `data` then only names it
+  SourceOptions data;                     ///< label_kind, splits are set by the trainer
+  std::shared_ptr<const Source> opened;   ///< the data, where it is open already: for a cluster in this process; `data` then only names it
   std::optional<SourceOptions> valid;
-  std::optional<int> epochs;               ///< default: the algorithm's
+  std::optional<int> epochs;   ///< default: the algorithm's
   uint64_t seed = 1;
   uint32_t workers = 1;
-  std::optional<uint32_t> splits;          ///< default: workers
+  std::optional<uint32_t> splits;   ///< default: workers
   uint32_t shards = 1;
   Consistency consistency;
-  uint64_t memory_bytes = 0;               ///< for parsed rows, tables and buffers of this process (and of each worker); 0: half of the machine's
-  int threads = 1;                         ///< for scoring
+  uint64_t memory_bytes = 0;   ///< for parsed rows, tables and buffers of this process (and of each worker); 0: half of the machine's
+  int threads = 1;             ///< for scoring
   std::string model_uri;
-  std::string checkpoint_uri;              ///< folder; empty: none
+  std::string checkpoint_uri;   ///< folder; empty: none
   double checkpoint_every_s = 60;
   bool resume = false;
   size_t held_bytes = 64 << 20;
@@ -42,21 +42,21 @@ struct TrainOptions {
 struct TrainProgress {
   std::string phase;
   int epoch = 0, epochs = 0;
-  uint64_t rows = 0;                       ///< over all epochs
-  double share = 0;                        ///< of the whole run, 0 .. 1
-  std::optional<double> loss;              ///< of the epoch so far
+  uint64_t rows = 0;            ///< over all epochs
+  double share = 0;             ///< of the whole run, 0 .. 1
+  std::optional<double> loss;   ///< of the epoch so far
   uint64_t restarts = 0;
 };
 
 struct TrainReport {
-  uint64_t rows = 0;                       ///< input rows, once
+  uint64_t rows = 0;   ///< input rows, once
   uint64_t bad_rows = 0;
   std::string first_bad;
   int epochs = 0;
   uint64_t restarts = 0;
   uint64_t ledger_read = 0, ledger_applied = 0;   ///< non-zeros of all batches read, and of all pushes applied
   std::vector<std::pair<std::string, double>> metrics;
-  std::vector<std::pair<int, double>> losses;     ///< by epoch
+  std::vector<std::pair<int, double>> losses;   ///< by epoch
   std::string loss_name;
 };
 
@@ -70,4 +70,4 @@ using ClusterFactory = std::function<absl::StatusOr<std::unique_ptr<Cluster>>(co
 /// Errors: as design: input and usage InvalidArgument/NotFound, disk ResourceExhausted, Cancelled for a signal. The model folder is then as it was.
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events);
 
-}  // namespace troupe
+}   // namespace troupe

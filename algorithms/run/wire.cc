@@ -8,7 +8,9 @@
 namespace troupe {
 namespace {
 
-std::string Text(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+std::string Text(capnp::Text::Reader text) {
+  return {text.cStr(), text.size()};
+}
 
 void Fill(wire::PhaseRecord::Builder to, const PhaseRecord& from) {
   to.setNumber(from.number);
@@ -29,10 +31,11 @@ PhaseRecord Read(wire::PhaseRecord::Reader from) {
   return to;
 }
 
-}  // namespace
+}   // namespace
 
 Frame Codec<RunPhase>::Encode(const RunPhase& m) {
-  return {kType, EncodeHead<wire::RunPhase>([&](wire::RunPhase::Builder to) {
+  return {kType,
+          EncodeHead<wire::RunPhase>([&](wire::RunPhase::Builder to) {
             to.setRun(m.run);
             Fill(to.initCurrent(), m.current);
             auto earlier = to.initEarlier(static_cast<unsigned>(m.earlier.size()));
@@ -64,21 +67,23 @@ Frame Codec<PhaseReport>::Encode(const PhaseReport& m) {
     collected.insert(collected.end(), split.collected.begin(), split.collected.end());
     collected_lengths.push_back(split.collected.size());
   }
-  return {kType, EncodeHead<wire::PhaseReport>([&](wire::PhaseReport::Builder to) {
-            to.setRun(m.run);
-            to.setDone(m.done);
-            auto splits = to.initSplits(static_cast<unsigned>(m.splits.size()));
-            for (unsigned i = 0; i < splits.size(); ++i) {
-              splits[i].setSplit(m.splits[i].split);
-              splits[i].setDone(m.splits[i].done);
-              splits[i].setRows(m.splits[i].rows);
-              splits[i].setNonzeros(m.splits[i].nonzeros);
-              splits[i].setBadRows(m.splits[i].bad_rows);
-              splits[i].setBytes(m.splits[i].bytes);
-              splits[i].setBytesTotal(m.splits[i].bytes_total);
-            }
-          }),
-          {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths))}};
+  return {
+      kType,
+      EncodeHead<wire::PhaseReport>([&](wire::PhaseReport::Builder to) {
+        to.setRun(m.run);
+        to.setDone(m.done);
+        auto splits = to.initSplits(static_cast<unsigned>(m.splits.size()));
+        for (unsigned i = 0; i < splits.size(); ++i) {
+          splits[i].setSplit(m.splits[i].split);
+          splits[i].setDone(m.splits[i].done);
+          splits[i].setRows(m.splits[i].rows);
+          splits[i].setNonzeros(m.splits[i].nonzeros);
+          splits[i].setBadRows(m.splits[i].bad_rows);
+          splits[i].setBytes(m.splits[i].bytes);
+          splits[i].setBytesTotal(m.splits[i].bytes_total);
+        }
+      }),
+      {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths))}};
 }
 absl::StatusOr<PhaseReport> Codec<PhaseReport>::Decode(const Frame& frame) {
   if (frame.bulk.size() != 4 || !frame.bulk[0].IsArrayOf<double>() || !frame.bulk[1].IsArrayOf<uint64_t>() || !frame.bulk[2].IsArrayOf<double>() ||
@@ -174,9 +179,10 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
   TROUPE_TRY(job.options.consistency, ParseConsistency(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
   for (uint32_t split : job.options.splits) {
-    if (split >= job.options.splits_total) return absl::InvalidArgumentError(absl::StrCat("worker job: split is ", split, ", expected < ", job.options.splits_total));
+    if (split >= job.options.splits_total)
+      return absl::InvalidArgumentError(absl::StrCat("worker job: split is ", split, ", expected < ", job.options.splits_total));
   }
   return job;
 }
 
-}  // namespace troupe
+}   // namespace troupe

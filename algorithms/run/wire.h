@@ -37,4 +37,4 @@ struct WorkerJob {
 Block EncodeWorkerJob(const WorkerJob& job);
 absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -16,10 +16,10 @@
 namespace troupe {
 namespace {
 
-constexpr size_t kPreparedAhead = 2;          // batches a split reads and plans before they are needed
-constexpr size_t kRoundsInFlight = 8;         // pushed and unanswered, where no pull holds a writer back
-constexpr uint64_t kBarrierEvery = 16;        // rounds between the empty pulls that keep such a writer near the others
-constexpr uint64_t kScanBatches = 32;         // of a phase without tables, in one job
+constexpr size_t kPreparedAhead = 2;     // batches a split reads and plans before they are needed
+constexpr size_t kRoundsInFlight = 8;    // pushed and unanswered, where no pull holds a writer back
+constexpr uint64_t kBarrierEvery = 16;   // rounds between the empty pulls that keep such a writer near the others
+constexpr uint64_t kScanBatches = 32;    // of a phase without tables, in one job
 constexpr std::chrono::milliseconds kTick{20};
 
 /// The pushing side of one split: phases one after the other, batch by batch.
@@ -27,14 +27,14 @@ struct Pipeline {
   enum class Stage : uint8_t { kIdle, kStarting, kRunning, kEnding, kDone };
   uint32_t split = 0;
   Stage stage = Stage::kIdle;
-  bool started = false;                       // the client knows the writer
-  uint64_t generation = 0;                    // results of jobs of an older one are dropped
-  PhaseRecord record;                         // the phase it is in
+  bool started = false;      // the client knows the writer
+  uint64_t generation = 0;   // results of jobs of an older one are dropped
+  PhaseRecord record;        // the phase it is in
   std::shared_ptr<BatchSource> source;
   bool reading = false, at_end = false;
   std::deque<std::shared_ptr<Prepared>> ready;
-  std::shared_ptr<Prepared> current, next;    // being worked on (or waiting for its rows); pulled ahead
-  bool waiting_rows = false, working = false; // current's
+  std::shared_ptr<Prepared> current, next;      // being worked on (or waiting for its rows); pulled ahead
+  bool waiting_rows = false, working = false;   // current's
   std::optional<std::vector<Block>> next_rows;
   Round last_round = 0;
   SplitReport report;
@@ -74,8 +74,8 @@ struct ReportDue {
 };
 struct WorkerTick {};
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::BatchRead)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::BatchWorked)
@@ -94,15 +94,15 @@ struct WorkerState {
   std::shared_ptr<const Router> router;
   std::shared_ptr<const Source> source;
   std::shared_ptr<BlockCache> cache;
-  std::shared_ptr<const RoutedPull> barrier;       // asks every shard for nothing: waits for the other writers
+  std::shared_ptr<const RoutedPull> barrier;   // asks every shard for nothing: waits for the other writers
   std::unique_ptr<Client> client;
-  std::map<uint32_t, Pipeline> pipelines;          // by split
+  std::map<uint32_t, Pipeline> pipelines;   // by split
   std::map<uint32_t, std::shared_ptr<Scan>> scans;
-  RunPhase run;                                    // the latest
-  std::map<uint64_t, PhaseRecord> phases;          // pushing ones by number, up to now
+  RunPhase run;                             // the latest
+  std::map<uint64_t, PhaseRecord> phases;   // pushing ones by number, up to now
   std::optional<caf::typed_response_promise<PhaseReport>> asker;
   uint64_t asked = 0;
-  bool holding = false;                            // the asker is to wait even if all is done
+  bool holding = false;   // the asker is to wait even if all is done
   absl::Status failure;
 };
 using Self = caf::stateful_actor<WorkerState>;
@@ -137,7 +137,9 @@ void Answer(Self* self, bool even_if_running) {
 
 // --- phases with tables ---
 
-uint64_t TargetPhase(const WorkerState& state) { return state.phases.empty() ? 0 : state.phases.rbegin()->first; }
+uint64_t TargetPhase(const WorkerState& state) {
+  return state.phases.empty() ? 0 : state.phases.rbegin()->first;
+}
 
 void Count(Pipeline& pipeline) {
   pipeline.report.rows = pipeline.source->rows();
@@ -150,18 +152,17 @@ void Count(Pipeline& pipeline) {
 void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_skipping = std::nullopt) {
   if (pipeline.reading || pipeline.at_end || pipeline.ready.size() >= kPreparedAhead) return;
   pipeline.reading = true;
-  self->state.system->compute().Submit(
-      Compute::Priority::kPrepare, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, source = pipeline.source, record = pipeline.record,
-                                    begin_skipping] {
-        auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
-        absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
-        if (begun.ok()) {
-          *batch = source->Next();
-        } else {
-          *batch = begun;
-        }
-        System::Deliver(to, BatchRead{split, generation, std::move(batch)});
-      });
+  self->state.system->compute().Submit(Compute::Priority::kPrepare, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation,
+                                                                     source = pipeline.source, record = pipeline.record, begin_skipping] {
+    auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
+    absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
+    if (begun.ok()) {
+      *batch = source->Next();
+    } else {
+      *batch = begun;
+    }
+    System::Deliver(to, BatchRead{split, generation, std::move(batch)});
+  });
 }
 
 /// Goes on after `clock`: in that phase, or in the last one that is known where the shards have all of it (to count its rows).
@@ -186,8 +187,11 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   }
   pipeline.stage = Pipeline::Stage::kRunning;
   pipeline.record = record->second;
-  if (number == target && !pipeline.report.done) pipeline.report = SplitReport{.split = pipeline.split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
-  pipeline.source = std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
+  if (number == target && !pipeline.report.done)
+    pipeline.report =
+        SplitReport{.split = pipeline.split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+  pipeline.source =
+      std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
   ReadAhead(self, pipeline, PhaseOf(clock) > number ? UINT64_MAX : OrdinalOf(clock));
 }
 
@@ -204,25 +208,26 @@ void AskRows(Self* self, Pipeline& pipeline, const Prepared& prepared) {
 void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
   WorkerState& state = self->state;
   pipeline.working = true;
-  state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, prepared = pipeline.current,
-                                                           phase = pipeline.record.phase, algorithm = state.algorithm, router = state.router, rows = std::move(rows)] {
-    BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
-    worked.status = [&]() -> absl::Status {
-      std::vector<std::vector<float>> values;
-      std::vector<RowsView> views;
-      if (prepared->pull != nullptr) {
-        TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
-        for (size_t i = 0; i < values.size(); ++i) {
-          const Plan::Pull& pull = prepared->plan->pulls[i];
-          views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
-        }
-      }
-      TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
-      worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes)));
-      return absl::OkStatus();
-    }();
-    System::Deliver(to, std::move(worked));
-  });
+  state.system->compute().Submit(Compute::Priority::kStep,
+                                 [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, prepared = pipeline.current,
+                                  phase = pipeline.record.phase, algorithm = state.algorithm, router = state.router, rows = std::move(rows)] {
+                                   BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
+                                   worked.status = [&]() -> absl::Status {
+                                     std::vector<std::vector<float>> values;
+                                     std::vector<RowsView> views;
+                                     if (prepared->pull != nullptr) {
+                                       TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
+                                       for (size_t i = 0; i < values.size(); ++i) {
+                                         const Plan::Pull& pull = prepared->plan->pulls[i];
+                                         views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
+                                       }
+                                     }
+                                     TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
+                                     worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes)));
+                                     return absl::OkStatus();
+                                   }();
+                                   System::Deliver(to, std::move(worked));
+                                 });
 }
 
 RoutedPush EmptyPush(size_t shards) {
@@ -396,7 +401,8 @@ void StartRun(Self* self, const RunPhase& run) {
       scan->run = run.run;
       scan->phase = run.current.phase;
       scan->epoch = run.current.epoch;
-      scan->source = std::make_unique<BatchSource>(state.algorithm, state.router, state.source, state.cache, split, state.options.splits_total, state.options.seed);
+      scan->source =
+          std::make_unique<BatchSource>(state.algorithm, state.router, state.source, state.cache, split, state.options.splits_total, state.options.seed);
       scan->report.split = split;
       state.scans[split] = scan;
       ContinueScan(self, split, scan);
@@ -405,7 +411,8 @@ void StartRun(Self* self, const RunPhase& run) {
     Pipeline& pipeline = state.pipelines[split];
     pipeline.split = split;
     if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == run.current.number) continue;   // asked again
-    pipeline.report = SplitReport{.split = split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+    pipeline.report =
+        SplitReport{.split = split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
     if (!std::exchange(pipeline.started, true)) {
       pipeline.stage = Pipeline::Stage::kStarting;
       state.client->Start(WriterId{split});
@@ -446,7 +453,7 @@ caf::behavior WorkerBehavior(Self* self) {
   };
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& options, std::vector<ShardActor> shards) {
   std::shared_ptr<const Source> source = options.opened;
@@ -458,35 +465,36 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
   TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
   auto router = std::make_shared<const Router>(std::move(blueprint.tables), options.shards);
   // The actor begins later, on another thread: everything by value.
-  auto actor = system.actors().spawn([&system, options, shards, source, router, algorithm = std::shared_ptr<const Algorithm>(std::move(algorithm))](Self* self) {
-    WorkerState& state = self->state;
-    state.system = &system;
-    state.options = options;
-    state.algorithm = algorithm;
-    state.router = router;
-    state.source = source;
-    state.cache = options.cache != nullptr ? options.cache : std::make_shared<BlockCache>(options.cache_bytes);
-    auto barrier = std::make_shared<RoutedPull>();
-    barrier->shards.resize(options.shards);
-    state.barrier = std::move(barrier);
-    Client::Events events{
-        .begin_after = [self](WriterId writer, Round clock) { Continue(self, self->state.pipelines.at(static_cast<uint32_t>(writer)), clock); },
-        .pulled = [self](WriterId writer, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
-        .acked =
-            [self](WriterId writer) {
-              Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
-              if (pipeline.stage == Pipeline::Stage::kEnding && self->state.client->acked(writer) >= MakeRound(pipeline.record.number + 1, 0)) {
-                Ended(self, pipeline);
-              } else {
-                Advance(self, pipeline);
-              }
-            },
-        .failed = [self](absl::Status status) { Fail(self, status); },
-    };
-    state.client = std::make_unique<Client>(self, shards, state.router, ClientOptions{.held_bytes_max = options.held_bytes}, std::move(events));
-    return WorkerBehavior(self);
-  });
+  auto actor =
+      system.actors().spawn([&system, options, shards, source, router, algorithm = std::shared_ptr<const Algorithm>(std::move(algorithm))](Self* self) {
+        WorkerState& state = self->state;
+        state.system = &system;
+        state.options = options;
+        state.algorithm = algorithm;
+        state.router = router;
+        state.source = source;
+        state.cache = options.cache != nullptr ? options.cache : std::make_shared<BlockCache>(options.cache_bytes);
+        auto barrier = std::make_shared<RoutedPull>();
+        barrier->shards.resize(options.shards);
+        state.barrier = std::move(barrier);
+        Client::Events events{
+            .begin_after = [self](WriterId writer, Round clock) { Continue(self, self->state.pipelines.at(static_cast<uint32_t>(writer)), clock); },
+            .pulled = [self](WriterId writer, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
+            .acked =
+                [self](WriterId writer) {
+                  Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
+                  if (pipeline.stage == Pipeline::Stage::kEnding && self->state.client->acked(writer) >= MakeRound(pipeline.record.number + 1, 0)) {
+                    Ended(self, pipeline);
+                  } else {
+                    Advance(self, pipeline);
+                  }
+                },
+            .failed = [self](absl::Status status) { Fail(self, status); },
+        };
+        state.client = std::make_unique<Client>(self, shards, state.router, ClientOptions{.held_bytes_max = options.held_bytes}, std::move(events));
+        return WorkerBehavior(self);
+      });
   return caf::actor_cast<WorkerActor>(actor);
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -37,4 +37,4 @@ struct WorkerOptions {
 /// Opens the data set and declares the algorithm (bad input and parameters are found here), and spawns the actor.
 absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& options, std::vector<ShardActor> shards);
 
-}  // namespace troupe
+}   // namespace troupe

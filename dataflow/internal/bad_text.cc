@@ -28,7 +28,7 @@ size_t CharacterLength(std::string_view text) {
   return 0;
 }
 
-}  // namespace
+}   // namespace
 
 std::string Quoted(std::string_view text) {
   constexpr size_t kCharactersMax = 40;
@@ -63,4 +63,4 @@ size_t FindInvalidUtf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -8,8 +8,8 @@
 namespace troupe::internal {
 
 struct BadLine {
-  size_t offset = 0;  ///< of the line's first byte within the parsed text
-  std::string what;   ///< what, value, expected: "index is 0, expected >= 1"
+  size_t offset = 0;   ///< of the line's first byte within the parsed text
+  std::string what;    ///< what, value, expected: "index is 0, expected >= 1"
 };
 
 /// `text` in single quotes as it may stand in a message: at most 40 characters, bytes that are not printable ASCII as \xNN (valid UTF-8 is kept).
@@ -18,4 +18,4 @@ std::string Quoted(std::string_view text);
 /// Position of the first byte that is not part of valid UTF-8, or npos.
 size_t FindInvalidUtf8(std::string_view text);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -26,4 +26,4 @@ class Fd {
   int fd_ = -1;
 };
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

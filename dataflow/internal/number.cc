@@ -33,7 +33,7 @@ const char* ParsePlain(const char* p, const char* limit, double* value) {
   return p;
 }
 
-}  // namespace
+}   // namespace
 
 const char* ParseAnyFloat(const char* begin, const char* limit, float* value) {
   if (limit - begin > 1 && *begin == '+' && begin[1] != '-') ++begin;
@@ -44,9 +44,9 @@ const char* ParseAnyFloat(const char* begin, const char* limit, float* value) {
   }
   const auto [end, error] = std::from_chars(begin, limit, exact);
   if (error == std::errc::invalid_argument) return nullptr;
-  if (error == std::errc::result_out_of_range) exact = std::strtod(std::string(begin, end).c_str(), nullptr);  // tells too small (0) from too large (infinite)
+  if (error == std::errc::result_out_of_range) exact = std::strtod(std::string(begin, end).c_str(), nullptr);   // tells too small (0) from too large (infinite)
   *value = static_cast<float>(exact);
   return end;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

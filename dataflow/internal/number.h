@@ -49,13 +49,13 @@ inline const char* ParseUsualFloat(const char* p, float* value) {
   uint64_t digits = LoadDigits(p);
   uint64_t marks = NonDigits(digits);
   if (marks == 0) return nullptr;
-  const unsigned whole = FirstMark(marks);  // digits before the point
+  const unsigned whole = FirstMark(marks);   // digits before the point
   if (whole == 0) return nullptr;
   unsigned length = whole;
   unsigned fraction = 0;
   double mantissa;
   if (p[whole] == '.') {
-    const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;  // the point is cut out: digits before it move up
+    const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;   // the point is cut out: digits before it move up
     digits = (digits & below) << 8 | (digits & ~(below << 8 | 0xff));
     marks &= marks - 1;
     length = marks != 0 ? FirstMark(marks) : 8;
@@ -73,9 +73,9 @@ inline const char* ParseUsualFloat(const char* p, float* value) {
   } else {
     mantissa = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
   }
-  mantissa /= kPowers[fraction];  // both exact, so the quotient is rounded once
+  mantissa /= kPowers[fraction];   // both exact, so the quotient is rounded once
   *value = static_cast<float>(negative ? -mantissa : mantissa);
   return p + length;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -27,7 +27,7 @@ class TemporaryFile {
     const char* set = std::getenv("TMPDIR");
     folder_ = set != nullptr && *set != '\0' ? set : "/tmp";
     fd_ = Fd(::open(folder_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    if (!fd_.valid()) {  // a file system without O_TMPFILE
+    if (!fd_.valid()) {   // a file system without O_TMPFILE
       std::string name = folder_ + "/troupe-text-XXXXXX";
       fd_ = Fd(::mkostemp(name.data(), O_CLOEXEC));
       if (fd_.valid()) ::unlink(name.c_str());
@@ -68,7 +68,7 @@ class Decoder {
   explicit Decoder(std::string path) : path_(std::move(path)), text_(std::make_unique_for_overwrite<char[]>(kChunk)) {}
   virtual ~Decoder() = default;
   virtual absl::Status Feed(const char* data, size_t n, TemporaryFile* out) = 0;
-  virtual bool ended() const = 0;  // at the end of a member or frame
+  virtual bool ended() const = 0;   // at the end of a member or frame
   virtual std::string name() const = 0;
 
  protected:
@@ -83,7 +83,7 @@ class Decoder {
 
   std::string path_;
   std::unique_ptr<char[]> text_;
-  uint64_t taken_ = 0;  // compressed bytes fed before this chunk
+  uint64_t taken_ = 0;   // compressed bytes fed before this chunk
 };
 
 class GzipDecoder final : public Decoder {
@@ -99,7 +99,7 @@ class GzipDecoder final : public Decoder {
     stream_.avail_in = static_cast<uInt>(n);
     do {
       const uint64_t at = taken_ + n - stream_.avail_in;
-      if (ended_) {  // another member, or something else
+      if (ended_) {   // another member, or something else
         if (*stream_.next_in != 0x1f) return Foreign(at);
         ::inflateReset(&stream_);
         ended_ = false;
@@ -123,7 +123,7 @@ class GzipDecoder final : public Decoder {
   z_stream stream_{};
   bool failed_ = false;
   bool ended_ = false;
-  uint64_t member_ = 0;  // where the current member starts
+  uint64_t member_ = 0;   // where the current member starts
 };
 
 class ZstdDecoder final : public Decoder {
@@ -154,14 +154,14 @@ class ZstdDecoder final : public Decoder {
  private:
   std::unique_ptr<ZSTD_DStream, decltype(&::ZSTD_freeDStream)> stream_;
   bool ended_ = true;
-  uint64_t frame_ = 0;  // where the current frame starts
+  uint64_t frame_ = 0;   // where the current frame starts
 };
 
 bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() > end.size() && text.ends_with(end);
 }
 
-}  // namespace
+}   // namespace
 
 Compression CompressionOf(std::string_view path) {
   return EndsWith(path, ".gz") ? Compression::kGzip : EndsWith(path, ".zst") ? Compression::kZstd : Compression::kNone;
@@ -195,4 +195,4 @@ absl::StatusOr<Fd> Decompress(int fd, const std::string& path, Compression compr
   return out.Take();
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -22,4 +22,4 @@ std::string_view WithoutCompression(std::string_view path);
 /// Errors  InvalidArgument: cut short, damaged, something else behind the end. ResourceExhausted: no room for the text.
 absl::StatusOr<Fd> Decompress(int fd, const std::string& path, Compression compression, uint64_t* size);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -76,7 +76,7 @@ absl::Status ForChunks(const TextFile& file, uint64_t begin, uint64_t end, const
   return absl::OkStatus();
 }
 
-}  // namespace
+}   // namespace
 
 absl::StatusOr<OpenTextFile> OpenTextFile::Open(const TextFile& file) {
   if (file.spool.valid()) return OpenTextFile(file, Fd());
@@ -161,4 +161,4 @@ absl::StatusOr<bool> HasRows(const TextFile& file, char comment) {
   return found;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

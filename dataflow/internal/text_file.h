@@ -11,10 +11,10 @@
 namespace troupe::internal {
 
 struct TextFile {
-  std::string path;         ///< as the user gave it: what messages show
-  Fd spool;                 ///< the decompressed text, or not valid: the file is plain and is opened for each read
-  uint64_t size = 0;        ///< of the text, in bytes
-  uint64_t rows_begin = 0;  ///< where rows start: behind a byte order mark and a header
+  std::string path;          ///< as the user gave it: what messages show
+  Fd spool;                  ///< the decompressed text, or not valid: the file is plain and is opened for each read
+  uint64_t size = 0;         ///< of the text, in bytes
+  uint64_t rows_begin = 0;   ///< where rows start: behind a byte order mark and a header
 };
 
 /// A text file that is open for a while. Errors name the path.
@@ -28,7 +28,7 @@ class OpenTextFile {
  private:
   OpenTextFile(const TextFile& file, Fd fd) : file_(&file), fd_(std::move(fd)) {}
   const TextFile* file_;
-  Fd fd_;  // of a plain file
+  Fd fd_;   // of a plain file
 };
 
 /// Opens the files in parallel, two at a time: plain ones are looked at, .gz and .zst ones decompressed whole into unlinked temporary files, unless
@@ -45,4 +45,4 @@ absl::StatusOr<uint64_t> LineAt(const TextFile& file, uint64_t offset);
 /// Whether there is a line at or behind `rows_begin` that holds more than spaces, or a comment where `comment` ('#', or 0: none) starts one.
 absl::StatusOr<bool> HasRows(const TextFile& file, char comment);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

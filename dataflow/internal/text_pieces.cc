@@ -17,7 +17,7 @@ constexpr uint64_t kPieceMax = 64 << 10;
 constexpr uint64_t kPieceMin = 256;
 constexpr uint64_t kPiecesPerSplit = 8;
 constexpr uint64_t kLineMax = 256 << 20;
-constexpr uint64_t kLookAhead = 4 << 10;  // for the end of the last line
+constexpr uint64_t kLookAhead = 4 << 10;   // for the end of the last line
 
 // A thread's text. Not a vector: that would fill what is about to be overwritten.
 struct Buffer {
@@ -40,7 +40,7 @@ const char* Newline(const char* p, size_t n) {
   return static_cast<const char*>(std::memchr(p, '\n', n));
 }
 
-}  // namespace
+}   // namespace
 
 uint64_t PieceSize(uint64_t total_bytes, uint32_t splits) {
   return std::clamp(total_bytes / (kPiecesPerSplit * std::max<uint64_t>(splits, 1)), kPieceMin, kPieceMax);
@@ -62,7 +62,7 @@ uint64_t TextPieces::bytes(uint64_t piece) const {
 
 absl::StatusOr<PieceText> TextPieces::Read(uint64_t piece) const {
   static thread_local Buffer buffer;
-  if (buffer.capacity > 4 * kPieceMax) buffer = {};  // after an exceptionally long line
+  if (buffer.capacity > 4 * kPieceMax) buffer = {};   // after an exceptionally long line
   const size_t number = FileOf(piece);
   const TextFile& file = files_[number];
   // Lines that start in [from, to) are the piece's. One byte more in front tells whether a line starts at `from` itself.
@@ -81,7 +81,7 @@ absl::StatusOr<PieceText> TextPieces::Read(uint64_t piece) const {
     begin = newline == nullptr ? owned : static_cast<size_t>(newline - data) + 1;
   }
   size_t end = begin;
-  if (from < to && begin < owned) {  // the last line ends at the first newline from the last owned byte on
+  if (from < to && begin < owned) {   // the last line ends at the first newline from the last owned byte on
     const char* newline = Newline(data + owned - 1, n - owned + 1);
     while (newline == nullptr && start + n < file.size) {
       if (n - owned > kLineMax) return BadLineError({&file, start, data, data}, {begin, "line is longer than 256 MiB"});
@@ -110,4 +110,4 @@ absl::Status BadLineError(const PieceText& text, const BadLine& bad) {
   return absl::InvalidArgumentError(absl::StrCat(text.file->path, ":", line, ": ", bad.what));
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

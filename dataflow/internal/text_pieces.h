@@ -16,7 +16,7 @@ uint64_t PieceSize(uint64_t total_bytes, uint32_t splits);
 /// The lines of one piece, in a buffer of the calling thread: valid until the thread's next Read. *end is '\n', and kTextPadding bytes can be read there.
 struct PieceText {
   const TextFile* file;
-  uint64_t offset;  ///< of `begin` within the file
+  uint64_t offset;   ///< of `begin` within the file
   const char* begin;
   const char* end;
 };
@@ -39,10 +39,10 @@ class TextPieces {
  private:
   std::vector<TextFile> files_;
   const uint64_t piece_size_;
-  std::vector<uint64_t> first_piece_;  // of each file, and the number of all at the end
+  std::vector<uint64_t> first_piece_;   // of each file, and the number of all at the end
 };
 
 /// InvalidArgument "PATH:LINE: what".
 absl::Status BadLineError(const PieceText& text, const BadLine& bad);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -18,7 +18,7 @@ namespace {
 struct Scratch {
   std::unique_ptr<float[]> dense;
   std::unique_ptr<float[]> labels;
-  size_t capacity = 0;  // bytes of text it is enough for: a number and what ends it take two
+  size_t capacity = 0;   // bytes of text it is enough for: a number and what ends it take two
 
   void Reserve(size_t bytes) {
     if (bytes <= capacity) return;
@@ -117,7 +117,7 @@ std::string TakeQuoted(std::string_view* rest, std::string* field) {
     if (i == rest->size()) return "quote is left open";
     if ((*rest)[i] == '"') {
       if (i + 1 == rest->size() || (*rest)[i + 1] != '"') break;
-      ++i;  // two quotes mean one
+      ++i;   // two quotes mean one
     }
     field->push_back((*rest)[i]);
   }
@@ -126,7 +126,7 @@ std::string TakeQuoted(std::string_view* rest, std::string* field) {
   return absl::StrCat(Quoted(rest->substr(0, rest->find(','))), " follows a closing quote, expected a comma");
 }
 
-}  // namespace
+}   // namespace
 
 std::string SplitCsvLine(std::string_view line, std::vector<std::string>* fields) {
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -197,4 +197,4 @@ std::optional<BadLine> ParseCsv(const char* begin, const char* end, const CsvRul
   return std::nullopt;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

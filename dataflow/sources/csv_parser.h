@@ -18,12 +18,12 @@ struct CsvColumn {
   enum class Use : uint8_t { kFeature, kLabel, kIgnored };
   std::string name;
   Use use = Use::kIgnored;
-  uint32_t feature = 0;  ///< column of the dense block it goes to
+  uint32_t feature = 0;   ///< column of the dense block it goes to
 };
 
 struct CsvRules {
-  std::vector<CsvColumn> columns;  ///< in the order of the file
-  uint32_t features = 0;           ///< columns whose use is kFeature; > 0
+  std::vector<CsvColumn> columns;   ///< in the order of the file
+  uint32_t features = 0;            ///< columns whose use is kFeature; > 0
   LabelKind label_kind = LabelKind::kBinary;
   bool skip_bad_rows = false;
 };
@@ -41,4 +41,4 @@ std::string ParseCsvHeader(std::string_view line, std::vector<std::string>* name
 /// Returns     the first bad line, after which `block` is of no use; nullopt: none, or they were skipped.
 std::optional<BadLine> ParseCsv(const char* begin, const char* end, const CsvRules& rules, RowBlock* block);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

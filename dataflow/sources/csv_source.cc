@@ -135,5 +135,5 @@ absl::StatusOr<std::shared_ptr<const Source>> Open(const SourceOptions& options,
 
 const bool registered = RegisterFormat({.name = "csv", .extensions = {".csv"}, .place = 2, .open = Open});
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

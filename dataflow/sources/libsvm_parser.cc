@@ -29,13 +29,13 @@ struct Scratch {
   std::unique_ptr<float[]> values;
   std::unique_ptr<float[]> labels;
   std::unique_ptr<uint32_t[]> offsets;
-  size_t capacity = 0;  // bytes of text it is enough for
+  size_t capacity = 0;   // bytes of text it is enough for
 
   void Reserve(size_t bytes) {
     if (bytes <= capacity) return;
-    indices = std::make_unique_for_overwrite<Feature[]>(bytes / 4 + 1);  // the shortest entry is " 1:1"
+    indices = std::make_unique_for_overwrite<Feature[]>(bytes / 4 + 1);   // the shortest entry is " 1:1"
     values = std::make_unique_for_overwrite<float[]>(bytes / 4 + 1);
-    labels = std::make_unique_for_overwrite<float[]>(bytes / 2 + 1);  // the shortest row is "1\n"
+    labels = std::make_unique_for_overwrite<float[]>(bytes / 2 + 1);   // the shortest row is "1\n"
     offsets = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
     capacity = bytes;
   }
@@ -61,7 +61,7 @@ inline const char* ParseIndex(const char* p, Feature* index) {
   Feature value = JoinDigits(digits);
   unsigned length = 8;
   for (; static_cast<unsigned char>(p[length] - '0') < 10; ++length) {
-    if (length == 19) return nullptr;  // 20 digits may not fit: the careful parser looks
+    if (length == 19) return nullptr;   // 20 digits may not fit: the careful parser looks
     value = value * 10 + static_cast<Feature>(p[length] - '0');
   }
   if (p[length] != ':') return nullptr;
@@ -97,7 +97,7 @@ inline const char* ParseUsualLine(const char* p, const char* end, LabelKind kind
   Feature previous = 0;
   while (*p == ' ') {
     ++p;
-    if (*p == '\n' || *p == '\r') break;  // LIBSVM's own tools leave a space at the end
+    if (*p == '\n' || *p == '\r') break;   // LIBSVM's own tools leave a space at the end
     Feature current;
     p = ParseIndex(p, &current);
     if (p == nullptr || current <= previous) return nullptr;
@@ -192,7 +192,7 @@ Line ParseAnyLine(std::string_view line, LabelKind kind, Output* out, std::strin
   return Line::kRow;
 }
 
-}  // namespace
+}   // namespace
 
 std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const LibsvmRules& rules, RowBlock* block) {
   constexpr size_t kKeptMax = size_t{1} << 20;
@@ -225,4 +225,4 @@ std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const Lib
   return std::nullopt;
 }
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -22,4 +22,4 @@ struct LibsvmRules {
 /// Returns     the first bad line, after which `block` is of no use; nullopt: none, or they were skipped.
 std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const LibsvmRules& rules, RowBlock* block);
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

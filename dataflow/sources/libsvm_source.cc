@@ -50,5 +50,5 @@ absl::StatusOr<std::shared_ptr<const Source>> Open(const SourceOptions& options,
 
 const bool registered = RegisterFormat({.name = "libsvm", .extensions = {".svm", ".libsvm"}, .named_columns = false, .place = 1, .open = Open});
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

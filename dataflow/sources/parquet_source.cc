@@ -7,5 +7,5 @@ namespace {
 
 const bool registered = RegisterFormat({.name = "parquet", .extensions = {".parquet"}, .text = false, .place = 3, .open = OpenParquetSource});
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -17,8 +17,8 @@ struct Reply {
   int number = 0;
 };
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Question)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Reply)
@@ -66,5 +66,5 @@ BOOST_AUTO_TEST_CASE(an_actor_that_has_ended_is_unavailable) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(the_nearest_name_is_offered_only_when_it_is_near) {
   BOOST_TEST(NearestName("WORKERS", names).value() == "workers");
   BOOST_TEST(NearestName("sahrds", names).value() == "shards");   // neighbours swapped: one slip
   BOOST_TEST(NearestName("split", names).value() == "splits");
-  BOOST_TEST(NearestName("sha", names).value() == "shards");       // its start
+  BOOST_TEST(NearestName("sha", names).value() == "shards");   // its start
   BOOST_TEST(!NearestName("epochs", names).has_value());
   BOOST_TEST(!NearestName("x", names).has_value());
   BOOST_TEST(!NearestName("", names).has_value());

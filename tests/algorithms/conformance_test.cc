@@ -37,10 +37,7 @@ void ForEach(Check check) {
 }
 template <class Check>
 void ForEachOnEveryHost(Check check) {
-  for (const std::unique_ptr<Host>& host : testing::Hosts())
-    ForEach([&](const Case& c) {
-      BOOST_TEST_CONTEXT("host " << host->name()) check(c, *host);
-    });
+  for (const std::unique_ptr<Host>& host : testing::Hosts()) ForEach([&](const Case& c) { BOOST_TEST_CONTEXT("host " << host->name()) check(c, *host); });
 }
 
 testing::HostResult Train(Host& host, const LocalOptions& options) {
@@ -52,9 +49,7 @@ testing::HostResult Train(Host& host, const LocalOptions& options) {
 BOOST_AUTO_TEST_SUITE(ConformanceSuite)
 
 BOOST_AUTO_TEST_CASE(every_host_makes_the_oracles_model_bit_for_bit) {
-  ForEachOnEveryHost([](const Case& c, Host& host) {
-    BOOST_TEST(Train(host, c.Options()).rows == Train(*testing::Hosts()[0], c.Options()).rows);
-  });
+  ForEachOnEveryHost([](const Case& c, Host& host) { BOOST_TEST(Train(host, c.Options()).rows == Train(*testing::Hosts()[0], c.Options()).rows); });
 }
 
 BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_model) {
@@ -89,8 +84,10 @@ BOOST_AUTO_TEST_CASE(predictions_are_better_than_a_constant_and_within_their_ran
       if (c.instance->task() == Task::kBinary) BOOST_REQUIRE((prediction[i] >= 0 && prediction[i] <= 1));
       if (c.instance->task() == Task::kClustering) BOOST_REQUIRE((prediction[i] >= 0 && prediction[i] < 8 && prediction[i] == std::floor(prediction[i])));
     }
-    if (c.instance->task() == Task::kClustering) BOOST_TEST(loss > 0);
-    else BOOST_TEST(error < 0.7 * constant);
+    if (c.instance->task() == Task::kClustering)
+      BOOST_TEST(loss > 0);
+    else
+      BOOST_TEST(error < 0.7 * constant);
   });
 }
 
@@ -204,5 +201,5 @@ BOOST_AUTO_TEST_CASE(bad_input_gives_errors) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -1,5 +1,5 @@
-// The conformance suite drives every registered algorithm through hosts: the serial oracle, and whatever else trains. A host is one class; RegisterHost makes the
-// suite use it.
+// The conformance suite drives every registered algorithm through hosts: the serial oracle, and whatever else trains. A host is one class; RegisterHost makes
+// the suite use it.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@ namespace troupe::testing {
 
 /// What every host must be able to tell of a run.
 struct HostResult {
-  std::string rows;                    ///< ShowModel(model, csv): every table, exact
+  std::string rows;   ///< ShowModel(model, csv): every table, exact
   std::vector<LocalReport> reports;
   std::shared_ptr<const Model> model;
 };
@@ -53,4 +53,4 @@ inline bool RegisterHost(std::unique_ptr<Host> host) {
   return true;
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

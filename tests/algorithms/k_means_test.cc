@@ -194,5 +194,5 @@ BOOST_AUTO_TEST_CASE(features_that_training_did_not_see_add_to_the_distance) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -22,7 +22,12 @@ BOOST_AUTO_TEST_SUITE(LocalRunnerSuite)
 BOOST_AUTO_TEST_CASE(a_round_is_the_mean_gradient_of_one_batch_of_every_split_that_still_has_one) {
   // 50 rows in pieces of 10 over 3 splits (1, 2 and 2 pieces), batches of 8: split 0 drops out after 2 rounds, the others go on. Plain SGD, in doubles.
   const auto source = std::make_shared<MemorySource>(LearnableRows(Task::kRegression, true, 50, 1), 10);
-  const auto result = RunLocal({.algorithm = "linear_regression", .params = {{"rule", "sgd"}, {"learning_rate", "0.05"}, {"batch_size", "8"}}, .source = source, .splits = 3, .seed = 5, .epochs = 2});
+  const auto result = RunLocal({.algorithm = "linear_regression",
+                                .params = {{"rule", "sgd"}, {"learning_rate", "0.05"}, {"batch_size", "8"}},
+                                .source = source,
+                                .splits = 3,
+                                .seed = 5,
+                                .epochs = 2});
   BOOST_REQUIRE_MESSAGE(result.ok(), result.status().ToString());
   std::vector<double> w(13);
   for (uint64_t epoch = 0; epoch < 2; ++epoch) {
@@ -129,5 +134,5 @@ BOOST_AUTO_TEST_CASE(adult_reaches_the_known_quality_with_the_defaults) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

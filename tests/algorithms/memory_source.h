@@ -104,8 +104,10 @@ inline std::vector<TestRow> LearnableRows(Task task, bool dense, size_t n, uint6
     for (size_t c = 0; c < kColumns; ++c) {
       const bool set = dense || random.Uniform() < (high == (c % 2 == 0) ? 0.6 : 0.2);
       const double value = dense ? random.Normal() + (high == (c % 2 == 0) ? 1.0 : -1.0) : 1.0;
-      if (dense) row.dense.push_back(static_cast<float>(value));
-      else if (set) row.entries.emplace_back(c * c + 1, static_cast<float>(value));
+      if (dense)
+        row.dense.push_back(static_cast<float>(value));
+      else if (set)
+        row.entries.emplace_back(c * c + 1, static_cast<float>(value));
       if (set) target += value * (c % 3 == 0 ? 0.5 : -0.25);
     }
     row.label = task == Task::kRegression ? static_cast<float>(target) : static_cast<float>(high);
@@ -113,4 +115,4 @@ inline std::vector<TestRow> LearnableRows(Task task, bool dense, size_t n, uint6
   return rows;
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -131,5 +131,5 @@ BOOST_AUTO_TEST_CASE(no_rows_have_no_metrics_and_inertia_is_the_sum) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

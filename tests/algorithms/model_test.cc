@@ -30,8 +30,12 @@ std::string Why(Storage& storage, const std::string& uri) {
   return model.ok() ? "" : std::string(Message(model.status()));
 }
 
-std::string Text(const Block& block) { return {reinterpret_cast<const char*>(block.data()), block.size()}; }
-Block Bytes(const std::string& text) { return Block::Copy(text.data(), text.size()); }
+std::string Text(const Block& block) {
+  return {reinterpret_cast<const char*>(block.data()), block.size()};
+}
+Block Bytes(const std::string& text) {
+  return Block::Copy(text.data(), text.size());
+}
 
 /// A manifest with its checksum made right again after an edit, as a newer version or a forger would.
 std::string Resealed(std::string text) {
@@ -122,7 +126,8 @@ BOOST_AUTO_TEST_CASE(every_defect_names_its_file) {
     return Why(*storage, "mem:/m");
   };
   BOOST_TEST(with("\"format_version\": 1", "\"format_version\": 2") == path + ": model format is 2, expected at most 1: written by a newer version");
-  BOOST_TEST(with("\"logistic_regression\"", "\"logistic_regresion\"") == path + ": unknown algorithm 'logistic_regresion'; did you mean 'logistic_regression'?");
+  BOOST_TEST(with("\"logistic_regression\"", "\"logistic_regresion\"") ==
+             path + ": unknown algorithm 'logistic_regresion'; did you mean 'logistic_regression'?");
   BOOST_TEST(with("\"logistic_regression\"", "\"naive_bayes\"").starts_with(path + ": "));   // its parameters and tables are others
   BOOST_TEST(with("\"seed\": 1,", "\"seed\": -1,") == path + ": field 'seed' is missing or of the wrong kind");
   BOOST_TEST(with("  \"rows\": 0,\n", "") == path + ": field 'rows' is missing or of the wrong kind");
@@ -203,5 +208,5 @@ BOOST_AUTO_TEST_CASE(csv_values_are_exact_and_counts_have_no_exponent) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

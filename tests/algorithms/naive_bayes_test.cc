@@ -14,7 +14,11 @@ using testing::MemorySource;
 using testing::TestRow;
 
 const std::vector<TestRow> kRows = {
-    {1, {{1, 1.0f}, {5, 2.0f}}, {}}, {0, {{5, -1.0f}, {1'000'000'000'000, 3.0f}}, {}}, {1, {{1, 0.0f}, {7, 1.0f}, {9, 0.0f}}, {}}, {0, {}, {}}, {0, {{1, 1.0f}}, {}},
+    {1, {{1, 1.0f}, {5, 2.0f}}, {}},
+    {0, {{5, -1.0f}, {1'000'000'000'000, 3.0f}}, {}},
+    {1, {{1, 0.0f}, {7, 1.0f}, {9, 0.0f}}, {}},
+    {0, {}, {}},
+    {0, {{1, 1.0f}}, {}},
 };
 
 LocalResult Train(const std::vector<TestRow>& rows, uint32_t splits, int epochs = 1) {
@@ -30,8 +34,7 @@ BOOST_AUTO_TEST_CASE(counts_are_rows_with_the_feature_by_class_and_zeros_do_not_
     const LocalResult result = Train(kRows, splits);
     const auto model = MakeModel(result);
     BOOST_REQUIRE_MESSAGE(model.ok(), model.status().ToString());
-    BOOST_TEST(ShowModel(**model, true) ==
-               "table,key,value0,value1\ncounts,0,3,2\ncounts,1,1,1\ncounts,5,1,1\ncounts,7,0,1\ncounts,1000000000000,1,0\n");
+    BOOST_TEST(ShowModel(**model, true) == "table,key,value0,value1\ncounts,0,3,2\ncounts,1,1,1\ncounts,5,1,1\ncounts,7,0,1\ncounts,1000000000000,1,0\n");
     BOOST_TEST(result.nonzeros_read == 8);   // all entries that stand, zeros too
     BOOST_TEST(result.nonzeros_pushed == 8);
   }
@@ -71,5 +74,5 @@ BOOST_AUTO_TEST_CASE(more_than_one_epoch_is_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

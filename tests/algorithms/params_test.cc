@@ -34,7 +34,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_given_has_its_default) {
 }
 
 BOOST_AUTO_TEST_CASE(text_and_values_turn_into_each_other_exactly) {
-  const Params params = *Params::Parse(kSpecs, {{"rate", "0.30000000000000004"}, {"k", "9007199254740993"}, {"intercept", "0"}, {"rule", "adam"}, {"init", "file:a b"}});
+  const Params params =
+      *Params::Parse(kSpecs, {{"rate", "0.30000000000000004"}, {"k", "9007199254740993"}, {"intercept", "0"}, {"rule", "adam"}, {"init", "file:a b"}});
   BOOST_TEST(params.Real("rate") == 0.30000000000000004);
   BOOST_TEST(params.Int("k") == 9007199254740993);
   BOOST_TEST(!params.Bool("intercept"));
@@ -80,5 +81,5 @@ BOOST_AUTO_TEST_CASE(every_algorithm_file_is_in_the_link) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

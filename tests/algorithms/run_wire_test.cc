@@ -26,7 +26,8 @@ WorkerJob SomeJob() {
   WorkerJob job;
   job.options.algorithm = "k_means";
   job.options.params = {{"k", "3"}, {"init", "random"}};
-  job.options.source = {.uri = "a.csv", .format = "csv", .label = "y", .label_kind = LabelKind::kReal, .expected = {}, .skip_bad_rows = true, .splits = 5, .spool_fds = {3, -1}};
+  job.options.source = {
+      .uri = "a.csv", .format = "csv", .label = "y", .label_kind = LabelKind::kReal, .expected = {}, .skip_bad_rows = true, .splits = 5, .spool_fds = {3, -1}};
   job.options.splits = {1, 4};
   job.options.splits_total = 5;
   job.options.seed = 99;
@@ -37,7 +38,9 @@ WorkerJob SomeJob() {
   return job;
 }
 
-bool SameBytes(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+bool SameBytes(const Block& a, const Block& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
 
 template <class Message>
 void Damage(const Message& message) {
@@ -147,5 +150,5 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

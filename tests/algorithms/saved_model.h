@@ -22,7 +22,8 @@ inline absl::Status SaveModel(Storage& storage, const std::string& uri, const Lo
   std::vector<SnapshotSection> sections;
   for (const Table& table : result.tables) ModelWriter::AppendSections(table, sections);
   const auto middle = sections.begin() + static_cast<ptrdiff_t>(sections.size() / 2);
-  for (const std::vector<SnapshotSection>& shard : {std::vector<SnapshotSection>(sections.begin(), middle), std::vector<SnapshotSection>(middle, sections.end())})
+  for (const std::vector<SnapshotSection>& shard :
+       {std::vector<SnapshotSection>(sections.begin(), middle), std::vector<SnapshotSection>(middle, sections.end())})
     if (auto status = WriteSnapshot(storage, *staging + "/" + ModelWriter::PartName(part++), shard, false); !status.ok()) return status;
   const auto model = (*writer)->Open(result.manifest);
   if (!model.ok()) return model.status();
@@ -31,4 +32,4 @@ inline absl::Status SaveModel(Storage& storage, const std::string& uri, const Lo
   return (*writer)->Commit(manifest);
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

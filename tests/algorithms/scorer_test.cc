@@ -16,8 +16,7 @@ using testing::MemorySource;
 struct Fixture {
   std::vector<testing::TestRow> rows = LearnableRows(Task::kBinary, false, 3000, 3);
   std::shared_ptr<const Source> source = std::make_shared<MemorySource>(rows, 7);
-  std::unique_ptr<const Model> model =
-      *MakeModel(*RunLocal({.algorithm = "logistic_regression", .source = source, .splits = 2}));
+  std::unique_ptr<const Model> model = *MakeModel(*RunLocal({.algorithm = "logistic_regression", .source = source, .splits = 2}));
   absl::StatusOr<ScoreResult> Run(ScoreOptions options) const { return Score(model->predictor(), Task::kBinary, options); }
 };
 
@@ -54,7 +53,9 @@ BOOST_AUTO_TEST_CASE(the_first_error_in_the_order_of_the_pieces_is_told) {
 
 BOOST_AUTO_TEST_CASE(an_error_of_the_caller_ends_the_scoring) {
   int calls = 0;
-  const auto result = Run({.source = source, .threads = 3, .predictions = [&](std::span<const float>) { return ++calls == 5 ? absl::ResourceExhaustedError("full") : absl::OkStatus(); }});
+  const auto result = Run({.source = source, .threads = 3, .predictions = [&](std::span<const float>) {
+                             return ++calls == 5 ? absl::ResourceExhaustedError("full") : absl::OkStatus();
+                           }});
   BOOST_TEST(absl::IsResourceExhausted(result.status()));
   BOOST_TEST(calls == 5);
 }
@@ -68,5 +69,5 @@ BOOST_AUTO_TEST_CASE(rows_without_labels_have_predictions_and_no_metrics) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -16,7 +16,8 @@ using testing::MakeBatch;
 using testing::Recorder;
 using testing::TestRow;
 
-std::unique_ptr<Algorithm> Declared(const std::string& name, bool dense, const std::map<std::string, std::string>& given, std::vector<std::string> columns = {}) {
+std::unique_ptr<Algorithm> Declared(const std::string& name, bool dense, const std::map<std::string, std::string>& given,
+                                    std::vector<std::string> columns = {}) {
   auto algorithm = *MakeAlgorithm(name);
   const auto params = Params::Parse(algorithm->params(), given);
   BOOST_REQUIRE_MESSAGE(params.ok(), params.status().ToString());
@@ -149,5 +150,5 @@ BOOST_AUTO_TEST_CASE(columns_are_numbered_by_first_appearance_through_growth_and
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -56,7 +56,7 @@ std::string HeaderOf(const std::string& line) {
   return all;
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(CsvParser)
 
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(skipped_rows_are_counted_and_leave_nothing_behind) {
 
 BOOST_AUTO_TEST_CASE(a_short_row_of_a_wide_file_stays_within_bounds) {
   CsvRules rules{{}, 1000, LabelKind::kNone, false};
-  for (uint32_t c = 0; c < 1000; ++c) rules.columns.push_back({"c", CsvColumn::Use::kFeature, 999 - c});  // the first field goes to the last place
+  for (uint32_t c = 0; c < 1000; ++c) rules.columns.push_back({"c", CsvColumn::Use::kFeature, 999 - c});   // the first field goes to the last place
   BOOST_TEST(RowsOf("1\n", rules) == "0 has 1 field, expected 1000");
   BOOST_TEST(RowsOf("1", rules) == "0 has 1 field, expected 1000");
 }
@@ -143,4 +143,4 @@ BOOST_AUTO_TEST_CASE(a_bad_header_is_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -59,4 +59,4 @@ inline std::string Zstd(std::string_view text) {
   return out;
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

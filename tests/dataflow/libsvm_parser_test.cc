@@ -48,7 +48,7 @@ std::string RowsOf(const std::string& text, LabelKind kind = LabelKind::kBinary)
   return parsed.bad ? parsed.bad->what : RowsOf(parsed.block);
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(LibsvmParser)
 
@@ -67,11 +67,11 @@ BOOST_AUTO_TEST_CASE(rows_become_labels_offsets_indices_and_values) {
 BOOST_AUTO_TEST_CASE(unusual_spelling_gives_the_same_rows) {
   const std::string rows = "1 3:0.5 12:-2\n0 1:1\n";
   BOOST_TEST(RowsOf("1 3:0.5 12:-2\n0 1:1\n") == rows);
-  BOOST_TEST(RowsOf("1 3:0.5 12:-2\n0 1:1") == rows);              // no newline at the end
-  BOOST_TEST(RowsOf("1 3:0.5 12:-2\r\n0 1:1\r\n") == rows);        // CRLF
-  BOOST_TEST(RowsOf("1 3:0.5 12:-2 \r\n0 1:1 \r\n\r\n") == rows);  // and spaces before it
+  BOOST_TEST(RowsOf("1 3:0.5 12:-2\n0 1:1") == rows);               // no newline at the end
+  BOOST_TEST(RowsOf("1 3:0.5 12:-2\r\n0 1:1\r\n") == rows);         // CRLF
+  BOOST_TEST(RowsOf("1 3:0.5 12:-2 \r\n0 1:1 \r\n\r\n") == rows);   // and spaces before it
   BOOST_TEST(RowsOf("1 3:0.5 12:-2\r\n0 1:1\r") == rows);
-  BOOST_TEST(RowsOf("+1  3:.5 12:-2. \n\n \t\n-1\t1:1\t\n") == rows);  // blank lines, tabs, points without digits
+  BOOST_TEST(RowsOf("+1  3:.5 12:-2. \n\n \t\n-1\t1:1\t\n") == rows);   // blank lines, tabs, points without digits
   BOOST_TEST(RowsOf("1.0 3:5e-1 12:-0.2E+1 # comment\n# only a comment\n0.0 1:+1#x\n") == rows);
   BOOST_TEST(RowsOf("1 03:0.500000000000000000000 012:-2.0000000\n-1.0 0000000001:1.0") == rows);
 }
@@ -161,7 +161,7 @@ BOOST_AUTO_TEST_CASE(too_small_a_value_is_zero) {
 namespace {
 
 bool SlowNumber(const std::string& word, float* value) {
-  if (word.empty() || word.find_first_not_of("0123456789+-.eE") != word.npos) return false;  // what the text below can hold
+  if (word.empty() || word.find_first_not_of("0123456789+-.eE") != word.npos) return false;   // what the text below can hold
   char* end = nullptr;
   *value = static_cast<float>(std::strtod(word.c_str(), &end));
   return *end == '\0' && std::isfinite(*value);
@@ -196,7 +196,7 @@ bool SlowRow(std::string line, std::string* row) {
   return true;
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_CASE(random_text_is_parsed_as_a_slow_parser_does) {
   Random random(20);
@@ -226,4 +226,4 @@ BOOST_AUTO_TEST_CASE(random_text_is_parsed_as_a_slow_parser_does) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

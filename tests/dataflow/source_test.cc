@@ -67,7 +67,7 @@ std::string RowsIn(const std::string& uri) {
 
 const Schema kModel{.format = "csv", .label = "y", .columns = {"b", "a"}};
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(SourceSuite)
 
@@ -192,7 +192,7 @@ BOOST_AUTO_TEST_CASE(a_cut_or_damaged_compressed_file_is_found_when_it_is_opened
   path = folder.Write("e.svm.gz", damaged);
   BOOST_TEST(ErrorIn(path).starts_with(path + ": gzip stream is damaged before byte "), ErrorIn(path));
   damaged = gz;
-  damaged[gz.size() - 6] = static_cast<char>(damaged[gz.size() - 6] ^ 1);  // the checksum
+  damaged[gz.size() - 6] = static_cast<char>(damaged[gz.size() - 6] ^ 1);   // the checksum
   path = folder.Write("e.svm.gz", damaged);
   BOOST_TEST(ErrorIn(path).ends_with(": incorrect data check"), ErrorIn(path));
   damaged = zst;
@@ -225,7 +225,7 @@ BOOST_AUTO_TEST_CASE(decompressed_text_is_handed_on_by_descriptor) {
   auto parent = *OpenSource({.uri = folder.At("d")});
   BOOST_TEST(parent->spool_fds().size() == 2u);
   const SourceOptions options{.uri = folder.At("d"), .spool_fds = parent->spool_fds()};
-  folder.Write("d/b.svm.gz", "no longer gzip");  // is not looked at again
+  folder.Write("d/b.svm.gz", "no longer gzip");   // is not looked at again
   folder.Write("d/c.svm.zst", "no longer zstd");
   BOOST_TEST(RowsOf(options) == "1 1:1\n1 2:1\n1 3:1\n");
   const auto child = *OpenSource(options);
@@ -321,4 +321,4 @@ BOOST_AUTO_TEST_CASE(csv_files_of_a_folder_have_the_same_columns) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

@@ -78,11 +78,11 @@ std::vector<float> Sorted(std::vector<float> values) {
 
 std::shared_ptr<NumberedSource> Uneven(size_t pieces) {
   std::vector<uint64_t> sizes;
-  for (size_t i = 0; i < pieces; ++i) sizes.push_back(i * 7919 % 23);  // some are empty
+  for (size_t i = 0; i < pieces; ++i) sizes.push_back(i * 7919 % 23);   // some are empty
   return std::make_shared<NumberedSource>(sizes);
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(SplitReaderSuite)
 
@@ -283,4 +283,4 @@ BOOST_AUTO_TEST_CASE(a_split_without_pieces_has_no_batches) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

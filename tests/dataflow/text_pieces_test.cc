@@ -40,13 +40,13 @@ std::string Without(std::string text, char c) {
   return text;
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(TextPiecesSuite)
 
 BOOST_AUTO_TEST_CASE(a_piece_owns_the_lines_that_start_in_it) {
   const testing::DataFolder folder;
-  const std::string path = folder.Write("a.txt", "aaa\nbb\ncccccc\nd\n");  // lines start at 0, 4, 7, 14
+  const std::string path = folder.Write("a.txt", "aaa\nbb\ncccccc\nd\n");   // lines start at 0, 4, 7, 14
   BOOST_TEST(Cut({path}, 100) == "aaa\nbb\ncccccc\nd\n");
   BOOST_TEST(Cut({path}, 4) == "aaa\n|bb\ncccccc\n|d\n");
   BOOST_TEST(Cut({path}, 7) == "aaa\nbb\n|cccccc\n|d\n");
@@ -60,13 +60,13 @@ BOOST_AUTO_TEST_CASE(any_piece_size_gives_the_same_lines) {
   std::string text[2];
   for (std::string& file : text) {
     for (int line = 0; line < 300; ++line) {
-      const uint64_t length = random.Below(20) == 0 ? 10000 + random.Below(3000) : 1 + random.Below(50);  // longer than the look-ahead, or short
+      const uint64_t length = random.Below(20) == 0 ? 10000 + random.Below(3000) : 1 + random.Below(50);   // longer than the look-ahead, or short
       for (uint64_t i = 0; i < length; ++i) file += static_cast<char>('a' + random.Below(26));
       file += "\n";
     }
   }
   const std::string expected = text[0] + text[1];
-  text[0].pop_back();  // the first file has no newline at its end
+  text[0].pop_back();   // the first file has no newline at its end
   const std::vector<std::string> paths = {folder.Write("a", text[0]), folder.Write("b", text[1])};
   for (const uint64_t size : {uint64_t{1} << 30, uint64_t{100000}, uint64_t{4096}, uint64_t{1000}, uint64_t{997}, uint64_t{64}}) {
     BOOST_TEST_CONTEXT("piece size " << size) BOOST_TEST((Without(Cut(paths, size), '|') == expected));
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_line_in_the_decompressed_text) {
   const testing::DataFolder folder;
   const std::string path = folder.Write("a.gz", testing::Gzip("1\n2\n\n4\n5\n6\n"));
   const TextPieces pieces(Open({path}), 4);
-  const auto text = pieces.Read(1);  // owns "", "4" and not "5", which starts at 7
+  const auto text = pieces.Read(1);   // owns "", "4" and not "5", which starts at 7
   BOOST_REQUIRE(text.ok());
   BOOST_TEST(BadLineError(*text, {0, "is bad"}).message() == path + ":3: is bad");
   BOOST_TEST(BadLineError(*text, {1, "is bad"}).message() == path + ":4: is bad");
@@ -140,4 +140,4 @@ BOOST_AUTO_TEST_CASE(threads_read_pieces_side_by_side) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe::internal
+}   // namespace troupe::internal

@@ -49,15 +49,71 @@ struct Shared {
 };
 
 // What parsers trip over: numbers at the edge of their type, delimiters, quotes, line ends, cut encodings, magic numbers.
-constexpr std::array kTokens = {
-    "0"sv, "-1"sv, "1e999"sv, "-1e-999"sv, "nan"sv, "-inf"sv, "0x1p3"sv, "18446744073709551615"sv, "18446744073709551616"sv, "9223372036854775808"sv,
-    "4294967296:1"sv, "0:1"sv, "1:"sv, ":1"sv, " "sv, "\t"sv, "\n"sv, "\r\n"sv, "\r"sv, "\n\n"sv, ","sv, ",,"sv, ":"sv, ";"sv, "#"sv, "="sv, "\""sv, "\"\""sv, "'"sv,
-    "\\"sv, "/"sv, "//"sv, "../"sv, "{"sv, "}"sv, "[[[["sv, "]"sv, "{\"a\":"sv, "null"sv, "true"sv, "\0"sv, "\0\0\0\0"sv, "\xff\xff\xff\xff"sv, "\x7f\xff\xff\xff"sv,
-    "\x80\0\0\0"sv, "\1\0\0\0"sv, "\xff"sv, "\xc3"sv, "\xe9"sv, "\xef\xbb\xbf"sv, "\x1f\x8b\x08"sv, "\x28\xb5\x2f\xfd"sv, "PAR1"sv, "bsp"sv, "ssp:2"sv, "256M"sv};
+constexpr std::array kTokens = {"0"sv,
+                                "-1"sv,
+                                "1e999"sv,
+                                "-1e-999"sv,
+                                "nan"sv,
+                                "-inf"sv,
+                                "0x1p3"sv,
+                                "18446744073709551615"sv,
+                                "18446744073709551616"sv,
+                                "9223372036854775808"sv,
+                                "4294967296:1"sv,
+                                "0:1"sv,
+                                "1:"sv,
+                                ":1"sv,
+                                " "sv,
+                                "\t"sv,
+                                "\n"sv,
+                                "\r\n"sv,
+                                "\r"sv,
+                                "\n\n"sv,
+                                ","sv,
+                                ",,"sv,
+                                ":"sv,
+                                ";"sv,
+                                "#"sv,
+                                "="sv,
+                                "\""sv,
+                                "\"\""sv,
+                                "'"sv,
+                                "\\"sv,
+                                "/"sv,
+                                "//"sv,
+                                "../"sv,
+                                "{"sv,
+                                "}"sv,
+                                "[[[["sv,
+                                "]"sv,
+                                "{\"a\":"sv,
+                                "null"sv,
+                                "true"sv,
+                                "\0"sv,
+                                "\0\0\0\0"sv,
+                                "\xff\xff\xff\xff"sv,
+                                "\x7f\xff\xff\xff"sv,
+                                "\x80\0\0\0"sv,
+                                "\1\0\0\0"sv,
+                                "\xff"sv,
+                                "\xc3"sv,
+                                "\xe9"sv,
+                                "\xef\xbb\xbf"sv,
+                                "\x1f\x8b\x08"sv,
+                                "\x28\xb5\x2f\xfd"sv,
+                                "PAR1"sv,
+                                "bsp"sv,
+                                "ssp:2"sv,
+                                "256M"sv};
 
 // Where there is no corpus: one small valid text of each kind that the project reads, and some bytes.
-const std::vector<std::string> kBuiltInSeeds = {"", "1 1:1 2:0.5\n-1 3:1\n", "label,a,b\n1,2,0.5\n0,\"3\",4\n", "{\"a\": [1, 2.5, \"x\"], \"b\": {}}", "key = 1\n[part]\nname = \"x\"\n",
-                                                std::string(64, '\0'), std::string("\0\0\0\0\2\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0", 24)};
+const std::vector<std::string> kBuiltInSeeds = {"",
+                                                "1 1:1 2:0.5\n-1 3:1\n",
+                                                "label,a,b\n1,2,0.5\n0,\"3\",4\n",
+                                                "{\"a\": [1, 2.5, \"x\"], \"b\": {}}",
+                                                "key = 1\n[part]\nname = \"x\"\n",
+                                                std::string(64, '\0'),
+                                                std::string("\0\0\0\0\2\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0", 24)};
 
 class Mutator {
  public:
@@ -81,15 +137,33 @@ class Mutator {
     const auto& other = seeds_[Below(seeds_.size())];
     const auto from = Below(other.size() + 1);
     switch (Below(9)) {
-      case 0: if (at < input.size()) input[at] = static_cast<char>(input[at] ^ (1 << Below(8))); break;
-      case 1: if (at < input.size()) input[at] = Byte(); break;
-      case 2: input.resize(at); break;
-      case 3: input.erase(at, length); break;
-      case 4: input.insert(at, input.substr(at, length)); break;
-      case 5: input.insert(at, kTokens[Below(kTokens.size())]); break;
-      case 6: input.replace(at, length, kTokens[Below(kTokens.size())]); break;
-      case 7: input.replace(at, std::string::npos, other, from, std::string::npos); break;
-      default: input.insert(at, 1 + Below(64), Below(2) == 0 ? Byte() : '0'); break;
+      case 0:
+        if (at < input.size()) input[at] = static_cast<char>(input[at] ^ (1 << Below(8)));
+        break;
+      case 1:
+        if (at < input.size()) input[at] = Byte();
+        break;
+      case 2:
+        input.resize(at);
+        break;
+      case 3:
+        input.erase(at, length);
+        break;
+      case 4:
+        input.insert(at, input.substr(at, length));
+        break;
+      case 5:
+        input.insert(at, kTokens[Below(kTokens.size())]);
+        break;
+      case 6:
+        input.replace(at, length, kTokens[Below(kTokens.size())]);
+        break;
+      case 7:
+        input.replace(at, std::string::npos, other, from, std::string::npos);
+        break;
+      default:
+        input.insert(at, 1 + Below(64), Below(2) == 0 ? Byte() : '0');
+        break;
     }
   }
 
@@ -195,12 +269,18 @@ Options ParseOptions(int argc, char** argv) {
       continue;
     }
     ++i;
-    if (name == "--seconds") options.seconds = std::strtod(value, nullptr);
-    else if (name == "--runs") options.runs_max = std::strtoull(value, nullptr, 10);
-    else if (name == "--seed") options.seed = std::strtoull(value, nullptr, 10);
-    else if (name == "--input-seconds") options.input_seconds_max = std::strtod(value, nullptr);
-    else if (name == "--corpus") options.corpus = value;
-    else if (name == "--findings") options.findings = value;
+    if (name == "--seconds")
+      options.seconds = std::strtod(value, nullptr);
+    else if (name == "--runs")
+      options.runs_max = std::strtoull(value, nullptr, 10);
+    else if (name == "--seed")
+      options.seed = std::strtoull(value, nullptr, 10);
+    else if (name == "--input-seconds")
+      options.input_seconds_max = std::strtod(value, nullptr);
+    else if (name == "--corpus")
+      options.corpus = value;
+    else if (name == "--findings")
+      options.findings = value;
     else {
       std::fprintf(stderr, "usage: %s [--seconds S] [--runs N] [--seed N] [--input-seconds S] [--corpus FOLDER] [--findings FOLDER] [FILE...]\n", argv[0]);
       std::exit(2);
@@ -209,7 +289,7 @@ Options ParseOptions(int argc, char** argv) {
   return options;
 }
 
-}  // namespace
+}   // namespace
 
 int main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);

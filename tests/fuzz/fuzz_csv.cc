@@ -31,7 +31,7 @@ CsvRules RulesFor(const std::vector<std::string>& names, uint8_t flags) {
   return rules;
 }
 
-}  // namespace
+}   // namespace
 
 /// The first byte picks the rules, the rest is the text.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

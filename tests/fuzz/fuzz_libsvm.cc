@@ -23,7 +23,7 @@ void CheckBlock(const troupe::RowBlock& block, bool labels) {
   }
 }
 
-}  // namespace
+}   // namespace
 
 /// The first byte picks the rules, the rest is the text.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

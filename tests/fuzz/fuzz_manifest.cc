@@ -1,4 +1,5 @@
-// Any bytes as a manifest whose checksum is right (that of arbitrary bytes never is): it is refused, or it reads, and what it says can be written and read again.
+// Any bytes as a manifest whose checksum is right (that of arbitrary bytes never is): it is refused, or it reads, and what it says can be written and read
+// again.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,5 @@
-// Any bytes as a message of every type: refused as InvalidArgument, or decoded and encoded again as a message that decodes to the same bytes. What a shard is sent
-// is also given to one, which must refuse it or take it.
+// Any bytes as a message of every type: refused as InvalidArgument, or decoded and encoded again as a message that decodes to the same bytes. What a shard is
+// sent is also given to one, which must refuse it or take it.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -12,7 +12,9 @@
 namespace troupe {
 namespace {
 
-bool Same(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+bool Same(const Block& a, const Block& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
 
 template <class Message>
 std::optional<Message> Decoded(const Frame& frame) {
@@ -62,8 +64,8 @@ Frame FrameOf(const uint8_t* data, size_t size) {
   return frame;
 }
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
@@ -101,29 +103,62 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (rows < 1 << 16) Check(shard.OnPull(pull).status());
       break;
     }
-    case 2: Decoded<Pushed>(frame); break;
-    case 3: Decoded<Pulled>(frame); break;
-    case 4: Decoded<PushPull>(frame); break;
-    case 5: Decoded<PushPulled>(frame); break;
+    case 2:
+      Decoded<Pushed>(frame);
+      break;
+    case 3:
+      Decoded<Pulled>(frame);
+      break;
+    case 4:
+      Decoded<PushPull>(frame);
+      break;
+    case 5:
+      Decoded<PushPulled>(frame);
+      break;
     case 6:
       if (const auto open = Decoded<Open>(frame)) Check(SmallShard().OnOpen(*open).status());
       break;
-    case 7: Decoded<Opened>(frame); break;
+    case 7:
+      Decoded<Opened>(frame);
+      break;
     case 8:
       if (const auto assign = Decoded<Assign>(frame)) Check(SmallShard().OnAssign(*assign));
       break;
-    case 9: Decoded<Assigned>(frame); break;
-    case 10: Decoded<TakeSnapshot>(frame); break;
-    case 11: Decoded<SnapshotTaken>(frame); break;
-    case 12: Decoded<SaveRows>(frame); break;
-    case 13: Decoded<RowsSaved>(frame); break;
-    case 14: Decoded<RunPhase>(frame); break;
-    case 15: Decoded<PhaseReport>(frame); break;
-    case 16: Decoded<Spawn>(frame); break;
-    case 17: Decoded<Spawned>(frame); break;
-    case 18: Check(DecodeShardJob(frame.head).status()); break;
-    case 19: Check(DecodeWorkerJob(frame.head).status()); break;
-    default: break;
+    case 9:
+      Decoded<Assigned>(frame);
+      break;
+    case 10:
+      Decoded<TakeSnapshot>(frame);
+      break;
+    case 11:
+      Decoded<SnapshotTaken>(frame);
+      break;
+    case 12:
+      Decoded<SaveRows>(frame);
+      break;
+    case 13:
+      Decoded<RowsSaved>(frame);
+      break;
+    case 14:
+      Decoded<RunPhase>(frame);
+      break;
+    case 15:
+      Decoded<PhaseReport>(frame);
+      break;
+    case 16:
+      Decoded<Spawn>(frame);
+      break;
+    case 17:
+      Decoded<Spawned>(frame);
+      break;
+    case 18:
+      Check(DecodeShardJob(frame.head).status());
+      break;
+    case 19:
+      Check(DecodeWorkerJob(frame.head).status());
+      break;
+    default:
+      break;
   }
   return 0;
 }

@@ -27,9 +27,13 @@ std::string_view FirstFolder(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
 }
 
-std::string_view FileName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+std::string_view FileName(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
-bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool Contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 bool MayUseCaf(std::string_view path) {
   return path.starts_with("actors/") || path.starts_with("tests/") || Contains(FileName(path), "_actor.") || FileName(path) == "messages.h" ||
@@ -43,8 +47,8 @@ bool MayUseArrow(std::string_view path) {
 // The codecs of messages, what speaks RPC (rpc_network and what is internal to actors/), and those that read or write JSON.
 bool MayUseCapnp(std::string_view path) {
   const auto name = FileName(path);
-  return name.starts_with("wire") || name.starts_with("rpc_") || name.starts_with("json.") || path.starts_with("actors/internal/") || path == "algorithms/manifest.cc" || path.starts_with("tools/") ||
-         path.starts_with("tests/");
+  return name.starts_with("wire") || name.starts_with("rpc_") || name.starts_with("json.") || path.starts_with("actors/internal/") ||
+         path == "algorithms/manifest.cc" || path.starts_with("tools/") || path.starts_with("tests/");
 }
 
 /// The target of `#include "x"`, `#include <x>` or, in a schema, `import "/x"`; nothing for any other line.
@@ -101,7 +105,7 @@ void EachLine(std::string_view text, const Visit& visit) {
   }
 }
 
-}  // namespace
+}   // namespace
 
 std::vector<std::string> Violations(std::string_view path, std::string_view text) {
   std::vector<std::string> found;
@@ -128,4 +132,4 @@ std::string OwnHeaderViolation(std::string_view path, std::string_view text) {
   return first == header ? "" : std::string(path) + ":1: its first include must be its own header " + header + ", which shows that the header compiles alone";
 }
 
-}  // namespace troupe::layers
+}   // namespace troupe::layers

@@ -16,4 +16,4 @@ std::vector<std::string> Violations(std::string_view path, std::string_view text
 /// For x.cc beside x.h: the .cc must include its own header first, which proves that the header compiles alone. Empty if it does.
 std::string OwnHeaderViolation(std::string_view path, std::string_view text);
 
-}  // namespace troupe::layers
+}   // namespace troupe::layers

@@ -38,7 +38,7 @@ std::string ReadFile(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(layers)
 
@@ -71,7 +71,8 @@ BOOST_AUTO_TEST_CASE(every_link_of_the_documentation_leads_to_a_file) {
     const auto text = ReadFile(page);
     for (std::sregex_iterator link(text.begin(), text.end(), kLink), end; link != end; ++link) {
       const auto target = (*link)[1].str();
-      BOOST_TEST(fs::exists(page.parent_path() / target), fs::relative(page, TROUPE_SOURCE_DIR).generic_string() << " links to " << target << ", which is not there");
+      BOOST_TEST(fs::exists(page.parent_path() / target), fs::relative(page, TROUPE_SOURCE_DIR).generic_string()
+                                                              << " links to " << target << ", which is not there");
     }
   }
 }

@@ -43,7 +43,7 @@ char State(pid_t pid) {
   return name_end == std::string::npos || name_end + 2 >= stat.size() ? '\0' : stat[name_end + 2];
 }
 
-}  // namespace
+}   // namespace
 
 Scratch::Scratch() {
   path_ = (fs::temp_directory_path() / "troupe_process_XXXXXX").string();
@@ -175,14 +175,18 @@ bool WaitUntilGone(const std::vector<pid_t>& processes, int limit_s) {
   return true;
 }
 
-void Sleep(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+void Sleep(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
 
 double Number(const std::string& json, const std::string& name) {
   const size_t at = json.find("\"" + name + "\":");
   return at == std::string::npos ? -1 : strtod(json.c_str() + at + name.size() + 3, nullptr);
 }
 
-size_t Lines(const std::string& text) { return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')); }
+size_t Lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 const std::string& ClickLog() {
   static const Scratch scratch;
@@ -202,4 +206,4 @@ std::string ModelText(const Scratch& scratch, const std::string& model) {
   return shown.out;
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -29,9 +29,9 @@ std::string ReadText(const std::string& path);
 void WriteText(const std::string& path, const std::string& text);
 
 struct Ended {
-  int code = 0;          ///< the exit code, or minus the signal
+  int code = 0;   ///< the exit code, or minus the signal
   std::string out, err;
-  long peak_kib = 0;     ///< resident
+  long peak_kib = 0;   ///< resident
 };
 
 class Command {
@@ -81,4 +81,4 @@ const std::string& ClickLog();
 /// troupe model show --csv: every number of the model, exact.
 std::string ModelText(const Scratch& scratch, const std::string& model);
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -17,7 +17,8 @@ using testing::Scratch;
 constexpr rlim_t kFull = 40'000;   // smaller than a part of the model
 
 std::vector<std::string> Arguments(const Scratch& scratch, std::vector<std::string> more) {
-  std::vector<std::string> arguments{"train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / "model", "--workers", "2", "--shards", "2", "--json"};
+  std::vector<std::string> arguments{
+      "train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / "model", "--workers", "2", "--shards", "2", "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -29,8 +30,8 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_one_line_and_the_old_model_stays) {
   BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(scratch, {})).code == 0);
   const std::string before = ModelText(scratch, scratch / "model");
   const std::vector<std::vector<std::string>> cases{{},
-                                                    {"--processes", "--snapshot-interval", "1h"},                       // saving
-                                                    {"--processes", "--snapshot-interval", "50ms", "--epochs", "200"},  // snapshots
+                                                    {"--processes", "--snapshot-interval", "1h"},                        // saving
+                                                    {"--processes", "--snapshot-interval", "50ms", "--epochs", "200"},   // snapshots
                                                     {"--checkpoint", scratch / "kept", "--checkpoint-every", "0.05s", "--epochs", "200"}};
   for (const std::vector<std::string>& more : cases) {
     BOOST_TEST_CONTEXT((more.empty() ? "" : more[0] + " " + more.back())) {
@@ -62,12 +63,13 @@ BOOST_AUTO_TEST_CASE(memory_stays_within_its_bound_on_a_log_that_is_larger) {
   const Scratch scratch;
   const std::string log = scratch / "big.svm";
   BOOST_TEST_REQUIRE(testing::Run(scratch, {"generate", "ctr", "--rows", "300000", "--seed", "3", "--out", log}).code == 0);
-  const Ended ended = testing::Run(scratch, {"train", "--algorithm", "logistic_regression", "--data", log, "--model", scratch / "model", "--workers", "2", "--memory", "64M", "--epochs", "2", "--json"});
+  const Ended ended = testing::Run(scratch, {"train", "--algorithm", "logistic_regression", "--data", log, "--model", scratch / "model", "--workers", "2",
+                                             "--memory", "64M", "--epochs", "2", "--json"});
   BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
   BOOST_TEST(ended.peak_kib <= (64 + 100) * 1024);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

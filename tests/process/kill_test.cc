@@ -25,7 +25,9 @@ unsigned FromEnvironment(const char* name, unsigned fallback) {
   return text == nullptr ? fallback : static_cast<unsigned>(strtoul(text, nullptr, 10));
 }
 
-double Seconds(std::chrono::steady_clock::time_point since) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count(); }
+double Seconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
 
 struct Outcome {
   Ended ended;
@@ -34,7 +36,8 @@ struct Outcome {
 };
 
 /// Kills some child (or only a "shard") at each of `times` (seconds after the start; as soon as there is one, if there is none).
-Outcome RunWithKills(const Scratch& scratch, const std::vector<std::string>& arguments, const std::vector<double>& times, std::mt19937& random, const std::string& role = "") {
+Outcome RunWithKills(const Scratch& scratch, const std::vector<std::string>& arguments, const std::vector<double>& times, std::mt19937& random,
+                     const std::string& role = "") {
   const auto start = std::chrono::steady_clock::now();
   Command command(scratch, {.arguments = arguments, .environment = {}});
   Outcome outcome;
@@ -62,7 +65,8 @@ std::vector<double> KillTimes(unsigned run, double duration, std::mt19937& rando
 }
 
 std::vector<std::string> TrainArguments(const std::string& algorithm, const std::string& model, std::vector<std::string> more) {
-  std::vector<std::string> arguments{"train", "--algorithm", algorithm, "--data", ClickLog(), "--model", model, "--processes", "--workers", "4", "--shards", "2", "--json"};
+  std::vector<std::string> arguments{"train",       "--algorithm", algorithm, "--data",   ClickLog(), "--model", model,
+                                     "--processes", "--workers",   "4",       "--shards", "2",        "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -114,8 +118,8 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
       BOOST_TEST(outcome.kills > 0u);
       BOOST_TEST(std::abs(Number(outcome.ended.out, "auc") - Number(calm.ended.out, "auc")) < 0.01);
       if (consistency != "bsp") continue;
-      // A worker that is replaced computes its round anew, from weights that other shards have moved on. Where only shards fall, the workers still hold every push of a
-      // round as it was.
+      // A worker that is replaced computes its round anew, from weights that other shards have moved on. Where only shards fall, the workers still hold every
+      // push of a round as it was.
       const Outcome shards_only = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "model", more), times, random, "shard");
       CheckEndedWell(shards_only);
       BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
@@ -143,7 +147,8 @@ BOOST_AUTO_TEST_CASE(k_means_comes_back_too) {
   const std::string points = scratch / "points.csv";
   BOOST_TEST_REQUIRE(testing::Run(scratch, {"generate", "clusters", "--rows", "30000", "--seed", "2", "--out", points}).code == 0);
   const auto arguments = [&](const std::string& model) {
-    return std::vector<std::string>{"train", "--algorithm", "k_means", "--data", points, "--model", model, "--processes", "--workers", "2", "--shards", "2", "--epochs", "8", "--param", "k=8", "--json"};
+    return std::vector<std::string>{"train", "--algorithm", "k_means", "--data",   points, "--model", model, "--processes", "--workers",
+                                    "2",     "--shards",    "2",       "--epochs", "8",    "--param", "k=8", "--json"};
   };
   const Outcome calm = RunWithKills(scratch, arguments(scratch / "calm"), {}, random);
   BOOST_TEST_REQUIRE(calm.ended.code == 0, calm.ended.err);
@@ -156,7 +161,8 @@ BOOST_AUTO_TEST_CASE(a_child_that_dies_again_and_again_ends_the_run) {
   const Scratch scratch;
   for (const std::string victim : {"worker 0", "shard 1"}) {
     BOOST_TEST_CONTEXT(victim) {
-      Command command(scratch, {.arguments = TrainArguments("logistic_regression", scratch / "model", {"--epochs", "1000"}), .environment = {"TROUPE_RESTART_INTENSITY=2"}});
+      Command command(scratch, {.arguments = TrainArguments("logistic_regression", scratch / "model", {"--epochs", "1000"}),
+                                .environment = {"TROUPE_RESTART_INTENSITY=2"}});
       BOOST_TEST_REQUIRE(command.WaitForChildren(6));
       const std::vector<pid_t> children = command.children();
       for (pid_t last = 0; command.running(); testing::Sleep(0.002)) {
@@ -177,5 +183,5 @@ BOOST_AUTO_TEST_CASE(a_child_that_dies_again_and_again_ends_the_run) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

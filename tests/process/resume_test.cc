@@ -22,7 +22,22 @@ using testing::Scratch;
 constexpr char kEpochs[] = "12";
 
 std::vector<std::string> Arguments(const Scratch& scratch, const std::string& model, bool processes, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments{"train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / model, "--workers", "2", "--splits", "4", "--shards", "2", "--json", "--epochs", kEpochs};
+  std::vector<std::string> arguments{"train",
+                                     "--algorithm",
+                                     "logistic_regression",
+                                     "--data",
+                                     ClickLog(),
+                                     "--model",
+                                     scratch / model,
+                                     "--workers",
+                                     "2",
+                                     "--splits",
+                                     "4",
+                                     "--shards",
+                                     "2",
+                                     "--json",
+                                     "--epochs",
+                                     kEpochs};
   if (processes) arguments.push_back("--processes");
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
@@ -135,5 +150,5 @@ BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

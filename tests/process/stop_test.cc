@@ -18,7 +18,8 @@ using testing::Number;
 using testing::Scratch;
 
 std::vector<std::string> Arguments(const std::string& data, const std::string& model, bool processes, std::vector<std::string> more) {
-  std::vector<std::string> arguments{"train", "--algorithm", "logistic_regression", "--data", data, "--model", model, "--workers", "2", "--shards", "2", "--json"};
+  std::vector<std::string> arguments{"train", "--algorithm", "logistic_regression", "--data", data, "--model", model, "--workers", "2", "--shards",
+                                     "2",     "--json"};
   if (processes) arguments.push_back("--processes");
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
@@ -99,5 +100,5 @@ BOOST_AUTO_TEST_CASE(a_bad_row_in_the_middle_is_named_once_and_the_old_model_sta
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

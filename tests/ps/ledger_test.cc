@@ -73,5 +73,5 @@ BOOST_AUTO_TEST_CASE(a_round_needs_the_one_before_or_the_staleness_before_and_a_
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -13,7 +13,9 @@ template <class T>
 Block Array(std::vector<T> values) {
   return Block::Adopt(std::move(values));
 }
-bool Same(const Block& a, const Block& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
+bool Same(const Block& a, const Block& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
 bool Same(const Frame& a, const Frame& b) {
   bool same = a.type == b.type && Same(a.head, b.head) && a.bulk.size() == b.bulk.size();
   for (size_t i = 0; same && i < a.bulk.size(); ++i) same = Same(a.bulk[i], b.bulk[i]);
@@ -45,7 +47,10 @@ Push SomePush() {
   return push;
 }
 Pull SomePull() {
-  return {.writer = WriterId{4}, .round = MakeRound(7, 1), .parts = Array<PullPart>({{.table = 0, .range = 1, .first = 2, .count = 3, .dense = 1}}), .keys = Array<Key>({9, 8})};
+  return {.writer = WriterId{4},
+          .round = MakeRound(7, 1),
+          .parts = Array<PullPart>({{.table = 0, .range = 1, .first = 2, .count = 3, .dense = 1}}),
+          .keys = Array<Key>({9, 8})};
 }
 
 void Check(const Push& push) {
@@ -112,7 +117,12 @@ ShardActorOptions SomeShardJob() {
   TableSpec plain;
   plain.name = "counts";
   ShardActorOptions options;
-  options.shard = {.tables = {spec, plain}, .shard = 1, .shards = 3, .writers = 7, .consistency = {.kind = Consistency::Kind::kSsp, .staleness = 4}, .stable_when_applied = true};
+  options.shard = {.tables = {spec, plain},
+                   .shard = 1,
+                   .shards = 3,
+                   .writers = 7,
+                   .consistency = {.kind = Consistency::Kind::kSsp, .staleness = 4},
+                   .stable_when_applied = true};
   options.snapshot_uri = "file:/tmp/x";
   options.snapshot_interval = std::chrono::milliseconds(123);
   options.restore_uri = "mem:/y";
@@ -211,5 +221,5 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe

@@ -91,7 +91,8 @@ const std::pair<std::string, double>& Oracle(const Job& job) {
   static std::map<std::tuple<std::string, uint32_t, int>, std::pair<std::string, double>> known;
   auto& found = known[{job.algorithm, job.splits, job.epochs}];
   if (found.first.empty()) {
-    const auto result = RunLocal({.algorithm = job.algorithm, .params = job.params, .source = Data(), .splits = job.splits, .epochs = job.epochs, .resumed = {}});
+    const auto result =
+        RunLocal({.algorithm = job.algorithm, .params = job.params, .source = Data(), .splits = job.splits, .epochs = job.epochs, .resumed = {}});
     BOOST_REQUIRE_MESSAGE(result.ok(), result.status().ToString());
     const auto model = MakeModel(*result);
     BOOST_REQUIRE_MESSAGE(model.ok(), model.status().ToString());
@@ -143,16 +144,18 @@ Faults WithCrashes(Random& random) {
 }
 
 std::string About(uint64_t seed, const Job& job, const Faults& faults, const Outcome& outcome) {
-  return absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", job.algorithm, " ", ToString(job.consistency), ", ", job.workers, " workers, ", job.splits, " splits, ", job.shards,
-                      " shards, held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max, ", ordered ", faults.ordered, ", drop ", faults.drop, ", twice ",
-                      faults.twice, ", steps ", outcome.steps, ": ", outcome.report.ok() ? "done" : outcome.report.status().ToString());
+  return absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", job.algorithm, " ", ToString(job.consistency), ", ", job.workers, " workers, ", job.splits, " splits, ",
+                      job.shards, " shards, held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max, ", ordered ", faults.ordered,
+                      ", drop ", faults.drop, ", twice ", faults.twice, ", steps ", outcome.steps, ": ",
+                      outcome.report.ok() ? "done" : outcome.report.status().ToString());
 }
 
 /// Ended, and every push counts once: what was read is what was applied.
 bool CheckLedger(const std::string& about, const Outcome& outcome) {
   BOOST_TEST(outcome.report.ok(), about);
   if (!outcome.report.ok()) return false;
-  BOOST_TEST(outcome.report->ledger_read == outcome.report->ledger_applied, about << ": read " << outcome.report->ledger_read << ", applied " << outcome.report->ledger_applied);
+  BOOST_TEST(outcome.report->ledger_read == outcome.report->ledger_applied,
+             about << ": read " << outcome.report->ledger_read << ", applied " << outcome.report->ledger_applied);
   BOOST_TEST(outcome.report->rows == kRows, about << ": rows " << outcome.report->rows);
   return true;
 }
@@ -192,7 +195,8 @@ BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_with_crashes_too) {
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     if (!CheckLedger(about, outcome)) continue;
-    BOOST_TEST(std::abs(outcome.report->losses.back().second - Oracle(job).second) < 0.05, about << ": loss " << outcome.report->losses.back().second << ", oracle " << Oracle(job).second);
+    BOOST_TEST(std::abs(outcome.report->losses.back().second - Oracle(job).second) < 0.05,
+               about << ": loss " << outcome.report->losses.back().second << ", oracle " << Oracle(job).second);
   }
 }
 
@@ -281,5 +285,5 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace
-}  // namespace troupe::testing
+}   // namespace
+}   // namespace troupe::testing

@@ -52,4 +52,4 @@ inline std::shared_ptr<const Source> InPieces(const Source& source, uint64_t row
   return std::make_shared<PiecedSource>(source.schema(), std::move(blocks));
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -23,4 +23,4 @@ inline std::vector<uint64_t> Seeds(uint64_t usual) {
   return seeds;
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -13,7 +13,9 @@
 namespace troupe::testing {
 namespace {
 
-Block Copied(const Block& block) { return block.empty() ? Block() : Block::Copy(block.data(), block.size()); }
+Block Copied(const Block& block) {
+  return block.empty() ? Block() : Block::Copy(block.data(), block.size());
+}
 
 /// As it is after a wire: nothing is shared with the sender.
 Frame Copied(const Frame& frame) {
@@ -22,15 +24,19 @@ Frame Copied(const Frame& frame) {
   return copy;
 }
 
-std::string Name(NodeId node) { return absl::StrCat("node ", static_cast<uint32_t>(node)); }
+std::string Name(NodeId node) {
+  return absl::StrCat("node ", static_cast<uint32_t>(node));
+}
 
-}  // namespace
+}   // namespace
 
 class SimNetwork final : public Network {
  public:
   SimNetwork(Sim& sim, NodeId node) : sim_(sim), node_(node) {}
   void Locate(NodeId, std::string) override {}
-  void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override { sim_.Send(node_, to, frame, lane, timeout, std::move(reply)); }
+  void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override {
+    sim_.Send(node_, to, frame, lane, timeout, std::move(reply));
+  }
   void Serve(ActorId actor, Handler handler) override { sim_.node(node_).handlers[actor] = std::move(handler); }
   void Withdraw(ActorId actor) override { sim_.node(node_).handlers.erase(actor); }
 
@@ -93,7 +99,8 @@ NodeId Sim::AddNode(Boot boot) {
 
 void Sim::BootNode(Node& node) {
   ++node.incarnation;
-  node.system = std::make_unique<System>(System::Options{.node = node.id, .incarnation = Incarnation{node.incarnation}, .compute_threads = 0, .simulated = true});
+  node.system =
+      std::make_unique<System>(System::Options{.node = node.id, .incarnation = Incarnation{node.incarnation}, .compute_threads = 0, .simulated = true});
   node.scheduler = &dynamic_cast<caf::scheduler::test_coordinator&>(node.system->actors().scheduler());
   node.scheduler->clock().current_time = now_;
   node.system->SetNetwork(std::make_unique<SimNetwork>(*this, node.id));
@@ -152,7 +159,9 @@ void Sim::Stop(NodeId id) {
   TakeDown(node(id));
 }
 
-void Sim::After(Duration delay, std::function<void()> event) { events_.push({now_ + delay, random_.Next(), std::move(event)}); }
+void Sim::After(Duration delay, std::function<void()> event) {
+  events_.push({now_ + delay, random_.Next(), std::move(event)});
+}
 
 // --- network ---
 
@@ -196,7 +205,9 @@ void Sim::Send(NodeId from, const Address& to, const Frame& frame, Network::Lane
   Node& target = node(to.node);
   calls_[id] = {.from = from, .to = to.node, .to_incarnation = target.incarnation, .lane = lane, .reply = std::move(reply)};
   After(timeout, [this, id] { Finish(id, absl::DeadlineExceededError("no answer in time")); });
-  const auto refuse = [this, id, &to] { After(Delay(), [this, id, to] { Finish(id, absl::UnavailableError(absl::StrCat("no connection to ", Name(to.node)))); }); };
+  const auto refuse = [this, id, &to] {
+    After(Delay(), [this, id, to] { Finish(id, absl::UnavailableError(absl::StrCat("no connection to ", Name(to.node)))); });
+  };
   if (target.system == nullptr) return refuse();
   if (IsCut(from, to.node)) {
     if (cuts_[std::minmax(from, to.node)].second) refuse();
@@ -352,4 +363,4 @@ absl::Status Sim::Run(const std::function<bool()>& done) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

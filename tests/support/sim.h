@@ -1,5 +1,5 @@
-// A whole cluster in one thread, from one seed: nodes with CAF's testing scheduler, one virtual clock, a network that delays, drops, doubles and cuts, disks that
-// fill up, and crashes. Whatever happens is a function of the seed, so a failure replays.
+// A whole cluster in one thread, from one seed: nodes with CAF's testing scheduler, one virtual clock, a network that delays, drops, doubles and cuts, disks
+// that fill up, and crashes. Whatever happens is a function of the seed, so a failure replays.
 #pragma once
 
 #include <chrono>
@@ -30,20 +30,20 @@ namespace troupe::testing {
 /// What may go wrong. Probabilities are per message; intervals are means.
 struct Faults {
   using Duration = std::chrono::microseconds;
-  double drop = 0;                  ///< of a request, and again of its reply
-  double twice = 0;                 ///< a request arrives a second time
-  Duration delay_max{2'000};        ///< every message takes up to this
-  double slow = 0;                  ///< and a few up to this many times as long:
+  double drop = 0;             ///< of a request, and again of its reply
+  double twice = 0;            ///< a request arrives a second time
+  Duration delay_max{2'000};   ///< every message takes up to this
+  double slow = 0;             ///< and a few up to this many times as long:
   int slow_factor = 20;
-  bool ordered = true;              ///< messages of one lane between two nodes keep their order, as on a connection
-  Duration compute_max{1'000};      ///< a job in the compute pool takes up to this
-  Duration crash_every{0};          ///< 0: never. Node 0 never crashes.
+  bool ordered = true;           ///< messages of one lane between two nodes keep their order, as on a connection
+  Duration compute_max{1'000};   ///< a job in the compute pool takes up to this
+  Duration crash_every{0};       ///< 0: never. Node 0 never crashes.
   int crashes_max = 0;
   Duration down_max{50'000};
   Duration cut_every{0};
   int cuts_max = 0;
   Duration cut_max{200'000};
-  Duration disk_full_every{0};      ///< a node's disk fills up, and is emptied again after at most disk_full_max
+  Duration disk_full_every{0};   ///< a node's disk fills up, and is emptied again after at most disk_full_max
   int disks_full_max = 0;
   Duration disk_full_max{200'000};
 };
@@ -102,11 +102,11 @@ class Sim {
     Boot boot;
     uint64_t incarnation = 0;
     std::unique_ptr<FaultyStorage> disk;
-    std::unique_ptr<System> system;                     // null: down
+    std::unique_ptr<System> system;   // null: down
     caf::scheduler::test_coordinator* scheduler = nullptr;
     std::vector<caf::actor> actors;
     std::map<ActorId, Network::Handler> handlers;
-    std::map<uint64_t, std::function<void()>> jobs;     // in the compute pool
+    std::map<uint64_t, std::function<void()>> jobs;   // in the compute pool
     bool stopped = false;
   };
   struct Event {
@@ -160,4 +160,4 @@ class Sim {
   bool closing_ = false;
 };
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -90,7 +90,7 @@ class SimCluster final : public Cluster {
   std::vector<WorkerActor> workers_;
 };
 
-}  // namespace
+}   // namespace
 
 ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options) {
   return [&sim, options = std::move(options)](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
@@ -100,4 +100,4 @@ ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options) {
   };
 }
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -24,4 +24,4 @@ struct SimClusterOptions {
 /// The factory for Train(). `sim` must outlive the run; its faults begin when the cluster is made. A hang is Await's DeadlineExceeded.
 ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options);
 
-}  // namespace troupe::testing
+}   // namespace troupe::testing

@@ -9,7 +9,12 @@ namespace troupe {
 BOOST_AUTO_TEST_SUITE(Json)
 
 BOOST_AUTO_TEST_CASE(fields_keep_the_order_of_the_calls) {
-  const auto object = JsonObject().Text("b", "x").Whole("a", 18446744073709551615U).Number("c", 0.1).Object("d", JsonObject()).List("e", {JsonObject().Whole("f", 1), JsonObject()});
+  const auto object = JsonObject()
+                          .Text("b", "x")
+                          .Whole("a", 18446744073709551615U)
+                          .Number("c", 0.1)
+                          .Object("d", JsonObject())
+                          .List("e", {JsonObject().Whole("f", 1), JsonObject()});
   BOOST_TEST(object.Line() == R"({"b":"x","a":18446744073709551615,"c":0.1,"d":{},"e":[{"f":1},{}]})");
 }
 
@@ -24,4 +29,4 @@ BOOST_AUTO_TEST_CASE(what_is_not_finite_is_null) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

@@ -23,7 +23,7 @@ struct Given {
   CommandLine line{"test", "", ""};
 };
 
-}  // namespace
+}   // namespace
 
 BOOST_AUTO_TEST_SUITE(Options)
 
@@ -80,4 +80,4 @@ BOOST_AUTO_TEST_CASE(whole_numbers_are_checked_against_their_range) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

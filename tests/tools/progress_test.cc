@@ -21,4 +21,4 @@ BOOST_AUTO_TEST_CASE(a_narrow_terminal_gets_a_short_line) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

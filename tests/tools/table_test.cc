@@ -33,8 +33,10 @@ BOOST_AUTO_TEST_CASE(a_long_last_cell_goes_on_below_itself) {
   BOOST_TEST(text.find("word39 end\n") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(no_rows_are_no_text) { BOOST_TEST(TextTable().Text() == ""); }
+BOOST_AUTO_TEST_CASE(no_rows_are_no_text) {
+  BOOST_TEST(TextTable().Text() == "");
+}
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace troupe
+}   // namespace troupe

@@ -28,16 +28,19 @@ std::string RangeOf(const ParamSpec& spec) {
 
 std::string LabelsOf(const Algorithm& algorithm) {
   switch (algorithm.labels()) {
-    case LabelKind::kNone: return "none needed";
-    case LabelKind::kBinary: return "0 or 1 (-1 and +1 are taken as 0 and 1)";
-    default: return "numbers";
+    case LabelKind::kNone:
+      return "none needed";
+    case LabelKind::kBinary:
+      return "0 or 1 (-1 and +1 are taken as 0 and 1)";
+    default:
+      return "numbers";
   }
 }
 
 absl::Status Show(const std::string& name) {
   TROUPE_TRY(const std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(name));
-  std::printf("%s: %s\n\nlabels: %s\nepochs: %d by default\n\nparameters, as --param NAME=VALUE:\n", name.c_str(), algorithm->doc().c_str(), LabelsOf(*algorithm).c_str(),
-              algorithm->default_epochs());
+  std::printf("%s: %s\n\nlabels: %s\nepochs: %d by default\n\nparameters, as --param NAME=VALUE:\n", name.c_str(), algorithm->doc().c_str(),
+              LabelsOf(*algorithm).c_str(), algorithm->default_epochs());
   const std::vector<ParamSpec> specs = algorithm->params();
   TROUPE_TRY(const Params defaults, Params::Parse(specs, {}));
   const auto values = defaults.ToText();
@@ -58,10 +61,11 @@ absl::Status List() {
   return absl::OkStatus();
 }
 
-}  // namespace
+}   // namespace
 
 absl::Status RunAlgorithms(const Arguments& arguments) {
-  CommandLine line("algorithms", "[NAME]", "Lists the algorithms, one a line, or shows one with its parameters.", "  troupe algorithms\n  troupe algorithms k_means\n");
+  CommandLine line("algorithms", "[NAME]", "Lists the algorithms, one a line, or shows one with its parameters.",
+                   "  troupe algorithms\n  troupe algorithms k_means\n");
   std::string name;
   line.Argument("NAME", &name, "the algorithm to show (default: list all)", false);
   TROUPE_TRY(const bool go_on, line.Parse(arguments));
@@ -69,4 +73,4 @@ absl::Status RunAlgorithms(const Arguments& arguments) {
   return name.empty() ? List() : Show(name);
 }
 
-}  // namespace troupe
+}   // namespace troupe

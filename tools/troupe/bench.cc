@@ -50,7 +50,7 @@ void PrintTable(const std::vector<BenchRow>& rows) {
   std::fputs(table.Text().c_str(), stdout);
 }
 
-}  // namespace
+}   // namespace
 
 absl::Status RunBench(const Arguments& arguments) {
   CommandLine line("bench", "ps|link|dataflow [--full] [--json]", kSummary, "  troupe bench ps\n  troupe bench link --json\n");
@@ -62,9 +62,11 @@ absl::Status RunBench(const Arguments& arguments) {
   TROUPE_TRY(const bool go_on, line.Parse(arguments));
   if (!go_on) return absl::OkStatus();
   TROUPE_TRY(const std::vector<BenchRow> rows, Measure(what, full));
-  if (json) PrintJson(what, rows);
-  else PrintTable(rows);
+  if (json)
+    PrintJson(what, rows);
+  else
+    PrintTable(rows);
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kBenchLinkPeer[] = "bench-link-peer";
 
-}  // namespace
+}   // namespace
 
 std::optional<int> RunChildRole(int argc, char** argv) {
   const std::string_view word = argc > 1 ? argv[1] : "";
@@ -28,4 +28,4 @@ std::vector<std::string> BenchLinkPeerCommand() {
   return {error ? "/proc/self/exe" : program.string(), kBenchLinkPeer};
 }
 
-}  // namespace troupe
+}   // namespace troupe

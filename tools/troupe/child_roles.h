@@ -12,4 +12,4 @@ std::optional<int> RunChildRole(int argc, char** argv);
 /// Program and first arguments that come to RunBenchLinkPeer.
 std::vector<std::string> BenchLinkPeerCommand();
 
-}  // namespace troupe
+}   // namespace troupe

@@ -19,4 +19,4 @@ absl::Status RunAlgorithms(const Arguments& arguments);
 absl::Status RunConfig(const Arguments& arguments);
 absl::Status RunBench(const Arguments& arguments);
 
-}  // namespace troupe
+}   // namespace troupe

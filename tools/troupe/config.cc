@@ -13,10 +13,11 @@
 namespace troupe {
 
 absl::Status RunConfig(const Arguments& arguments) {
-  CommandLine line("config", "explain [FLAGS]",
-                   "Shows every setting, its value, and where that comes from: a default, the settings file, the environment (TROUPE_WORKERS and so on) or a flag;\n"
-                   "the later of these wins.",
-                   "  troupe config explain\n  TROUPE_WORKERS=2 troupe config explain --seed 7\n");
+  CommandLine line(
+      "config", "explain [FLAGS]",
+      "Shows every setting, its value, and where that comes from: a default, the settings file, the environment (TROUPE_WORKERS and so on) or a flag;\n"
+      "the later of these wins.",
+      "  troupe config explain\n  TROUPE_WORKERS=2 troupe config explain --seed 7\n");
   std::string action;
   line.Argument("explain", &action, "the one thing to do with settings");
   std::vector<std::string> names;
@@ -33,4 +34,4 @@ absl::Status RunConfig(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -1,5 +1,5 @@
-// Says in one line that this machine is too old, before any instruction that it lacks is met. Compiled for the oldest machine, and without any header whose inline
-// functions the linker could share with units that are compiled for a newer one.
+// Says in one line that this machine is too old, before any instruction that it lacks is met. Compiled for the oldest machine, and without any header whose
+// inline functions the linker could share with units that are compiled for a newer one.
 extern "C" {
 long write(int file, const void* bytes, unsigned long size);
 [[noreturn]] void _exit(int code);
@@ -16,4 +16,4 @@ __attribute__((constructor(101))) void CheckMachine() {
   _exit(1);
 }
 
-}  // namespace
+}   // namespace

@@ -29,7 +29,7 @@ void Print(const ScoreResult& result, bool json) {
   std::fputs(table.Text().c_str(), stdout);
 }
 
-}  // namespace
+}   // namespace
 
 absl::Status RunEvaluate(const Arguments& arguments) {
   CommandLine line("evaluate", "--model DIR --data URI [FLAGS]",
@@ -51,4 +51,4 @@ absl::Status RunEvaluate(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

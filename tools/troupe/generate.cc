@@ -23,7 +23,7 @@ constexpr char kSummary[] =
     "Makes a data set. ctr: a sparse click log (.svm); dense: 30 numbers and a 0/1 label (.svm .csv .parquet); clusters: stretched groups\n"
     "(.csv .parquet); ratings: user, item, rating (.csv .parquet); text: lines of words (.txt). Text also as .gz or .zst.";
 
-}  // namespace
+}   // namespace
 
 absl::Status RunGenerate(const Arguments& arguments) {
   CommandLine line("generate", "KIND --rows N --out URI [FLAGS]", kSummary, kExamples);
@@ -56,4 +56,4 @@ absl::Status RunGenerate(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -13,23 +13,33 @@ std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) absl::StrAppendFormat(&quoted, "\\u%04x", static_cast<unsigned>(c));
-    else quoted += c;
+    if (static_cast<unsigned char>(c) < 0x20)
+      absl::StrAppendFormat(&quoted, "\\u%04x", static_cast<unsigned>(c));
+    else
+      quoted += c;
   }
   return quoted + "\"";
 }
 
-}  // namespace
+}   // namespace
 
 JsonObject& JsonObject::Add(std::string_view key, std::string_view json) {
   absl::StrAppend(&fields_, fields_.empty() ? "" : ",", Quoted(key), ":", Absl(json));
   return *this;
 }
 
-JsonObject& JsonObject::Text(std::string_view key, std::string_view text) { return Add(key, Quoted(text)); }
-JsonObject& JsonObject::Whole(std::string_view key, uint64_t number) { return Add(key, absl::StrCat(number)); }
-JsonObject& JsonObject::Number(std::string_view key, double number) { return Add(key, std::isfinite(number) ? Exact(number) : "null"); }
-JsonObject& JsonObject::Object(std::string_view key, const JsonObject& object) { return Add(key, object.Line()); }
+JsonObject& JsonObject::Text(std::string_view key, std::string_view text) {
+  return Add(key, Quoted(text));
+}
+JsonObject& JsonObject::Whole(std::string_view key, uint64_t number) {
+  return Add(key, absl::StrCat(number));
+}
+JsonObject& JsonObject::Number(std::string_view key, double number) {
+  return Add(key, std::isfinite(number) ? Exact(number) : "null");
+}
+JsonObject& JsonObject::Object(std::string_view key, const JsonObject& object) {
+  return Add(key, object.Line());
+}
 
 JsonObject& JsonObject::List(std::string_view key, const std::vector<JsonObject>& objects) {
   std::string list = "[";
@@ -43,4 +53,4 @@ JsonObject MetricsObject(const std::vector<std::pair<std::string, double>>& metr
   return object;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -28,4 +28,4 @@ class JsonObject {
 /// {"auc":0.9,...}
 JsonObject MetricsObject(const std::vector<std::pair<std::string, double>>& metrics);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -41,8 +41,8 @@ constexpr Command kCommands[] = {
 std::string Overview() {
   TextTable table(2);
   for (const Command& command : kCommands) table.Row({command.name, command.summary});
-  return "usage: troupe COMMAND [FLAGS]\n\nTrains models on partitions of data and shards of parameters, in one process or in several that may be killed.\n\n" + table.Text() +
-         "\ntroupe COMMAND --help: its flags, with examples\n";
+  return "usage: troupe COMMAND [FLAGS]\n\nTrains models on partitions of data and shards of parameters, in one process or in several that may be killed.\n\n" +
+         table.Text() + "\ntroupe COMMAND --help: its flags, with examples\n";
 }
 
 absl::Status Run(const Arguments& arguments) {
@@ -70,7 +70,9 @@ int Main(int argc, char** argv) {
   return ExitCode(status);
 }
 
-}  // namespace
-}  // namespace troupe
+}   // namespace
+}   // namespace troupe
 
-int main(int argc, char** argv) { return troupe::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return troupe::Main(argc, argv);
+}

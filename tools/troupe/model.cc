@@ -28,4 +28,4 @@ absl::Status RunModel(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -31,4 +31,4 @@ absl::Status ModelData::Open(LabelKind labels, bool skip_bad_rows) {
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -26,4 +26,4 @@ struct ModelData {
   absl::Status Open(LabelKind labels, bool skip_bad_rows);
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -34,14 +34,18 @@ const Knob& KnobOf(const std::string& name) {
 
 const char* WordOf(const Knob& knob) {
   switch (knob.type) {
-    case Knob::Type::kInteger: return "N";
-    case Knob::Type::kBytes: return "SIZE";
-    case Knob::Type::kDuration: return "TIME";
-    default: return knob.name == "tmp" ? "DIR" : "WORD";
+    case Knob::Type::kInteger:
+      return "N";
+    case Knob::Type::kBytes:
+      return "SIZE";
+    case Knob::Type::kDuration:
+      return "TIME";
+    default:
+      return knob.name == "tmp" ? "DIR" : "WORD";
   }
 }
 
-}  // namespace
+}   // namespace
 
 struct CommandLine::Parser {
   CLI::App app;
@@ -164,4 +168,4 @@ uint32_t Workers(const Config& config) {
   return workers != 0 ? workers : static_cast<uint32_t>(Cores());
 }
 
-}  // namespace troupe
+}   // namespace troupe

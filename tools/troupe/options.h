@@ -66,4 +66,4 @@ int Cores();
 /// The setting `workers`, or all cores.
 uint32_t Workers(const Config& config);
 
-}  // namespace troupe
+}   // namespace troupe

@@ -17,7 +17,7 @@ constexpr char kExamples[] =
     "  troupe predict --model model --data new.svm --out predictions.txt\n"
     "  troupe predict --model model --data new.parquet --out predictions.csv.gz\n";
 
-}  // namespace
+}   // namespace
 
 absl::Status RunPredict(const Arguments& arguments) {
   CommandLine line("predict", "--model DIR --data URI --out URI [FLAGS]",
@@ -40,9 +40,11 @@ absl::Status RunPredict(const Arguments& arguments) {
   options.predictions = [&writer](std::span<const float> predictions) { return StopAsked() ? Stopped() : writer->Write(predictions); };
   TROUPE_RETURN_IF_ERROR(Score(data.model->predictor(), data.model->algorithm().task(), options).status());
   TROUPE_RETURN_IF_ERROR(writer->Finish());
-  if (json) std::printf("%s\n", JsonObject().Whole("rows", writer->rows()).Text("out", out).Line().c_str());
-  else std::printf("%s predictions in %s\n", WithThousands(writer->rows()).c_str(), out.c_str());
+  if (json)
+    std::printf("%s\n", JsonObject().Whole("rows", writer->rows()).Text("out", out).Line().c_str());
+  else
+    std::printf("%s predictions in %s\n", WithThousands(writer->rows()).c_str(), out.c_str());
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -34,7 +34,7 @@ double StartSinceBoot() {
   return fields ? std::stod(field) / static_cast<double>(::sysconf(_SC_CLK_TCK)) : -1;
 }
 
-}  // namespace
+}   // namespace
 
 void IgnoreWriteSignals() {
   std::signal(SIGPIPE, SIG_IGN);
@@ -48,8 +48,12 @@ void CatchStopSignals() {
   for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 
-const std::atomic<bool>& StopAsked() { return stop_asked; }
-absl::Status Stopped() { return absl::CancelledError("stopped by a signal"); }
+const std::atomic<bool>& StopAsked() {
+  return stop_asked;
+}
+absl::Status Stopped() {
+  return absl::CancelledError("stopped by a signal");
+}
 
 double SecondsSinceStart() {
   timespec now{};
@@ -64,4 +68,4 @@ absl::Status FlushOutput() {
   return absl::InternalError(absl::StrCat("stdout: ", std::generic_category().message(errno)));
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -19,4 +19,4 @@ double SecondsSinceStart();
 /// Internal: "stdout: why not all of it could be written".
 absl::Status FlushOutput();
 
-}  // namespace troupe
+}   // namespace troupe

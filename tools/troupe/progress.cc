@@ -20,14 +20,15 @@ size_t TerminalWidth() {
   return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1U : 79U;
 }
 
-}  // namespace
+}   // namespace
 
 std::string ProgressLine(const TrainProgress& progress, double seconds, size_t width) {
   std::string line;
   if (progress.epochs > 1) absl::StrAppend(&line, "epoch ", progress.epoch, "/", progress.epochs, "  ");
   absl::StrAppend(&line, progress.phase);
   absl::StrAppendFormat(&line, "  %.0f %%", 100 * progress.share);
-  if (progress.rows > 0 && seconds > 0) absl::StrAppend(&line, "  ", WithThousands(static_cast<uint64_t>(static_cast<double>(progress.rows) / seconds)), " rows/s");
+  if (progress.rows > 0 && seconds > 0)
+    absl::StrAppend(&line, "  ", WithThousands(static_cast<uint64_t>(static_cast<double>(progress.rows) / seconds)), " rows/s");
   if (progress.loss && std::isfinite(*progress.loss)) absl::StrAppendFormat(&line, "  loss %.4f", *progress.loss);
   if (progress.restarts > 0) absl::StrAppend(&line, "  ", progress.restarts, progress.restarts == 1 ? " restart" : " restarts");
   if (progress.share > 0 && progress.share < 1) absl::StrAppend(&line, "  ", HumanSeconds(seconds * (1 - progress.share) / progress.share), " left");
@@ -50,4 +51,4 @@ void Progress::Show(const TrainProgress& progress) {
   std::fprintf(stderr, "\r%s\x1b[K", ProgressLine(progress, seconds, TerminalWidth()).c_str());
 }
 
-}  // namespace troupe
+}   // namespace troupe

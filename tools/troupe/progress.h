@@ -29,4 +29,4 @@ class Progress {
 /// "epoch 3/20  step  41 %  1,234,567 rows/s  loss 0.3251  1 restart  12 s left", at most `width` characters.
 std::string ProgressLine(const TrainProgress& progress, double seconds, size_t width);
 
-}  // namespace troupe
+}   // namespace troupe

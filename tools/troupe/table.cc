@@ -34,7 +34,7 @@ std::string Wrapped(const std::string& text, size_t room, size_t indent) {
   return result;
 }
 
-}  // namespace
+}   // namespace
 
 std::vector<size_t> TextTable::Widths() const {
   std::vector<size_t> widths;
@@ -65,4 +65,4 @@ std::string TextTable::Text() const {
   return text;
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -23,4 +23,4 @@ class TextTable {
   std::vector<size_t> right_;
 };
 
-}  // namespace troupe
+}   // namespace troupe

@@ -30,7 +30,8 @@ constexpr char kExamples[] =
 absl::Status RefuseCluster(const Arguments& arguments) {
   for (const std::string& argument : arguments) {
     if (argument == "--cluster" || argument.starts_with("--cluster=")) {
-      return absl::UnimplementedError("--cluster: this version trains on one machine, expected --processes (a process for each worker and shard) or neither flag");
+      return absl::UnimplementedError(
+          "--cluster: this version trains on one machine, expected --processes (a process for each worker and shard) or neither flag");
     }
   }
   return absl::OkStatus();
@@ -84,7 +85,7 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
   return Train(options, storage, make_cluster, {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); }});
 }
 
-}  // namespace
+}   // namespace
 
 absl::Status RunTrain(const Arguments& arguments) {
   CommandLine line("train", "--algorithm NAME --data URI --model DIR [FLAGS]", kSummary, kExamples);
@@ -101,7 +102,9 @@ absl::Status RunTrain(const Arguments& arguments) {
   if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too
   options.cancelled = &StopAsked();
   CatchStopSignals();
-  log.Info("start", {{"algorithm", options.algorithm}, {"data", options.data.uri}, {"workers", options.workers}, {"shards", options.shards}, {"processes", flags.processes}});
+  log.Info(
+      "start",
+      {{"algorithm", options.algorithm}, {"data", options.data.uri}, {"workers", options.workers}, {"shards", options.shards}, {"processes", flags.processes}});
   const absl::StatusOr<TrainReport> report = RunTraining(options, flags.processes, config, *storage, log);
   if (!report.ok()) {
     log.Error("failed", {{"error", Message(report.status())}});
@@ -109,9 +112,11 @@ absl::Status RunTrain(const Arguments& arguments) {
   }
   const double seconds = std::round(SecondsSinceStart() * 1000) / 1000;
   log.Info("done", {{"rows", report->rows}, {"bad_rows", report->bad_rows}, {"restarts", report->restarts}, {"seconds", seconds}});
-  if (flags.json) std::printf("%s\n", TrainJson(options, *report, seconds).c_str());
-  else std::fputs(TrainTable(options, *report, seconds).c_str(), stdout);
+  if (flags.json)
+    std::printf("%s\n", TrainJson(options, *report, seconds).c_str());
+  else
+    std::fputs(TrainTable(options, *report, seconds).c_str(), stdout);
   return absl::OkStatus();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -25,4 +25,4 @@ struct TrainFlags {
   absl::Status ReadCheckpoint(TrainOptions& options) const;
 };
 
-}  // namespace troupe
+}   // namespace troupe

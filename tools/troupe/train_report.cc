@@ -13,7 +13,7 @@ double RowsPerSecond(const TrainReport& report, double seconds) {
   return seconds > 0 ? static_cast<double>(report.rows) * report.epochs / seconds : 0;
 }
 
-}  // namespace
+}   // namespace
 
 std::string TrainJson(const TrainOptions& options, const TrainReport& report, double seconds) {
   return JsonObject()
@@ -34,9 +34,11 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
   TextTable table;
   table.Row({"algorithm", options.algorithm});
   table.Row({"rows", absl::StrCat(WithThousands(report.rows), report.epochs == 1 ? "" : absl::StrCat(" x ", report.epochs, " epochs"))});
-  if (report.bad_rows > 0) table.Row({"bad rows left out", WithThousands(report.bad_rows) + (report.first_bad.empty() ? "" : ", the first: " + report.first_bad)});
+  if (report.bad_rows > 0)
+    table.Row({"bad rows left out", WithThousands(report.bad_rows) + (report.first_bad.empty() ? "" : ", the first: " + report.first_bad)});
   table.Row({"time", absl::StrCat(HumanSeconds(seconds), ", ", WithThousands(static_cast<uint64_t>(RowsPerSecond(report, seconds))), " rows/s")});
-  if (!report.losses.empty() && report.loss_name != "rows") table.Row({report.loss_name + ", last epoch", absl::StrFormat("%.6g", report.losses.back().second)});
+  if (!report.losses.empty() && report.loss_name != "rows")
+    table.Row({report.loss_name + ", last epoch", absl::StrFormat("%.6g", report.losses.back().second)});
   for (const auto& [name, value] : report.metrics) table.Row({name + (options.valid ? "" : ", training data"), absl::StrFormat("%.6g", value)});
   table.Row({"restarts", WithThousands(report.restarts)});
   table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied")});
@@ -44,4 +46,4 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
   return table.Text();
 }
 
-}  // namespace troupe
+}   // namespace troupe

@@ -12,4 +12,4 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
 /// The same for people, as a table.
 std::string TrainTable(const TrainOptions& options, const TrainReport& report, double seconds);
 
-}  // namespace troupe
+}   // namespace troupe
