@@ -12,7 +12,8 @@
 
 namespace troupe {
 
-/// Not thread-safe: one a thread. All of it stays in a core's first cache for some thousand keys: 4 bytes a slot, 8 a key, 4 a count.
+/// Keys come as numbers of 32 or 64 bits. Not thread-safe: one a thread. All of it stays in a core's first cache for some thousand keys: 4 bytes a slot, 8 a
+/// key, 4 a count.
 class ColumnIndex {
  public:
   /// Forgets the last batch. About as many distinct keys are expected as it had, at least 512.
@@ -25,12 +26,13 @@ class ColumnIndex {
   /// The number of `key`: that of its first appearance, or the next free one. Not counted.
   uint32_t Column(Key key) {
     uint32_t column;
-    Columns({&key, 1}, &column);
+    Columns(std::span<const Key>(&key, 1), &column);
     --counts_[column];
     return column;
   }
   /// columns[i] = Column(keys[i]), quicker, and counted.
-  void Columns(std::span<const Key> keys, uint32_t* columns) {
+  template <class Number>
+  void Columns(std::span<const Number> keys, uint32_t* columns) {
     // Members as locals: the compiler cannot know that `columns` does not point at them.
     uint32_t* slots = slots_.data();
     const Key* known = keys_.data();

@@ -25,9 +25,9 @@ void PlanSparse(const Batch& batch, Examples& plan) {
   uint32_t* columns = plan.columns.data();
   for (size_t i = 0; i < batch.rows(); ++i) {
     PrefetchSparse<true>(batch, i);
-    const std::span<const Feature> indices = batch.indices(i);
-    index.Columns(indices, columns);
-    columns += indices.size();
+    const SparseRow row = batch.sparse(i);
+    row.Features([&](auto features) { index.Columns(features, columns); });
+    columns += row.size();
     plan.offsets.push_back(static_cast<uint32_t>(columns - plan.columns.data()));
   }
   plan.nonzeros = index.counts();
@@ -61,11 +61,12 @@ void MarginsOf(const Batch& batch, const Examples& plan, const float* w, std::sp
       margin[i] = start + Dot(batch.dense(i).data(), w + plan.intercept, batch.columns());
       continue;
     }
-    const float* values = batch.values(i).data();
+    const std::span<const float> values = batch.sparse(i).values();
     const uint32_t* columns = plan.columns.data() + plan.offsets[i];
     const size_t n = plan.offsets[i + 1] - plan.offsets[i];
     float sum = start;
-    for (size_t j = 0; j < n; ++j) sum += w[columns[j]] * values[j];
+    for (size_t j = 0; j < values.size(); ++j) sum += w[columns[j]] * values[j];
+    for (size_t j = values.size(); j < n; ++j) sum += w[columns[j]];
     margin[i] = sum;
   }
 }
@@ -81,10 +82,11 @@ void Scatter(const Batch& batch, const Examples& plan, std::span<const float> fa
       for (size_t j = 0; j < batch.columns(); ++j) g[j] += d * x[j];
       continue;
     }
-    const float* values = batch.values(i).data();
+    const std::span<const float> values = batch.sparse(i).values();
     const uint32_t* columns = plan.columns.data() + plan.offsets[i];
     const size_t n = plan.offsets[i + 1] - plan.offsets[i];
-    for (size_t j = 0; j < n; ++j) gradient[columns[j]] += d * values[j];
+    for (size_t j = 0; j < values.size(); ++j) gradient[columns[j]] += d * values[j];
+    for (size_t j = values.size(); j < n; ++j) gradient[columns[j]] += d;
   }
 }
 
@@ -187,22 +189,29 @@ class StepAlgorithm::Margins final : public Predictor {
   }
   void DirectMargins(const Batch& batch, std::span<float> margin) const {
     for (size_t i = 0; i < batch.rows(); ++i) {
-      const std::span<const Feature> indices = batch.indices(i);
-      const float* values = batch.values(i).data();
-      float sum = intercept_;
-      for (size_t j = 0; j < indices.size(); ++j)
-        if (indices[j] < direct_.size()) sum += direct_[indices[j]] * values[j];
-      margin[i] = sum;
+      PrefetchSparse<true>(batch, i);
+      const SparseRow row = batch.sparse(i);
+      const std::span<const float> values = row.values();
+      margin[i] = row.Features([&](auto features) {
+        float sum = intercept_;
+        for (size_t j = 0; j < values.size(); ++j)
+          if (features[j] < direct_.size()) sum += direct_[features[j]] * values[j];
+        for (size_t j = values.size(); j < features.size(); ++j)
+          if (features[j] < direct_.size()) sum += direct_[features[j]];
+        return sum;
+      });
     }
   }
   void LookedUpMargins(const Batch& batch, std::span<float> margin) const {
+    std::vector<Key> keys;
     std::vector<float> w;
     for (size_t i = 0; i < batch.rows(); ++i) {
-      const std::span<const Feature> indices = batch.indices(i);
-      w.resize(indices.size());
-      model_.Lookup(0, indices, w.data());
+      const SparseRow row = batch.sparse(i);
+      row.Features([&](auto features) { keys.assign(features.begin(), features.end()); });
+      w.resize(keys.size());
+      model_.Lookup(0, keys, w.data());
       float sum = intercept_;
-      for (size_t j = 0; j < indices.size(); ++j) sum += w[j] * batch.values(i)[j];
+      for (size_t j = 0; j < keys.size(); ++j) sum += w[j] * row.value(j);
       margin[i] = sum;
     }
   }

@@ -15,7 +15,7 @@ std::span<const float> Batch::contiguous() const {
 uint64_t Batch::nonzeros() const {
   if (is_dense()) return rows_.size() * columns();
   uint64_t sum = 0;
-  for (const Row& row : rows_) sum += row.block->offsets[row.row + 1] - row.block->offsets[row.row];
+  for (const Row& row : rows_) sum += row.block->sparse.entries(row.row);
   return sum;
 }
 

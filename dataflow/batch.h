@@ -30,8 +30,7 @@ class Batch {
   const Row& row(size_t i) const { return rows_[i]; }
   float label(size_t i) const { return rows_[i].block->labels[rows_[i].row]; }
   bool has_labels() const { return !rows_.empty() && !rows_[0].block->labels.empty(); }
-  std::span<const Feature> indices(size_t i) const { return rows_[i].block->row_indices(rows_[i].row); }
-  std::span<const float> values(size_t i) const { return rows_[i].block->row_values(rows_[i].row); }
+  SparseRow sparse(size_t i) const { return rows_[i].block->sparse.row(rows_[i].row); }
   std::span<const float> dense(size_t i) const { return rows_[i].block->row_dense(rows_[i].row); }
   /// All rows as one row-major matrix, where they lie one after the other in one dense block (true of every unshuffled batch); else empty.
   std::span<const float> contiguous() const;

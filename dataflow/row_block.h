@@ -6,11 +6,9 @@
 #include <span>
 #include <vector>
 
-namespace troupe {
+#include "dataflow/sparse_rows.h"
 
-/// A feature's number. libsvm: the index as written (1-based). CSV and Parquet: 1 + the position among the feature columns. 0 is never a feature
-/// (algorithms use it for the intercept).
-using Feature = uint64_t;
+namespace troupe {
 
 struct RowBlock {
   /// Piece of the source it came from: the same piece always gives the same block.
@@ -21,10 +19,7 @@ struct RowBlock {
   /// One a row, or empty where the data set has no label.
   std::vector<float> labels;
 
-  // Sparse: row r holds indices[offsets[r] .. offsets[r+1]), strictly rising, and as many values. A zero that stands in the file is kept.
-  std::vector<uint32_t> offsets;
-  std::vector<Feature> indices;
-  std::vector<float> values;
+  SparseRows sparse;   ///< of a sparse block
 
   // Dense: row r is dense[r * columns .. (r + 1) * columns); feature c + 1 stands in column c.
   uint32_t columns = 0;
@@ -34,14 +29,9 @@ struct RowBlock {
   uint64_t bad_rows = 0;
 
   bool is_dense() const { return columns != 0; }
-  std::span<const Feature> row_indices(size_t row) const { return {indices.data() + offsets[row], offsets[row + 1] - offsets[row]}; }
-  std::span<const float> row_values(size_t row) const { return {values.data() + offsets[row], offsets[row + 1] - offsets[row]}; }
   std::span<const float> row_dense(size_t row) const { return {dense.data() + row * columns, columns}; }
   /// Memory held, for budgets.
-  size_t bytes() const {
-    return sizeof(*this) + labels.capacity() * sizeof(float) + offsets.capacity() * sizeof(uint32_t) + indices.capacity() * sizeof(Feature) +
-           values.capacity() * sizeof(float) + dense.capacity() * sizeof(float);
-  }
+  size_t bytes() const { return sizeof(*this) + sparse.bytes() + (labels.capacity() + dense.capacity()) * sizeof(float); }
 };
 
 }   // namespace troupe

@@ -16,11 +16,17 @@ namespace {
 
 /// The features of row i that are not zero; returns how many entries stand there as zero.
 uint32_t Present(const Batch& batch, size_t i, std::vector<Feature>& present) {
-  const std::span<const float> values = batch.is_dense() ? batch.dense(i) : batch.values(i);
   present.clear();
-  for (size_t j = 0; j < values.size(); ++j)
-    if (values[j] != 0) present.push_back(batch.is_dense() ? Feature{j + 1} : batch.indices(i)[j]);
-  return static_cast<uint32_t>(values.size() - present.size());
+  if (batch.is_dense()) {
+    const std::span<const float> values = batch.dense(i);
+    for (size_t j = 0; j < values.size(); ++j)
+      if (values[j] != 0) present.push_back(j + 1);
+    return static_cast<uint32_t>(values.size() - present.size());
+  }
+  const SparseRow row = batch.sparse(i);
+  for (size_t j = 0; j < row.size(); ++j)
+    if (row.value(j) != 0) present.push_back(row.feature(j));
+  return static_cast<uint32_t>(row.size() - present.size());
 }
 
 /// log P(c) + sum over all features of log(1 - p) is the start; each feature that is present adds its log p - log(1 - p). Only the difference of the classes
@@ -97,7 +103,7 @@ class NaiveBayes final : public Algorithm {
       // Entries that stand as zero make no row of the table, but they were read: the ledger has them behind key 0.
       nonzeros[0] += Present(batch, i, present);
       columns.resize(present.size());
-      index.Columns(present, columns.data());
+      index.Columns(std::span<const Feature>(present), columns.data());
       counts.resize(2 * index.keys().size());
       nonzeros.resize(index.keys().size());
       const size_t label = batch.label(i) != 0;

@@ -61,13 +61,12 @@ void Load(const Batch& batch, size_t first, size_t n, size_t columns, Tile* tile
     return;
   }
   for (size_t i = 0; i < n; ++i) {
-    const std::span<const Feature> indices = batch.indices(first + i);
-    const std::span<const float> values = batch.values(first + i);
-    for (size_t e = 0; e < indices.size(); ++e) {
-      if (indices[e] <= columns)
-        lanes[(indices[e] - 1) * kTile + i] = values[e];
+    const SparseRow row = batch.sparse(first + i);
+    for (size_t e = 0; e < row.size(); ++e) {
+      if (row.feature(e) <= columns)
+        lanes[(row.feature(e) - 1) * kTile + i] = row.value(e);
       else
-        beyond[i] += values[e] * values[e];
+        beyond[i] += row.value(e) * row.value(e);
     }
   }
 }
@@ -103,9 +102,8 @@ void AddRow(const Batch& batch, size_t i, std::span<double> sum) {
     for (size_t j = 0; j < sum.size(); ++j) sum[j] += static_cast<double>(x[j]);
     return;
   }
-  const std::span<const Feature> indices = batch.indices(i);
-  const std::span<const float> values = batch.values(i);
-  for (size_t e = 0; e < indices.size() && indices[e] <= sum.size(); ++e) sum[indices[e] - 1] += static_cast<double>(values[e]);
+  const SparseRow row = batch.sparse(i);
+  for (size_t e = 0; e < row.size() && row.feature(e) <= sum.size(); ++e) sum[row.feature(e) - 1] += static_cast<double>(row.value(e));
 }
 
 std::vector<float> DenseRow(const Batch& batch, size_t i, uint32_t columns) {

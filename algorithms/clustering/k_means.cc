@@ -168,7 +168,7 @@ class KMeans final : public Algorithm {
   static void Scan(const Batch& batch, Out& out) {
     Feature largest = batch.columns();
     for (size_t i = 0; !batch.is_dense() && i < batch.rows(); ++i)
-      if (!batch.indices(i).empty()) largest = std::max(largest, batch.indices(i).back());
+      if (const SparseRow row = batch.sparse(i); !row.empty()) largest = std::max(largest, row.feature(row.size() - 1));
     const double rows = static_cast<double>(batch.rows()), feature = static_cast<double>(largest);
     out.Combine({&rows, 1});
     out.Collect({&feature, 1});

@@ -26,11 +26,11 @@ absl::StatusOr<std::vector<std::vector<float>>> ReadAllRows(const std::string& u
       std::vector<float>& row = rows.emplace_back();
       if (block->is_dense()) {
         row.assign(block->row_dense(i).begin(), block->row_dense(i).end());
-      } else if (const auto indices = block->row_indices(i); !indices.empty()) {
-        if (indices.back() > kColumnsMax)
-          return absl::InvalidArgumentError(absl::StrCat(uri, ": the largest feature is ", indices.back(), ", expected at most ", kColumnsMax));
-        row.resize(indices.back());
-        for (size_t j = 0; j < indices.size(); ++j) row[indices[j] - 1] = block->row_values(i)[j];
+      } else if (const SparseRow entries = block->sparse.row(i); !entries.empty()) {
+        const Feature last = entries.feature(entries.size() - 1);
+        if (last > kColumnsMax) return absl::InvalidArgumentError(absl::StrCat(uri, ": the largest feature is ", last, ", expected at most ", kColumnsMax));
+        row.resize(last);
+        for (size_t j = 0; j < entries.size(); ++j) row[entries.feature(j) - 1] = entries.value(j);
       }
       columns = std::max(columns, row.size());
     }

@@ -74,19 +74,12 @@ class ClickLog final : public GeneratedRows {
 
   bool FillSparse(uint64_t first, RowBlock* block) const override {
     Row row;
-    block->offsets.assign(1, 0);
-    block->indices.reserve(block->rows * (kNumeric + kCategorical));
-    block->values.reserve(block->rows * (kNumeric + kCategorical));
     for (uint64_t i = first; i < first + block->rows; ++i) {
       Make(i, &row);
       block->labels.push_back(row.label ? 1 : 0);
-      for (size_t j = 0; j < kNumeric; ++j) {
-        block->indices.push_back(j + 1);
-        block->values.push_back(numeric_values_[row.numeric[j]]);
-      }
-      block->indices.insert(block->indices.end(), row.keys.begin(), row.keys.begin() + row.key_count);
-      block->values.resize(block->values.size() + row.key_count, 1);
-      block->offsets.push_back(static_cast<uint32_t>(block->indices.size()));
+      for (size_t j = 0; j < kNumeric; ++j) block->sparse.Add(j + 1, numeric_values_[row.numeric[j]]);
+      for (size_t k = 0; k < row.key_count; ++k) block->sparse.Add(row.keys[k], 1);
+      block->sparse.EndRow();
     }
     return true;
   }

@@ -44,6 +44,7 @@ const char* ParseAnyFloat(const char* begin, const char* limit, float* value);
 /// ParseAnyFloat has to look. The caller sees to it that what follows is a delimiter: "1e5" stops before the e.
 inline const char* ParseUsualFloat(const char* p, float* value) {
   static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14};
+  static constexpr double kTenths[] = {1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
   const bool negative = *p == '-';
   p += negative;
   uint64_t digits = LoadDigits(p);
@@ -52,29 +53,31 @@ inline const char* ParseUsualFloat(const char* p, float* value) {
   const unsigned whole = FirstMark(marks);   // digits before the point
   if (whole == 0) return nullptr;
   unsigned length = whole;
-  unsigned fraction = 0;
-  double mantissa;
+  double number;
   if (p[whole] == '.') {
     const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;   // the point is cut out: digits before it move up
     digits = (digits & below) << 8 | (digits & ~(below << 8 | 0xff));
     marks &= marks - 1;
     length = marks != 0 ? FirstMark(marks) : 8;
-    mantissa = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
-    if (length == 8) {
+    number = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
+    if (length < 8) [[likely]] {
+      // At most six digits, times a reciprocal that is off by half a unit: within 2.3e-16 of the number, which is at least 3e-15 from the middle of two floats.
+      if (length == whole + 1) return nullptr;
+      number *= kTenths[length - whole - 1];
+    } else {
       digits = LoadDigits(p + 8);
       marks = NonDigits(digits);
       if (marks == 0) return nullptr;
       const unsigned more = FirstMark(marks);
-      if (more > 0) mantissa = mantissa * kPowers[more] + static_cast<double>(JoinDigits(digits << (8 * (8 - more))));
+      if (more > 0) number = number * kPowers[more] + static_cast<double>(JoinDigits(digits << (8 * (8 - more))));
       length += more;
+      if (length == whole + 1) return nullptr;
+      number /= kPowers[length - whole - 1];   // both exact, so the quotient is rounded once
     }
-    fraction = length - whole - 1;
-    if (fraction == 0) return nullptr;
   } else {
-    mantissa = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
+    number = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
   }
-  mantissa /= kPowers[fraction];   // both exact, so the quotient is rounded once
-  *value = static_cast<float>(negative ? -mantissa : mantissa);
+  *value = static_cast<float>(negative ? -number : number);
   return p + length;
 }
 

@@ -16,7 +16,7 @@
 namespace troupe::internal {
 namespace {
 
-// Where the next row and entry go.
+// Where the next row and entry go. Of a row's values only those up to the last one that is not 1 stay.
 struct Output {
   Feature* index;
   float* value;
@@ -28,7 +28,7 @@ struct Scratch {
   std::unique_ptr<Feature[]> indices;
   std::unique_ptr<float[]> values;
   std::unique_ptr<float[]> labels;
-  std::unique_ptr<uint32_t[]> offsets;
+  std::unique_ptr<uint32_t[]> begins, value_begins;
   size_t capacity = 0;   // bytes of text it is enough for
 
   void Reserve(size_t bytes) {
@@ -36,7 +36,8 @@ struct Scratch {
     indices = std::make_unique_for_overwrite<Feature[]>(bytes / 4 + 1);   // the shortest entry is " 1:1"
     values = std::make_unique_for_overwrite<float[]>(bytes / 4 + 1);
     labels = std::make_unique_for_overwrite<float[]>(bytes / 2 + 1);   // the shortest row is "1\n"
-    offsets = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
+    begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
+    value_begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
     capacity = bytes;
   }
 };
@@ -48,15 +49,14 @@ bool IsDelimiter(char c) {
   return c == ' ' || c == '\n' || c == '\r';
 }
 
-// An index of one to seven digits and its colon take one load; longer ones a loop. Null: something else stands there.
+// One to nineteen digits; null where something else stands, or more may not fit.
 inline const char* ParseIndex(const char* p, Feature* index) {
   const uint64_t digits = LoadDigits(p);
   const uint64_t marks = NonDigits(digits);
   if (marks != 0) [[likely]] {
     const unsigned length = FirstMark(marks);
-    if (length == 0 || p[length] != ':') return nullptr;
-    *index = JoinDigits(digits << (8 * (8 - length)));
-    return p + length + 1;
+    *index = JoinDigits(length == 0 ? 0 : digits << (8 * (8 - length)));
+    return length == 0 ? nullptr : p + length;
   }
   Feature value = JoinDigits(digits);
   unsigned length = 8;
@@ -64,9 +64,8 @@ inline const char* ParseIndex(const char* p, Feature* index) {
     if (length == 19) return nullptr;   // 20 digits may not fit: the careful parser looks
     value = value * 10 + static_cast<Feature>(p[length] - '0');
   }
-  if (p[length] != ':') return nullptr;
   *index = value;
-  return p + length + 1;
+  return p + length;
 }
 
 // A number with a delimiter behind it; null where that is not so.
@@ -87,6 +86,8 @@ inline const char* ParseLabel(const char* p, const char* end, LabelKind kind, fl
   return p + sign + 1;
 }
 
+constexpr uint32_t kColonOneSpace = ':' | '1' << 8 | ' ' << 16;
+
 // A line as programs write it: "LABEL INDEX:VALUE INDEX:VALUE\n", single spaces, plain numbers. Returns its newline, or null: look carefully.
 inline const char* ParseUsualLine(const char* p, const char* end, LabelKind kind, Output* out) {
   float label;
@@ -94,6 +95,7 @@ inline const char* ParseUsualLine(const char* p, const char* end, LabelKind kind
   if (p == nullptr) return nullptr;
   Feature* index = out->index;
   float* value = out->value;
+  float* kept = value;   // behind the last one that is not 1
   Feature previous = 0;
   while (*p == ' ') {
     ++p;
@@ -103,19 +105,23 @@ inline const char* ParseUsualLine(const char* p, const char* end, LabelKind kind
     if (p == nullptr || current <= previous) return nullptr;
     previous = current;
     *index++ = current;
-    if (*p == '1' && IsDelimiter(p[1])) {
+    uint32_t behind;
+    std::memcpy(&behind, p, sizeof behind);
+    if ((behind & 0xffffff) == kColonOneSpace) {   // most entries of a click log
       *value++ = 1.0f;
-      ++p;
-    } else {
-      p = ParseValue(p, end, value++);
-      if (p == nullptr) return nullptr;
+      p += 2;
+      continue;
     }
+    if (*p != ':') return nullptr;
+    p = ParseValue(p + 1, end, value);
+    if (p == nullptr) return nullptr;
+    if (*value++ != 1.0f) kept = value;
   }
   p += *p == '\r';
   if (*p != '\n') return nullptr;
   *out->label++ = label;
   out->index = index;
-  out->value = value;
+  out->value = kept;
   return p;
 }
 
@@ -184,10 +190,13 @@ Line ParseAnyLine(std::string_view line, LabelKind kind, Output* out, std::strin
     word = words.Next();
   }
   ++next.label;
-  for (Feature previous = 0; !word.empty(); word = words.Next(), previous = *next.index++, ++next.value) {
+  float* kept = next.value;
+  for (Feature previous = 0; !word.empty(); word = words.Next(), previous = *next.index++) {
     *what = CheckEntry(word, previous, next.index, next.value);
     if (!what->empty()) return Line::kBad;
+    if (*next.value++ != 1.0f) kept = next.value;
   }
+  next.value = kept;
   *out = next;
   return Line::kRow;
 }
@@ -200,8 +209,8 @@ std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const Lib
   static thread_local Scratch scratch;
   scratch.Reserve(static_cast<size_t>(end - begin) + 1);
   Output out{scratch.indices.get(), scratch.values.get(), scratch.labels.get()};
-  uint32_t* offset = scratch.offsets.get();
-  *offset++ = 0;
+  size_t rows = 0;
+  scratch.begins[0] = scratch.value_begins[0] = 0;
   for (const char* p = begin; p < end;) {
     if (const char* newline = ParseUsualLine(p, end, rules.label_kind, &out); newline != nullptr) [[likely]] {
       p = newline + 1;
@@ -214,13 +223,14 @@ std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const Lib
       p = stop + 1;
       if (line != Line::kRow) continue;
     }
-    *offset++ = static_cast<uint32_t>(out.index - scratch.indices.get());
+    ++rows;
+    scratch.begins[rows] = static_cast<uint32_t>(out.index - scratch.indices.get());
+    scratch.value_begins[rows] = static_cast<uint32_t>(out.value - scratch.values.get());
   }
-  block->rows = static_cast<uint64_t>(out.label - scratch.labels.get());
+  block->rows = rows;
   if (rules.label_kind != LabelKind::kNone) block->labels.assign(scratch.labels.get(), out.label);
-  block->offsets.assign(scratch.offsets.get(), offset);
-  block->indices.assign(scratch.indices.get(), out.index);
-  block->values.assign(scratch.values.get(), out.value);
+  block->sparse = SparseRows({scratch.begins.get(), rows + 1}, {scratch.indices.get(), out.index}, {scratch.value_begins.get(), rows + 1},
+                             {scratch.values.get(), out.value});
   if (scratch.capacity > kKeptMax) scratch = {};
   return std::nullopt;
 }

@@ -24,15 +24,11 @@ inline std::shared_ptr<RowBlock> MakeBlock(const std::vector<TestRow>& rows, boo
   auto block = std::make_shared<RowBlock>();
   block->rows = rows.size();
   block->columns = static_cast<uint32_t>(rows.empty() ? 0 : rows[0].dense.size());
-  if (!block->is_dense()) block->offsets.push_back(0);
   for (const TestRow& row : rows) {
     if (labels) block->labels.push_back(row.label);
     block->dense.insert(block->dense.end(), row.dense.begin(), row.dense.end());
-    for (const auto& [feature, value] : row.entries) {
-      block->indices.push_back(feature);
-      block->values.push_back(value);
-    }
-    if (!block->is_dense()) block->offsets.push_back(static_cast<uint32_t>(block->indices.size()));
+    for (const auto& [feature, value] : row.entries) block->sparse.Add(feature, value);
+    if (!block->is_dense()) block->sparse.EndRow();
   }
   return block;
 }

@@ -57,7 +57,6 @@ struct GeneratorFixture : DataFolder {
 /// All rows of a source as one block.
 RowBlock ReadAll(const Source& source) {
   RowBlock all;
-  all.offsets.push_back(0);
   for (uint64_t i = 0; i < source.pieces(); ++i) {
     const auto piece = source.Read(i);
     BOOST_REQUIRE_MESSAGE(piece.ok(), piece.status());
@@ -67,9 +66,9 @@ RowBlock ReadAll(const Source& source) {
     all.labels.insert(all.labels.end(), block.labels.begin(), block.labels.end());
     all.dense.insert(all.dense.end(), block.dense.begin(), block.dense.end());
     for (size_t r = 0; !block.is_dense() && r < block.rows; ++r) {
-      all.indices.insert(all.indices.end(), block.row_indices(r).begin(), block.row_indices(r).end());
-      all.values.insert(all.values.end(), block.row_values(r).begin(), block.row_values(r).end());
-      all.offsets.push_back(static_cast<uint32_t>(all.indices.size()));
+      const SparseRow row = block.sparse.row(r);
+      for (size_t i = 0; i < row.size(); ++i) all.sparse.Add(row.feature(i), row.value(i));
+      all.sparse.EndRow();
     }
   }
   return all;
@@ -109,7 +108,7 @@ BOOST_AUTO_TEST_CASE(a_click_log_has_the_shape_that_it_promises) {
   const std::string text = Generated("ctr", "ctr.svm", rows);
   const RowBlock all = ReadAll(*Open(At("ctr.svm")));
   BOOST_TEST(all.rows == rows);
-  const double bytes = static_cast<double>(text.size()) / rows, entries = static_cast<double>(all.indices.size()) / rows;
+  const double bytes = static_cast<double>(text.size()) / rows, entries = static_cast<double>(all.sparse.entries()) / rows;
   BOOST_TEST(bytes > 340);
   BOOST_TEST(bytes < 360);
   BOOST_TEST(entries > 38.9);
@@ -119,11 +118,12 @@ BOOST_AUTO_TEST_CASE(a_click_log_has_the_shape_that_it_promises) {
   BOOST_TEST(positives / rows > 0.28);
   BOOST_TEST(positives / rows < 0.40);
   for (size_t r = 0; r < rows; ++r) {
-    const auto indices = all.row_indices(r);
-    for (size_t i = 0; i < indices.size(); ++i) {
+    const SparseRow row = all.sparse.row(r);
+    for (size_t i = 0; i < row.size(); ++i) {
       const bool numeric = i < 13;
-      if (numeric ? indices[i] != i + 1 : (indices[i] < 14 || indices[i] >= (1 << 20) || indices[i] <= indices[i - 1])) BOOST_FAIL("row " << r);
-      if (!numeric && all.row_values(r)[i] != 1) BOOST_FAIL("row " << r);
+      const Feature feature = row.feature(i);
+      if (numeric ? feature != i + 1 : (feature < 14 || feature >= (1 << 20) || feature <= row.feature(i - 1))) BOOST_FAIL("row " << r);
+      if (!numeric && row.value(i) != 1) BOOST_FAIL("row " << r);
     }
   }
 }
@@ -132,10 +132,8 @@ BOOST_AUTO_TEST_CASE(a_source_gives_the_rows_of_the_file) {
   const auto report = Generate({.kind = "ctr", .rows = 5000, .seed = 3, .uri = At("ctr.svm")});
   const RowBlock file = ReadAll(*Open(At("ctr.svm"))), direct = ReadAll(*Open("generate:ctr?rows=5000&seed=3"));
   BOOST_TEST(file.labels == direct.labels);
-  BOOST_TEST(file.offsets == direct.offsets);
-  BOOST_TEST(file.indices == direct.indices);
-  BOOST_TEST(file.values == direct.values);
-  BOOST_TEST(report->nonzeros == file.indices.size());
+  BOOST_TEST((file.sparse == direct.sparse));
+  BOOST_TEST(report->nonzeros == file.sparse.entries());
   for (const std::string name : {"d.csv", "d.parquet"}) {
     Generated("dense", name, 3000, 3);
     const auto from_file = Open(At(name)), generated = Open("generate:dense?seed=3&rows=3000");
@@ -145,7 +143,13 @@ BOOST_AUTO_TEST_CASE(a_source_gives_the_rows_of_the_file) {
     BOOST_TEST(from_file->schema().label == generated->schema().label);
   }
   Generated("dense", "d.svm", 3000, 3);
-  BOOST_TEST(ReadAll(*Open(At("d.svm"))).values == ReadAll(*Open("generate:dense?seed=3&rows=3000")).dense);
+  const RowBlock sparse = ReadAll(*Open(At("d.svm"))), dense = ReadAll(*Open("generate:dense?seed=3&rows=3000"));
+  BOOST_TEST_REQUIRE(sparse.sparse.rows() == 3000u);
+  for (size_t r = 0; r < 3000; ++r) {
+    const SparseRow row = sparse.sparse.row(r);
+    BOOST_TEST_REQUIRE(row.size() == dense.columns);
+    for (size_t i = 0; i < row.size(); ++i) BOOST_TEST_REQUIRE(row.value(i) == dense.row_dense(r)[i]);
+  }
   Generated("clusters", "c.parquet", 3000, 3);
   BOOST_TEST(ReadAll(*Open(At("c.parquet"), LabelKind::kNone)).dense == ReadAll(*Open("generate:clusters?seed=3&rows=3000", LabelKind::kNone)).dense);
 }
@@ -155,14 +159,18 @@ BOOST_AUTO_TEST_CASE(compressed_files_hold_the_same_text) {
   const RowBlock plain = ReadAll(*Open(At("plain.svm")));
   for (const std::string name : {"a.svm.gz", "a.svm.zst"}) {
     BOOST_TEST(Generated("ctr", name, 15000).size() < 0.5 * static_cast<double>(std::filesystem::file_size(At("plain.svm"))));
-    BOOST_TEST(ReadAll(*Open(At(name))).indices == plain.indices);
+    BOOST_TEST((ReadAll(*Open(At(name))).sparse == plain.sparse));
   }
 }
 
 BOOST_AUTO_TEST_CASE(rows_after_a_training_set_come_from_the_same_model) {
   const RowBlock all = ReadAll(*Open("generate:ctr?rows=3000&seed=5")), rest = ReadAll(*Open("generate:ctr?rows=1000&seed=5&first=2000"));
   BOOST_TEST(std::vector<float>(all.labels.begin() + 2000, all.labels.end()) == rest.labels);
-  BOOST_TEST(std::vector<Feature>(all.indices.begin() + all.offsets[2000], all.indices.end()) == rest.indices);
+  for (size_t r = 0; r < 1000; ++r) {
+    const SparseRow a = all.sparse.row(2000 + r), b = rest.sparse.row(r);
+    BOOST_TEST_REQUIRE(a.size() == b.size());
+    for (size_t i = 0; i < a.size(); ++i) BOOST_TEST_REQUIRE((a.feature(i) == b.feature(i) && a.value(i) == b.value(i)));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_source_takes_columns_by_name_and_labels_where_they_are_wanted) {

@@ -37,7 +37,8 @@ std::string RowsOf(const RowBlock& block) {
   std::string text;
   for (size_t r = 0; r < block.rows; ++r) {
     text += block.labels.empty() ? "-" : Exact(block.labels[r]);
-    for (size_t i = 0; i < block.row_indices(r).size(); ++i) text += " " + std::to_string(block.row_indices(r)[i]) + ":" + Exact(block.row_values(r)[i]);
+    const SparseRow row = block.sparse.row(r);
+    for (size_t i = 0; i < row.size(); ++i) text += " " + std::to_string(row.feature(i)) + ":" + Exact(row.value(i));
     text += "\n";
   }
   return text;
@@ -52,15 +53,13 @@ std::string RowsOf(const std::string& text, LabelKind kind = LabelKind::kBinary)
 
 BOOST_AUTO_TEST_SUITE(LibsvmParser)
 
-BOOST_AUTO_TEST_CASE(rows_become_labels_offsets_indices_and_values) {
+BOOST_AUTO_TEST_CASE(rows_become_labels_and_entries) {
   const Parsed parsed = Parse("1 1:1.5 4632:1 175087:-0.25\n0\n-1 7:2\n");
   BOOST_TEST(!parsed.bad);
   const RowBlock& block = parsed.block;
   BOOST_TEST(block.rows == 3u);
   BOOST_TEST(block.labels == (std::vector<float>{1, 0, 0}), boost::test_tools::per_element());
-  BOOST_TEST(block.offsets == (std::vector<uint32_t>{0, 3, 3, 4}), boost::test_tools::per_element());
-  BOOST_TEST(block.indices == (std::vector<Feature>{1, 4632, 175087, 7}), boost::test_tools::per_element());
-  BOOST_TEST(block.values == (std::vector<float>{1.5f, 1, -0.25f, 2}), boost::test_tools::per_element());
+  BOOST_TEST(RowsOf(block) == "1 1:1.5 4632:1 175087:-0.25\n0\n0 7:2\n");
   BOOST_TEST(!block.is_dense());
 }
 
@@ -130,7 +129,7 @@ BOOST_AUTO_TEST_CASE(skipped_rows_are_counted_and_leave_nothing_behind) {
 BOOST_AUTO_TEST_CASE(nothing_gives_no_rows) {
   BOOST_TEST(Parse("").block.rows == 0u);
   BOOST_TEST(Parse("\n\n# x\n").block.rows == 0u);
-  BOOST_TEST(Parse("").block.offsets.size() == 1u);
+  BOOST_TEST(Parse("").block.sparse.rows() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(long_values_in_messages_are_clipped_and_escaped) {
@@ -149,7 +148,7 @@ BOOST_AUTO_TEST_CASE(values_are_those_of_strtod_rounded_to_float) {
     std::snprintf(number, sizeof number, formats[random.Below(4)], static_cast<int>(random.Below(19)), value);
     const Parsed parsed = Parse("1 1:" + std::string(number));
     BOOST_REQUIRE_MESSAGE(!parsed.bad, number);
-    BOOST_REQUIRE_MESSAGE(parsed.block.values[0] == static_cast<float>(std::strtod(number, nullptr)), number);
+    BOOST_REQUIRE_MESSAGE(parsed.block.sparse.row(0).value(0) == static_cast<float>(std::strtod(number, nullptr)), number);
   }
 }
 

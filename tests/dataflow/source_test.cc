@@ -51,8 +51,9 @@ std::string RowsOf(const SourceOptions& options) {
       if ((*block)->is_dense()) {
         for (const float value : (*block)->row_dense(r)) text += " " + Exact(value);
       } else {
-        for (size_t e = 0; e < (*block)->row_indices(r).size(); ++e) {
-          text += " " + std::to_string((*block)->row_indices(r)[e]) + ":" + Exact((*block)->row_values(r)[e]);
+        const SparseRow row = (*block)->sparse.row(r);
+        for (size_t e = 0; e < row.size(); ++e) {
+          text += " " + std::to_string(row.feature(e)) + ":" + Exact(row.value(e));
         }
       }
       text += "\n";
@@ -230,7 +231,7 @@ BOOST_AUTO_TEST_CASE(decompressed_text_is_handed_on_by_descriptor) {
   BOOST_TEST(RowsOf(options) == "1 1:1\n1 2:1\n1 3:1\n");
   const auto child = *OpenSource(options);
   parent.reset();
-  BOOST_TEST((*child->Read(child->pieces() - 1))->indices[0] == 3u);
+  BOOST_TEST((*child->Read(child->pieces() - 1))->sparse.row(0).feature(0) == 3u);
   BOOST_TEST(OpenSource({.uri = folder.At("d/a.svm")}).value()->spool_fds().empty());
   const std::string closed = ErrorOf({.uri = folder.At("d/b.svm.gz"), .spool_fds = {9999}});
   BOOST_TEST(closed == folder.At("d/b.svm.gz") + ": inherited descriptor 9999 of its text: Bad file descriptor");

@@ -10,15 +10,14 @@
 namespace {
 
 void CheckBlock(const troupe::RowBlock& block, bool labels) {
-  TROUPE_CHECK(block.offsets.size() == block.rows + 1 && block.offsets[0] == 0 && block.offsets.back() == block.indices.size());
-  TROUPE_CHECK(block.labels.size() == (labels ? block.rows : 0) && block.values.size() == block.indices.size());
-  for (const float value : block.values) TROUPE_CHECK(std::isfinite(value));
+  TROUPE_CHECK(block.sparse.rows() == block.rows && block.labels.size() == (labels ? block.rows : 0));
   for (const float label : block.labels) TROUPE_CHECK(std::isfinite(label));
   for (size_t row = 0; row < block.rows; ++row) {
-    troupe::Feature previous = 0;
-    for (const troupe::Feature index : block.row_indices(row)) {
-      TROUPE_CHECK(index > previous);
-      previous = index;
+    const troupe::SparseRow entries = block.sparse.row(row);
+    TROUPE_CHECK(entries.values().size() <= entries.size());
+    for (size_t i = 0; i < entries.size(); ++i) {
+      TROUPE_CHECK(entries.feature(i) > (i == 0 ? 0 : entries.feature(i - 1)));
+      TROUPE_CHECK(std::isfinite(entries.value(i)));
     }
   }
 }

@@ -37,14 +37,11 @@ inline std::shared_ptr<const Source> InPieces(const Source& source, uint64_t row
       block->piece = blocks.size();
       block->first_row = from.first_row + first;
       block->rows = last - first;
-      block->offsets.push_back(0);
       for (uint64_t row = first; row < last; ++row) {
         block->labels.push_back(from.labels[row]);
-        for (uint32_t i = from.offsets[row]; i < from.offsets[row + 1]; ++i) {
-          block->indices.push_back(from.indices[i]);
-          if (!from.values.empty()) block->values.push_back(from.values[i]);
-        }
-        block->offsets.push_back(static_cast<uint32_t>(block->indices.size()));
+        const SparseRow entries = from.sparse.row(row);
+        for (size_t i = 0; i < entries.size(); ++i) block->sparse.Add(entries.feature(i), entries.value(i));
+        block->sparse.EndRow();
       }
       blocks.push_back(std::move(block));
     }
