@@ -4,20 +4,23 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 
+#include "absl/strings/str_cat.h"
 #include "actors/check.h"
 #include "actors/status.h"
-#include "algorithms/column_index.h"
 #include "algorithms/prefetch.h"
+#include "ps/key_index.h"
 #include "ps/update_rule.h"
 
 namespace troupe {
 namespace {
 
 void PlanSparse(const Batch& batch, Examples& plan) {
-  thread_local ColumnIndex index;
-  index.Start();
+  thread_local KeyIndex kept;
+  KeyIndex& index = kept;
+  index.Start(std::max<size_t>(512, index.keys().size()));   // about as many as the last batch had
   plan.columns.resize(batch.nonzeros());
   plan.offsets.reserve(batch.rows() + 1);
   plan.offsets.push_back(0);
@@ -137,6 +140,7 @@ absl::Status StepAlgorithm::Work(const Phase&, const Batch& batch, const Plan* p
   for (size_t i = 0; i < batch.rows(); ++i) labels[i] = batch.label(i);
   MarginsOf(batch, examples, rows[0].values.data(), margin);
   const double loss = Derivative(margin, labels, derivative);
+  if (!std::isfinite(loss)) return absl::InvalidArgumentError(absl::StrCat("the loss is ", loss, ": training diverged; try a smaller learning_rate"));
   const float share = 1.0f / static_cast<float>(batch.rows());
   for (float& d : derivative) d *= share;   // the gradient of the mean
   std::vector<float> gradient(examples.keys().size());

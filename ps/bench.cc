@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/check.h"
+#include "ps/round_sum.h"
 #include "ps/table.h"
 
 namespace troupe {
@@ -181,15 +182,16 @@ class SparseBench {
   /// Two writers push the same keys, then the round ends. The plain loop takes both pushes as they come.
   BenchRow Round(size_t batch, size_t count) {
     const Batches batches(table_.partition(), rows_, batch, count);
+    RoundSum sum;
     const auto round = [&] {
       for (const auto& parts : batches.batches) {
         for (int writer = 0; writer < 2; ++writer) {
-          for (size_t i = 0; i < parts.size(); ++i) {
-            if (i + 1 < parts.size()) table_.Prefetch(parts[i + 1].range, batches.KeysOf(parts[i + 1]));
-            TROUPE_CHECK(table_.Accumulate(parts[i].range, batches.KeysOf(parts[i]), batches.gradient.data() + parts[i].begin).ok());
+          for (const Batches::Part& part : parts) {
+            TROUPE_CHECK(table_.Check(part.range, batches.KeysOf(part), batches.gradient.data() + part.begin).ok());
+            sum.Add(part.range, batches.KeysOf(part), batches.gradient.data() + part.begin);
           }
         }
-        table_.FinishRound(2);
+        sum.ApplyTo(table_, 2);
       }
     };
     const auto plain = [&] {

@@ -37,7 +37,64 @@ void Router::Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) 
   for (size_t i = 0; i < keys.size(); ++i) grouped.order[next[range_of[i]]++] = static_cast<uint32_t>(i);
 }
 
-RoutedPush Router::Push(std::vector<TablePush> pushes) const {
+/// Does `pulled` ask for the keys of `push`, all of them and nothing else?
+bool Router::SameKeys(const TablePush& push, const RoutedPull& pulled) const {
+  if (pulled.orders.size() != 1 || pulled.orders[0].table != push.table || pulled.orders[0].position.size() != push.keys.size()) return false;
+  if (partitions_[push.table].dense()) return false;
+  const RoutedPull::Order& order = pulled.orders[0];
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    const std::span<const Key> keys = pulled.shards[shard].keys.As<Key>();
+    const uint32_t* position = order.position.data() + order.shard_begin[shard];
+    bool same = keys.size() == order.shard_begin[shard + 1] - order.shard_begin[shard];
+    for (size_t i = 0; same && i < keys.size(); ++i) same = push.keys[position[i]] == keys[i];
+    if (!same) return false;
+  }
+  return true;
+}
+
+RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) const {
+  RoutedPush routed;
+  routed.shards.resize(shards_);
+  const uint32_t width = tables_[push.table].width;
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    const RoutedPull::Share& share = pulled.shards[shard];
+    const uint32_t* position = pulled.orders[0].position.data() + pulled.orders[0].shard_begin[shard];
+    BlockBuilder builder(share.floats * sizeof(float));
+    float* out = builder.As<float>().data();
+    std::vector<PushPart> parts;
+    std::vector<RoutedPush::Chunk>& chunks = routed.shards[shard];
+    size_t begin = 0, end = 0;   // rows of the chunk that is being made
+    std::vector<std::pair<size_t, size_t>> rows;
+    std::vector<std::vector<PushPart>> parts_of;
+    const auto close = [&] {
+      rows.emplace_back(begin, end);
+      parts_of.push_back(std::exchange(parts, {}));
+      begin = end;
+    };
+    for (const PullPart& pull : share.parts.As<PullPart>()) {
+      if (!parts.empty() && (end - begin + pull.count) * (sizeof(Key) + width * sizeof(float)) > kChunkBytes) close();
+      PushPart part{.table = push.table, .range = pull.range, .sequence = 0, .previous = 0, .first = 0, .count = pull.count, .dense = 0, .nonzeros = 0};
+      for (uint32_t i = 0; i < pull.count; ++i) {
+        const uint32_t at = *position++;
+        for (uint32_t j = 0; j < width; ++j) *out++ = push.values[size_t{at} * width + j];
+        if (!push.nonzeros.empty()) part.nonzeros += push.nonzeros[at];
+      }
+      end += pull.count;
+      parts.push_back(part);
+    }
+    close();
+    const Block values = std::move(builder).Finish();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto [from, to] = rows[i];
+      chunks.push_back({std::move(parts_of[i]), share.keys.Slice(from * sizeof(Key), (to - from) * sizeof(Key)),
+                        values.Slice(from * width * sizeof(float), (to - from) * width * sizeof(float))});
+    }
+  }
+  return routed;
+}
+
+RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled) const {
+  if (pulled != nullptr && pushes.size() == 1 && SameKeys(pushes[0], *pulled)) return PushPulled(pushes[0], *pulled);
   RoutedPush routed;
   routed.shards.resize(shards_);
   struct Building {

@@ -56,7 +56,8 @@ class Router {
   uint32_t slots() const { return slots_; }
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
 
-  RoutedPush Push(std::vector<TablePush> pushes) const;
+  /// `pulled`: what the same batch has pulled, or null: a push of the same keys goes the same way, without looking for it again.
+  RoutedPush Push(std::vector<TablePush> pushes, const RoutedPull* pulled = nullptr) const;
   /// A whole dense table: values is rows x width. Nothing is copied: the messages refer to `values`.
   RoutedPush PushDense(uint32_t table, const Block& values) const;
   struct TablePull {
@@ -70,6 +71,8 @@ class Router {
 
  private:
   struct Grouped;
+  bool SameKeys(const TablePush& push, const RoutedPull& pulled) const;
+  RoutedPush PushPulled(const TablePush& push, const RoutedPull& pulled) const;
   void Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const;
   std::vector<TableSpec> tables_;
   std::vector<Partition> partitions_;

@@ -37,6 +37,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     slots += table.partition().ranges();
     shard.tables_.push_back(std::move(table));
   }
+  shard.sums_.resize(shard.tables_.size());
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.chunks_.assign(shard.options_.writers, 0);
@@ -64,25 +65,28 @@ absl::Status Shard::Check(const Push& push) const {
     values -= need;
   }
   if (keys != 0 || values != 0) return absl::InvalidArgumentError("push: more keys or values than its parts say");
-  return absl::OkStatus();
+  absl::Status status;
+  ForEachPart(push, [&](const PushPart& part, std::span<const Key> part_keys, const float* gradient) {
+    if (!status.ok()) return;
+    const Table& table = tables_[part.table];
+    status = part.dense != 0 ? table.CheckDense(part.range, part.first, part.count, gradient) : table.Check(part.range, part_keys, gradient);
+  });
+  return status.ok() ? status : WithContext(status, absl::StrCat("push of writer ", static_cast<uint32_t>(push.writer)));
 }
 
 template <class F>
-absl::Status Shard::ForEachPart(const Push& push, F&& apply) const {
+void Shard::ForEachPart(const Push& push, F&& use) const {
   std::span<const Key> keys = push.keys.As<Key>();
-  std::span<const float> values = push.values.As<float>();
+  const float* values = push.values.As<float>().data();
   const std::span<const PushPart> parts = push.parts.As<PushPart>();
   for (size_t i = 0; i < parts.size(); ++i) {
     const PushPart& part = parts[i];
-    if (i + 1 < parts.size() && parts[i + 1].dense == 0)
-      tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys.subspan(part.dense != 0 ? 0 : part.count));
-    const size_t rows = part.count, floats = rows * tables_[part.table].spec().width;
-    const std::span<const Key> part_keys = part.dense != 0 ? std::span<const Key>() : keys.first(rows);
-    TROUPE_RETURN_IF_ERROR(apply(part, part_keys, values.data()));
+    const std::span<const Key> part_keys = keys.first(part.dense != 0 ? 0 : part.count);
     keys = keys.subspan(part_keys.size());
-    values = values.subspan(floats);
+    if (i + 1 < parts.size() && parts[i + 1].dense == 0) tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys);
+    use(part, part_keys, values);
+    values += size_t{part.count} * tables_[part.table].spec().width;
   }
-  return absl::OkStatus();
 }
 
 Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
@@ -113,7 +117,7 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
     if (bsp()) {
       waiting_[push.round][writer].push_back(push);
     } else {
-      TROUPE_RETURN_IF_ERROR(ApplyNow(push));
+      ApplyNow(push);
       ++version_;
     }
     for (const PushPart& part : push.parts.As<PushPart>()) {
@@ -125,7 +129,7 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
   if (push.round_over) {
     arrived_.Advance(writer, push.round);
     if (bsp()) {
-      TROUPE_RETURN_IF_ERROR(ApplyCompleteRounds());
+      ApplyCompleteRounds();
     } else {
       applied_.Advance(writer, push.round);
     }
@@ -133,21 +137,24 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
   return Answer(writer, Pushed::Outcome::kApplied);
 }
 
-absl::Status Shard::ApplyNow(const Push& push) {
-  return ForEachPart(push, [this](const PushPart& part, std::span<const Key> keys, const float* values) {
+void Shard::ApplyNow(const Push& push) {
+  ForEachPart(push, [this](const PushPart& part, std::span<const Key> keys, const float* values) {
     Table& table = tables_[part.table];
-    TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.ApplyDense(part.range, part.first, part.count, values) : table.Apply(part.range, keys, values));
+    if (part.dense != 0) {
+      table.ApplyDenseChecked(part.range, part.first, part.count, values);
+    } else {
+      table.ApplyChecked(part.range, keys, values);
+    }
     nonzeros_ += part.nonzeros;
-    return absl::OkStatus();
   });
 }
 
-absl::Status Shard::ApplyCompleteRounds() {
+void Shard::ApplyCompleteRounds() {
   const Round complete = arrived_.min_clock();
   while (!waiting_.empty() && waiting_.begin()->first <= complete) {
     const Round round = waiting_.begin()->first;
     if (hold_after_ != 0 && round > hold_after_) break;
-    TROUPE_RETURN_IF_ERROR(ApplyRound(waiting_.begin()->second));
+    ApplyRound(waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
     last_round_ = round;
     ++version_;
@@ -158,24 +165,25 @@ absl::Status Shard::ApplyCompleteRounds() {
     for (const auto& [writer, messages] : round->second) clocks[writer] = messages.front().previous;
   }
   for (uint32_t writer = 0; writer < options_.writers; ++writer) applied_.Advance(writer, clocks[writer]);
-  return absl::OkStatus();
 }
 
-absl::Status Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
+void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
   for (const auto& [writer, messages] : pushes) {
     for (const Push& push : messages) {
-      TROUPE_RETURN_IF_ERROR(ForEachPart(push, [&, w = writer](const PushPart& part, std::span<const Key> keys, const float* values) {
-        Table& table = tables_[part.table];
-        TROUPE_RETURN_IF_ERROR(part.dense != 0 ? table.AccumulateDense(part.range, part.first, part.count, values)
-                                               : table.Accumulate(part.range, keys, values));
+      ForEachPart(push, [&, w = writer](const PushPart& part, std::span<const Key> keys, const float* values) {
+        if (part.dense != 0) {
+          sums_[part.table].AddDense(part.range, part.first, part.count, values);
+        } else {
+          sums_[part.table].Add(part.range, keys, values);
+        }
         applied_.SetSequence(Slot(part.table, part.range), w, part.sequence);
         nonzeros_ += part.nonzeros;
-        return absl::OkStatus();
-      }));
+      });
     }
   }
-  for (Table& table : tables_) table.FinishRound(table.spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
-  return absl::OkStatus();
+  for (size_t t = 0; t < tables_.size(); ++t) {
+    sums_[t].ApplyTo(tables_[t], tables_[t].spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
+  }
 }
 
 Round Shard::applied() const {
@@ -307,9 +315,9 @@ bool Shard::HoldAfter(Round round) {
   return true;
 }
 
-absl::Status Shard::Resume() {
+void Shard::Resume() {
   hold_after_ = 0;
-  return ApplyCompleteRounds();
+  ApplyCompleteRounds();
 }
 
 }   // namespace troupe

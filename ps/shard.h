@@ -12,6 +12,7 @@
 #include "ps/consistency.h"
 #include "ps/ledger.h"
 #include "ps/messages.h"
+#include "ps/round_sum.h"
 #include "ps/snapshot.h"
 #include "ps/table.h"
 
@@ -63,23 +64,25 @@ class Shard {
   bool HoldAfter(Round round);
   /// Everything up to this round has been applied.
   bool Reached(Round round) const { return arrived_.min_clock() >= round && (waiting_.empty() || waiting_.begin()->first > round); }
-  absl::Status Resume();
+  void Resume();
 
  private:
   explicit Shard(ShardOptions options);
   bool bsp() const { return options_.consistency.kind == Consistency::Kind::kBsp; }
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
+  /// Everything that may be wrong with a push: what has passed can be applied.
   absl::Status Check(const Push& push) const;
-  /// Calls apply(part, keys, values) for each part.
+  /// Calls use(part, keys, values) for each part.
   template <class F>
-  absl::Status ForEachPart(const Push& push, F&& apply) const;
-  absl::Status ApplyNow(const Push& push);
-  absl::Status ApplyCompleteRounds();
-  absl::Status ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
+  void ForEachPart(const Push& push, F&& use) const;
+  void ApplyNow(const Push& push);
+  void ApplyCompleteRounds();
+  void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
 
   ShardOptions options_;
   std::vector<Table> tables_;
+  std::vector<RoundSum> sums_;                                       // by table: the round that is being applied
   std::vector<uint32_t> first_slot_;                                 // by table
   Ledger arrived_{0, 0};                                             // what pushes are compared with
   Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only under BSP

@@ -80,7 +80,7 @@ void AnswerReadyPulls(ShardState& state) {
 
 /// After a round that was to be the last one for a while.
 void Resume(ShardState& state) {
-  if (absl::Status status = state.shard->Resume(); !status.ok()) state.disk = status;
+  state.shard->Resume();
   AnswerReadyPulls(state);
 }
 
@@ -164,21 +164,33 @@ void OnPull(Self* self, const Pull& pull, Answer answer) {
   if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{writer, number});
 }
 
-absl::StatusOr<RowsSaved> OnSaveRows(ShardState& state, const SaveRows& request) {
+/// The rows as they are now; a compute job writes them.
+absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(absl::StatusOr<RowsSaved>)> answer) {
+  ShardState& state = self->state;
   if (state.shard->min_clock() < request.at) {
     return absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " is catching up"));
   }
   for (const Assign& assign : request.assigned) TROUPE_RETURN_IF_ERROR(state.shard->OnAssign(assign));
-  std::vector<SnapshotSection> sections;
+  auto sections = std::make_shared<std::vector<SnapshotSection>>();
   RowsSaved saved{.nonzeros = state.shard->nonzeros()};
   for (const Table& table : state.shard->tables()) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (table.Owns(range)) sections.push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
+      if (table.Owns(range)) sections->push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
     }
     saved.rows += table.rows();
   }
-  TROUPE_RETURN_IF_ERROR(WriteSnapshot(state.system->storage(), request.uri, sections, false));
-  return saved;
+  state.system->compute().Submit(Compute::Priority::kStep,
+                                 [system = state.system, to = caf::actor(self), uri = request.uri, saved, sections, answer = std::move(answer)] {
+                                   const absl::Status status = WriteSnapshot(system->storage(), uri, *sections, false);
+                                   System::Deliver(to, Thunk{[status, saved, answer] {
+                                                     if (status.ok()) {
+                                                       answer(saved);
+                                                     } else {
+                                                       answer(status);
+                                                     }
+                                                   }});
+                                 });
+  return absl::OkStatus();
 }
 
 template <class T>
@@ -244,7 +256,13 @@ caf::behavior ShardBehavior(Self* self) {
         }
         return promise;
       },
-      [self](const SaveRows& request) -> caf::result<RowsSaved> { return Reply(OnSaveRows(self->state, request)); },
+      [self](const SaveRows& request) -> caf::result<RowsSaved> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<RowsSaved>>();
+        const auto answer = [promise](absl::StatusOr<RowsSaved> saved) mutable { Fulfil(promise, std::move(saved)); };
+        if (absl::Status status = OnSaveRows(self, request, answer); !status.ok()) promise.deliver(ToError(status));
+        return promise;
+      },
+      [](const Thunk& thunk) { thunk.run(); },
       [self](const SnapshotWritten& written) {
         written.writing->done(written.writing->status);
         self->state.writing = nullptr;

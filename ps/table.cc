@@ -51,6 +51,7 @@ uint64_t MachineBytes() {
 absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_t shards) {
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   auto impl = std::make_unique<Impl>();
+  impl->arena = std::make_shared<internal::Arena>();
   impl->spec = spec;
   if (shard >= shards) return impl->Refuse(absl::StrCat("shard is ", shard, ", expected below the number of shards, ", shards));
   TROUPE_TRY(impl->rule, MakeUpdateRule(spec));
@@ -62,7 +63,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   impl->first_range = static_cast<uint32_t>((shard * ranges + shards - 1) / shards);
   const uint32_t end = static_cast<uint32_t>(((shard + uint64_t{1}) * ranges + shards - 1) / shards);
   if (!spec.rows) {
-    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.emplace_back(spec.width, impl->width + impl->state);
+    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.emplace_back(impl->arena, impl->width + impl->state);
     return Table(std::move(impl));
   }
   uint64_t bytes = 0;
@@ -70,7 +71,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
-  impl->dense_memory = internal::ZeroedMemory(bytes);
+  impl->dense_memory = internal::Memory(impl->arena, std::max<uint64_t>(bytes, 1));
   std::byte* memory = impl->dense_memory.get();
   for (uint32_t range = impl->first_range; range < end; ++range) {
     const uint64_t rows = impl->partition.RowsIn(range);
@@ -128,85 +129,44 @@ absl::Status Table::PullDense(uint32_t range, Key first, uint64_t n, float* out)
   return absl::OkStatus();
 }
 
-absl::Status Table::Apply(uint32_t range, std::span<const Key> keys, const float* gradient) {
+absl::Status Table::Check(uint32_t range, std::span<const Key> keys, const float* gradient) const {
   TROUPE_RETURN_IF_ERROR(impl_->CheckKeys(range, keys));
-  TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", gradient, keys.size(), keys, 0));
+  return impl_->CheckFinite("gradient", gradient, keys.size(), keys, 0);
+}
+
+absl::Status Table::CheckDense(uint32_t range, Key first, uint64_t n, const float* gradient) const {
+  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(range, first, n));
+  return impl_->CheckFinite("gradient", gradient, n, {}, first);
+}
+
+void Table::ApplyChecked(uint32_t range, std::span<const Key> keys, const float* gradient) {
   const uint32_t width = impl_->width;
   if (impl_->partition.dense()) {
     DenseRange& rows = impl_->dense[impl_->Place(range)];
     const Key first = impl_->partition.FirstRow(range);
     const uint64_t unpenalised = impl_->Unpenalised(range);
     EachRun(keys, [&](size_t at, size_t n) { impl_->rule->ApplyDense(rows.View(keys[at] - first, n, unpenalised), gradient + at * width); });
-    return absl::OkStatus();
+    return;
   }
   SparseRange& rows = impl_->sparse[impl_->Place(range)];
   EachBlock(rows, keys, [&](size_t at, size_t n, const SparseRange::Slot* slots) { impl_->ApplyBlock(rows, slots, n, gradient + at * width); });
+}
+
+void Table::ApplyDenseChecked(uint32_t range, Key first, uint64_t n, const float* gradient) {
+  const uint64_t row = first - impl_->partition.FirstRow(range);
+  impl_->rule->ApplyDense(impl_->dense[impl_->Place(range)].View(row, n, impl_->Unpenalised(range)), gradient);
+}
+
+absl::Status Table::Apply(uint32_t range, std::span<const Key> keys, const float* gradient) {
+  TROUPE_RETURN_IF_ERROR(Check(range, keys, gradient));
+  ApplyChecked(range, keys, gradient);
   return absl::OkStatus();
 }
 
 absl::Status Table::ApplyDense(uint32_t range, Key first, uint64_t n, const float* gradient) {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(range, first, n));
-  TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", gradient, n, {}, first));
-  const uint64_t row = first - impl_->partition.FirstRow(range);
-  impl_->rule->ApplyDense(impl_->dense[impl_->Place(range)].View(row, n, impl_->Unpenalised(range)), gradient);
+  TROUPE_RETURN_IF_ERROR(CheckDense(range, first, n, gradient));
+  ApplyDenseChecked(range, first, n, gradient);
   return absl::OkStatus();
-}
-
-absl::Status Table::Accumulate(uint32_t range, std::span<const Key> keys, const float* gradient) {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckKeys(range, keys));
-  TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", gradient, keys.size(), keys, 0));
-  if (keys.empty()) return absl::OkStatus();
-  const uint32_t width = impl_->width;
-  const uint32_t place = impl_->Place(range);
-  if (impl_->partition.dense()) {
-    DenseRange& rows = impl_->dense[place];
-    const Key first = impl_->partition.FirstRow(range);
-    if (!rows.touched()) impl_->with_sums.push_back(place);
-    EachRun(keys, [&](size_t at, size_t n) { rows.Accumulate(keys[at] - first, n, gradient + at * width); });
-    return absl::OkStatus();
-  }
-  SparseRange& rows = impl_->sparse[place];
-  if (rows.touched().empty()) impl_->with_sums.push_back(place);
-  rows.StartSums();
-  EachBlock(rows, keys, [&](size_t at, size_t n, const SparseRange::Slot* slots) {
-    const float* from = gradient + at * width;
-    for (size_t i = 0; i < n; ++i, from += width) {
-      float* sum = rows.Sum(slots[i]);
-      for (uint32_t j = 0; j < width; ++j) sum[j] += from[j];
-    }
-  });
-  return absl::OkStatus();
-}
-
-absl::Status Table::AccumulateDense(uint32_t range, Key first, uint64_t n, const float* gradient) {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(range, first, n));
-  TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", gradient, n, {}, first));
-  DenseRange& rows = impl_->dense[impl_->Place(range)];
-  if (n > 0 && !rows.touched()) impl_->with_sums.push_back(impl_->Place(range));
-  rows.Accumulate(first - impl_->partition.FirstRow(range), n, gradient);
-  return absl::OkStatus();
-}
-
-void Table::FinishRound(float divisor) {
-  const uint32_t width = impl_->width;
-  for (const uint32_t place : impl_->with_sums) {
-    if (impl_->partition.dense()) {
-      impl_->dense[place].FinishRound(*impl_->rule, divisor, impl_->Unpenalised(impl_->first_range + place));
-      continue;
-    }
-    SparseRange& rows = impl_->sparse[place];
-    const std::span<const SparseRange::Slot> touched = rows.touched();
-    float* sums = rows.sums();
-    if (divisor != 1) {
-      for (size_t i = 0; i < touched.size() * width; ++i) sums[i] /= divisor;
-    }
-    for (size_t at = 0; at < touched.size(); at += kBlock) {
-      for (size_t i = at + kBlock; i < std::min(touched.size(), at + 2 * kBlock); ++i) __builtin_prefetch(rows.Row(touched[i]));
-      impl_->ApplyBlock(rows, touched.data() + at, std::min(kBlock, touched.size() - at), sums + at * width);
-    }
-    rows.ClearSums();
-  }
-  impl_->with_sums.clear();
 }
 
 absl::Status Table::Assign(uint32_t range, std::span<const Key> keys, const float* values) {

@@ -39,17 +39,16 @@ class Table {
   /// Dense: rows [first, first + n) of the range's rows (first counts from the table's row 0).
   absl::Status PullDense(uint32_t range, Key first, uint64_t n, float* out) const;
 
-  /// Applies the rule once with gradient (k x width) to strictly rising or otherwise unique `keys` of `range`. Sparse rows are made where missing.
-  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite; nothing has changed then.
+  /// May this be applied? keys: distinct, of `range`; gradient: k x width, finite; dense: rows [first, first + n) of the range's.
+  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite.
+  absl::Status Check(uint32_t range, std::span<const Key> keys, const float* gradient) const;
+  absl::Status CheckDense(uint32_t range, Key first, uint64_t n, const float* gradient) const;
+  /// Applies the rule once with what Check has found good. Sparse rows are made where missing.
+  void ApplyChecked(uint32_t range, std::span<const Key> keys, const float* gradient);
+  void ApplyDenseChecked(uint32_t range, Key first, uint64_t n, const float* gradient);
+  /// Both. On an error nothing has changed.
   absl::Status Apply(uint32_t range, std::span<const Key> keys, const float* gradient);
   absl::Status ApplyDense(uint32_t range, Key first, uint64_t n, const float* gradient);
-
-  /// BSP: adds gradient to an accumulator beside the rows; the rule is applied once by FinishRound with sum / divisor. The result depends only on the order of
-  /// the Accumulate calls, which is the writers' order.
-  absl::Status Accumulate(uint32_t range, std::span<const Key> keys, const float* gradient);
-  absl::Status AccumulateDense(uint32_t range, Key first, uint64_t n, const float* gradient);
-  /// Applies what was accumulated in every range since the last call, divided by `divisor`, and clears it. Untouched rows keep their state.
-  void FinishRound(float divisor);
 
   /// Sets values (k x width) without a rule; state is left as it is (zeros for a new row), but for what belongs to the value (UpdateRule::error_state).
   /// Errors as Apply.
@@ -62,8 +61,8 @@ class Table {
   void Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const;
   const UpdateRule& rule() const;
 
-  /// One range as bytes (keys, values and rule state; independent of insertion order), and back. Load replaces the range's rows. What a round has accumulated
-  /// is not saved, and is dropped by Load. Errors InvalidArgument: cut, or of another shape, width, rule or range. Nothing has changed then.
+  /// One range as bytes (keys, values and rule state; independent of insertion order), and back. Load replaces the range's rows.  Errors InvalidArgument: cut,
+  /// or of another shape, width, rule or range. Nothing has changed then.
   Block Save(uint32_t range) const;
   absl::Status Load(uint32_t range, const Block& bytes);
 

@@ -7,9 +7,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
-#include "algorithms/column_index.h"
 #include "algorithms/prefetch.h"
 #include "algorithms/registry.h"
+#include "ps/key_index.h"
 
 namespace troupe {
 namespace {
@@ -92,8 +92,8 @@ class NaiveBayes final : public Algorithm {
 
   absl::Status Work(const Phase&, const Batch& batch, const Plan*, std::span<const RowsView>, Out& out) const override {
     if (!batch.has_labels()) return absl::InvalidArgumentError("the data has no labels");
-    thread_local ColumnIndex index;
-    index.Start();
+    thread_local KeyIndex index;
+    index.Start(std::max<size_t>(512, index.keys().size()));   // about as many as the last batch had
     index.Column(0);
     std::vector<float> counts(2);
     std::vector<uint32_t> nonzeros(1), columns;

@@ -1,6 +1,7 @@
 // Rounds, one after the other.
 #include "algorithms/run/local_runner.h"
 
+#include <deque>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "algorithms/run/read_rows.h"
 #include "dataflow/split_reader.h"
 #include "ps/export.h"
+#include "ps/round_sum.h"
 
 namespace troupe {
 namespace {
@@ -55,7 +57,7 @@ absl::Status PullRows(const Table& table, std::span<const Key> keys, std::vector
 class LocalRunner final : public Driver {
  public:
   LocalRunner(const LocalOptions& options, const Algorithm& algorithm, DataShape shape, LocalResult& result)
-      : options_(options), algorithm_(algorithm), shape_(std::move(shape)), result_(result) {}
+      : options_(options), algorithm_(algorithm), shape_(std::move(shape)), result_(result), sums_(result.tables.size()) {}
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
   absl::Status Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) override {
@@ -98,7 +100,9 @@ class LocalRunner final : public Driver {
   const Algorithm& algorithm_;
   const DataShape shape_;
   LocalResult& result_;
-  uint64_t epoch_ = 0;   // shuffled phases so far
+  uint64_t epoch_ = 0;           // shuffled phases so far
+  std::vector<RoundSum> sums_;   // by table
+  std::deque<Rows> round_;       // what they refer to
 };
 
 void LocalRunner::Split::Combine(std::span<const double> partial) {
@@ -112,8 +116,10 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
   pushed[index] = true;
   for (const uint32_t n : nonzeros) runner->result_.nonzeros_pushed += n;
   status.Update(ByRange(table, keys, [&](uint32_t range, const std::vector<uint32_t>& positions) {
-    const Rows rows = Gather(keys, gradient.data(), width, positions);
-    return table.Accumulate(range, rows.keys, rows.values.data());
+    const Rows& rows = runner->round_.emplace_back(Gather(keys, gradient.data(), width, positions));
+    TROUPE_RETURN_IF_ERROR(table.Check(range, rows.keys, rows.values.data()));
+    runner->sums_[index].Add(range, rows.keys, rows.values.data());
+    return absl::OkStatus();
   }));
 }
 
@@ -147,7 +153,7 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
   }
   for (bool any = true; any;) {
     any = false;
-    std::vector<uint32_t> pushes(result_.tables.size());
+    uint32_t writers = 0;   // with a batch in this round
     for (uint32_t s = 0; s < options_.splits; ++s) {
       if (readers[s] == nullptr) continue;
       TROUPE_TRY(const std::optional<Batch> batch, readers[s]->Next());
@@ -158,12 +164,13 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
       any = true;
       splits[s].pushed.assign(result_.tables.size(), false);
       TROUPE_RETURN_IF_ERROR(OneBatch(phase, *batch, splits[s]));
-      for (size_t t = 0; t < pushes.size(); ++t) pushes[t] += splits[s].pushed[t];
+      ++writers;
     }
-    for (size_t t = 0; t < pushes.size(); ++t) {
-      const bool mean = result_.tables[t].spec().combine == TableSpec::Combine::kMean;
-      if (pushes[t] > 0) result_.tables[t].FinishRound(mean ? static_cast<float>(pushes[t]) : 1.0f);
+    for (size_t t = 0; t < sums_.size(); ++t) {
+      Table& table = result_.tables[t];
+      sums_[t].ApplyTo(table, table.spec().combine == TableSpec::Combine::kMean ? static_cast<float>(writers) : 1.0f);
     }
+    round_.clear();
   }
   if (phase.shuffle) ++epoch_;
   PhaseResult sums;

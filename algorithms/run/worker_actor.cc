@@ -223,7 +223,7 @@ void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
                                        }
                                      }
                                      TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
-                                     worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes)));
+                                     worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes), prepared->pull.get()));
                                      return absl::OkStatus();
                                    }();
                                    System::Deliver(to, std::move(worked));

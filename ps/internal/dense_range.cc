@@ -6,8 +6,6 @@
 namespace troupe::internal {
 namespace {
 
-constexpr uint64_t kPieceFloats = 4096;   // of sums that are divided, applied and cleared while they are in the first cache
-
 /// Whole cache lines, and not a multiple of a page: arrays that start at one place of a page make the processor take a load for a store of another array.
 uint64_t Stride(uint64_t rows, uint32_t width) {
   const uint64_t floats = (rows * width + 15) / 16 * 16;
@@ -57,48 +55,6 @@ void DenseRange::CopyFrom(const std::byte* in) {
     std::memcpy(array, in, rows_ * floats * sizeof(float));
     in += rows_ * floats * sizeof(float);
   });
-}
-
-void DenseRange::Accumulate(uint64_t first, uint64_t n, const float* gradient) {
-  if (n == 0) return;
-  if (!sums_) {
-    sums_ = ZeroedMemory(rows_ * width_ * sizeof(float));
-    touched_.assign(rows_, 0);
-  }
-  float* __restrict sums = reinterpret_cast<float*>(sums_.get()) + first * width_;
-  const float* __restrict g = gradient;
-  for (uint64_t i = 0; i < n * width_; ++i) sums[i] += g[i];
-  std::fill_n(touched_.begin() + static_cast<int64_t>(first), n, uint8_t{1});
-  any_touched_ = true;
-}
-
-void DenseRange::FinishRound(const UpdateRule& rule, float divisor, uint64_t unpenalised) {
-  if (!any_touched_) return;
-  const uint64_t piece = std::max<uint64_t>(1, kPieceFloats / width_);
-  for (uint64_t first = Next(1, 0, rows_), end; first < rows_; first = Next(1, end, rows_)) {
-    end = Next(0, first, std::min(first + piece, rows_));
-    float* sums = reinterpret_cast<float*>(sums_.get()) + first * width_;
-    const uint64_t floats = (end - first) * width_;
-    if (divisor != 1) {
-      for (uint64_t i = 0; i < floats; ++i) sums[i] /= divisor;
-    }
-    rule.ApplyDense(View(first, end - first, unpenalised), sums);
-    std::fill_n(sums, floats, 0.0f);
-  }
-  std::fill(touched_.begin(), touched_.end(), uint8_t{0});
-  any_touched_ = false;
-}
-
-uint64_t DenseRange::Next(uint8_t touched, uint64_t from, uint64_t end) const {
-  const void* found = std::memchr(touched_.data() + from, touched, end - from);
-  return found == nullptr ? end : static_cast<uint64_t>(static_cast<const uint8_t*>(found) - touched_.data());
-}
-
-void DenseRange::ClearSums() {
-  if (!any_touched_) return;
-  std::memset(sums_.get(), 0, rows_ * width_ * sizeof(float));
-  std::fill(touched_.begin(), touched_.end(), uint8_t{0});
-  any_touched_ = false;
 }
 
 }   // namespace troupe::internal

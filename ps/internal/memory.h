@@ -1,32 +1,64 @@
-// Zeroed memory at cache line boundaries, touched when it is made, so that no page fault meets a push.
+// Memory of tables: zeroed, at cache line boundaries, touched when it is made, so that no page fault meets a push, and in huge pages, so that rows met at
+// random miss fewer page translations.
 #pragma once
 
-#include <sys/mman.h>
-
-#include <algorithm>
 #include <cstddef>
-#include <cstdlib>
-#include <cstring>
+#include <map>
 #include <memory>
-
-#include "actors/check.h"
+#include <utility>
+#include <vector>
 
 namespace troupe::internal {
 
-struct FreeMemory {
-  void operator()(std::byte* memory) const { std::free(memory); }
-};
-using Memory = std::unique_ptr<std::byte, FreeMemory>;
+/// Pieces for the ranges of one table, cut from huge pages; those that are given back are joined and used again. Not thread-safe.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena();
 
-inline Memory ZeroedMemory(size_t bytes) {
-  constexpr size_t kLine = 64, kHugePage = size_t{1} << 21;
-  const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
-  const size_t size = std::max<size_t>(1, (bytes + alignment - 1) / alignment) * alignment;
-  Memory memory(static_cast<std::byte*>(std::aligned_alloc(alignment, size)));
-  TROUPE_CHECK(memory != nullptr);
-  if (alignment == kHugePage) madvise(memory.get(), bytes, MADV_HUGEPAGE);   // rows met at random then miss fewer page translations
-  std::memset(memory.get(), 0, bytes);
-  return memory;
-}
+  /// Zeros, at the start of a cache line. bytes > 0.
+  std::byte* Allocate(size_t bytes);
+  /// `bytes` as they were asked for.
+  void Free(std::byte* memory, size_t bytes);
+  /// Held from the system, used or not.
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Mapping {
+    std::byte* memory;
+    size_t bytes;
+  };
+  void Map(size_t bytes);
+  void Insert(std::byte* memory, size_t bytes);
+
+  std::vector<Mapping> mappings_;
+  std::map<std::byte*, size_t> free_;   // no two touch
+  size_t bytes_ = 0;
+};
+
+/// A piece of an arena with its owner.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(std::shared_ptr<Arena> arena, size_t bytes) : arena_(std::move(arena)), memory_(arena_->Allocate(bytes)), bytes_(bytes) {}
+  Memory(Memory&& other) noexcept : arena_(std::move(other.arena_)), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
+  Memory& operator=(Memory&& other) noexcept {
+    std::swap(arena_, other.arena_);
+    std::swap(memory_, other.memory_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Memory() {
+    if (memory_ != nullptr) arena_->Free(memory_, bytes_);
+  }
+  std::byte* get() const { return memory_; }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+  std::byte* memory_ = nullptr;
+  size_t bytes_ = 0;
+};
 
 }   // namespace troupe::internal

@@ -7,19 +7,16 @@
 
 namespace troupe::internal {
 
-SparseRange::SparseRange(uint32_t width, uint32_t floats)
-    : width_(width), stride_(sizeof(Key) + (size_t{floats} * sizeof(float) + 7) / 8 * 8), memory_(ZeroedMemory(capacity_ * stride_)) {}
+SparseRange::SparseRange(std::shared_ptr<Arena> arena, uint32_t floats)
+    : arena_(std::move(arena)), stride_(sizeof(Key) + (size_t{floats} * sizeof(float) + 7) / 8 * 8), memory_(arena_, capacity_ * stride_) {}
 
 void SparseRange::Grow() {
   TROUPE_CHECK(mask_ < (uint32_t{1} << 30));
-  std::vector<Key> touched_keys(touched_.size());
-  for (size_t i = 0; i < touched_.size(); ++i) touched_keys[i] = KeyAt(touched_[i]);
-
   const Slot old_end = zero_slot();
   const Memory old = std::move(memory_);
   mask_ = mask_ * 2 + 1;
   capacity_ = size_t{mask_} + 2;
-  memory_ = ZeroedMemory(capacity_ * stride_);
+  memory_ = Memory(arena_, capacity_ * stride_);
   const std::byte* row = old.get();
   for (Slot from = 0; from < old_end; ++from, row += stride_) {
     Key key;
@@ -30,18 +27,6 @@ void SparseRange::Grow() {
     std::memcpy(memory_.get() + slot * stride_, row, stride_);
   }
   std::memcpy(memory_.get() + zero_slot() * stride_, row, stride_);
-
-  if (marks_.empty()) return;
-  marks_.assign(capacity_, 0);
-  for (size_t i = 0; i < touched_.size(); ++i) {
-    touched_[i] = Find(touched_keys[i], HashKey(touched_keys[i]));
-    marks_[touched_[i]] = static_cast<uint32_t>(i) + 1;
-  }
-}
-
-void SparseRange::ClearSums() {
-  for (const Slot slot : touched_) marks_[slot] = 0;
-  touched_.clear();
 }
 
 std::vector<std::pair<Key, SparseRange::Slot>> SparseRange::Sorted() const {

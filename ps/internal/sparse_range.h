@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,19 +20,15 @@ class SparseRange {
   using Slot = uint32_t;
   static constexpr Slot kMissing = UINT32_MAX;
 
-  /// `floats`: a row's values and state. `width` of them are values.
-  SparseRange(uint32_t width, uint32_t floats);
+  /// `floats`: a row's values and state.
+  SparseRange(std::shared_ptr<Arena> arena, uint32_t floats);
 
   uint64_t rows() const { return size_ + has_zero_; }
-  size_t bytes() const { return capacity_ * stride_ + marks_.size() * sizeof(uint32_t) + sums_.capacity() * sizeof(float); }
+  size_t bytes() const { return capacity_ * stride_; }
 
   /// Brings the place where the search for a key begins near. (Inlined by force: GCC 12 takes a function that only prefetches for one without effect, and drops
   /// calls.)
-  [[gnu::always_inline]] void Prefetch(uint64_t hash) const {
-    const size_t slot = hash & mask_;
-    __builtin_prefetch(memory_.get() + slot * stride_);
-    if (!marks_.empty()) __builtin_prefetch(&marks_[slot]);
-  }
+  [[gnu::always_inline]] void Prefetch(uint64_t hash) const { __builtin_prefetch(memory_.get() + (hash & mask_) * stride_); }
   [[gnu::always_inline]] void Prefetch(std::span<const Key> keys) const {
     for (const Key key : keys) Prefetch(HashKey(key));
   }
@@ -45,17 +42,6 @@ class SparseRange {
   float* Row(Slot slot) { return reinterpret_cast<float*>(memory_.get() + slot * stride_ + sizeof(Key)); }
   const float* Row(Slot slot) const { return reinterpret_cast<const float*>(memory_.get() + slot * stride_ + sizeof(Key)); }
 
-  /// The sum of this round beside a row: `width` floats, all zero when the row is first met in the round. Valid until the next call.
-  float* Sum(Slot slot);
-  /// The rows with a sum, in the order in which the round met them, and their sums, k x width.
-  std::span<const Slot> touched() const { return touched_; }
-  float* sums() { return sums_.data(); }
-  void ClearSums();
-  /// Makes room for marks beside the rows; called once, before the first Sum.
-  void StartSums() {
-    if (marks_.empty()) marks_.resize(capacity_);
-  }
-
   Key KeyAt(Slot slot) const { return slot == zero_slot() ? 0 : KeyIn(slot); }
   /// Every row, by rising key.
   std::vector<std::pair<Key, Slot>> Sorted() const;
@@ -67,17 +53,13 @@ class SparseRange {
   Key& KeyIn(Slot slot) { return *reinterpret_cast<Key*>(memory_.get() + slot * stride_); }
   void Grow();
 
-  uint32_t width_;
+  std::shared_ptr<Arena> arena_;
   size_t stride_;          // bytes from row to row
   uint32_t mask_ = 31;     // slots - 1, a power of two less one
   size_t capacity_ = 33;   // slots and the row of key 0
   size_t size_ = 0;        // rows in slots. Invariant: at most 5/8 of the slots.
   bool has_zero_ = false;
   Memory memory_;
-
-  std::vector<uint32_t> marks_;   // by slot: 1 + the row's place in touched_, or 0
-  std::vector<Slot> touched_;
-  std::vector<float> sums_;   // those of touched_, and room for more
 };
 
 inline SparseRange::Slot SparseRange::Find(Key key, uint64_t hash) const {
@@ -104,18 +86,6 @@ inline SparseRange::Slot SparseRange::FindOrMake(Key key, uint64_t hash) {
       return slot;
     }
   }
-}
-
-inline float* SparseRange::Sum(Slot slot) {
-  uint32_t& mark = marks_[slot];
-  if (mark == 0) {
-    touched_.push_back(slot);
-    mark = static_cast<uint32_t>(touched_.size());
-    if (touched_.size() * width_ > sums_.size()) [[unlikely]]
-      sums_.resize(2 * sums_.size() + width_);
-    std::fill_n(sums_.data() + size_t{mark - 1} * width_, width_, 0.0f);
-  }
-  return sums_.data() + size_t{mark - 1} * width_;
 }
 
 }   // namespace troupe::internal

@@ -92,11 +92,9 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   if (dense) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
     impl_->dense[place].CopyFrom(keys);
-    impl_->dense[place].ClearSums();
-    std::erase(impl_->with_sums, place);
     return absl::OkStatus();
   }
-  SparseRange rows(impl_->width, floats);
+  SparseRange rows(impl_->arena, floats);
   rows.MakeRoom(header.rows);
   Key key, previous = 0;
   for (uint64_t i = 0; i < header.rows; ++i, previous = key) {
@@ -106,7 +104,6 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     std::memcpy(rows.Row(rows.FindOrMake(key, HashKey(key))), keys + header.rows * sizeof key + i * floats * sizeof(float), floats * sizeof(float));
   }
   impl_->sparse[place] = std::move(rows);
-  std::erase(impl_->with_sums, place);
   return absl::OkStatus();
 }
 

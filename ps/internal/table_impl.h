@@ -27,9 +27,9 @@ struct Table::Impl {
   bool spares = false;                         // some keys are spared a penalty
   uint32_t first_range = 0;                    // this shard's ranges are consecutive
   std::vector<internal::SparseRange> sparse;   // by range - first_range; one of the two is empty
-  internal::Memory dense_memory;               // of all dense ranges, in one piece for the sake of huge pages
+  std::shared_ptr<internal::Arena> arena;
+  internal::Memory dense_memory;   // of all dense ranges, in one piece
   std::vector<internal::DenseRange> dense;
-  std::vector<uint32_t> with_sums;   // places of the ranges that have sums of this round
 
   uint32_t held() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
   uint32_t Place(uint32_t range) const { return range - first_range; }

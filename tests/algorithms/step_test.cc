@@ -6,7 +6,6 @@
 #include <map>
 
 #include "actors/text.h"
-#include "algorithms/column_index.h"
 #include "tests/algorithms/memory_source.h"
 
 namespace troupe {
@@ -131,21 +130,6 @@ BOOST_AUTO_TEST_CASE(data_without_labels_is_refused) {
   BOOST_TEST(Message(algorithm->Work({}, batch, plan.get(), {}, out)) == "the data has no labels");
   const auto blueprint = algorithm->Declare(*Params::Parse(algorithm->params(), {}), {{"csv", "", {"x"}}, true, 1});
   BOOST_TEST(Message(blueprint.status()) == "the data has no label column, expected one");
-}
-
-BOOST_AUTO_TEST_CASE(columns_are_numbered_by_first_appearance_through_growth_and_reuse) {
-  ColumnIndex index;
-  Random random(3);
-  for (const size_t distinct : {10, 5000, 10, 70000, 3}) {
-    index.Start();
-    std::map<Key, uint32_t> expected;
-    for (size_t i = 0; i < 3 * distinct; ++i) {
-      const Key key = random.Below(distinct) * 0x100000001ULL;
-      const auto [place, added] = expected.emplace(key, static_cast<uint32_t>(expected.size()));
-      if (index.Column(key) != place->second) BOOST_FAIL("key " << key << " has the wrong column");
-    }
-    BOOST_TEST(index.keys().size() == expected.size());
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,12 +4,14 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <map>
 #include <random>
 #include <set>
 
 #include "actors/text.h"
+#include "ps/round_sum.h"
 
 namespace troupe {
 namespace {
@@ -51,7 +53,6 @@ struct Oracle {
     rule->ApplyRows({&row, 1}, gradient, spec.width, penalised);
   }
   void Accumulate(Key key, const float* gradient) {
-    Row(key);
     auto& sum = sums.try_emplace(key, spec.width).first->second;
     for (uint32_t i = 0; i < spec.width; ++i) sum[i] += gradient[i];
   }
@@ -67,6 +68,30 @@ struct Oracle {
     std::copy_n(values, spec.width, row.begin());
     std::fill_n(row.begin() + spec.width, rule->error_state(spec.width), 0.0f);
   }
+};
+
+/// A RoundSum that keeps what is added to it.
+class OneRound {
+ public:
+  explicit OneRound(Table& table) : table_(table) {}
+  void Accumulate(uint32_t range, const std::vector<Key>& keys, const std::vector<float>& gradient) {
+    BOOST_REQUIRE(table_.Check(range, keys, gradient.data()).ok());
+    const auto& [kept_keys, kept_gradient] = kept_.emplace_back(keys, gradient);
+    sum_.Add(range, kept_keys, kept_gradient.data());
+  }
+  void AccumulateDense(uint32_t range, Key first, uint64_t n, const std::vector<float>& gradient) {
+    BOOST_REQUIRE(table_.CheckDense(range, first, n, gradient.data()).ok());
+    sum_.AddDense(range, first, n, kept_.emplace_back(std::vector<Key>(), gradient).second.data());
+  }
+  void Finish(float divisor) {
+    sum_.ApplyTo(table_, divisor);
+    kept_.clear();
+  }
+
+ private:
+  Table& table_;
+  RoundSum sum_;
+  std::deque<std::pair<std::vector<Key>, std::vector<float>>> kept_;
 };
 
 std::map<Key, std::vector<float>> Contents(const Table& table) {
@@ -125,6 +150,7 @@ std::vector<float> Numbers(size_t n, std::mt19937_64& random) {
 void RandomCalls(const TableSpec& spec, uint64_t seed) {
   std::mt19937_64 random(seed);
   Table table = Make(spec);
+  OneRound round(table);
   Oracle oracle(spec);
   for (int call = 0; call < 300; ++call) {
     const uint32_t range = static_cast<uint32_t>(random() % table.partition().ranges());
@@ -140,12 +166,12 @@ void RandomCalls(const TableSpec& spec, uint64_t seed) {
         break;
       case 1:
       case 2:
-        BOOST_REQUIRE(table.Accumulate(range, keys, numbers.data()).ok());
+        round.Accumulate(range, keys, numbers);
         for (size_t i = 0; i < keys.size(); ++i) oracle.Accumulate(keys[i], &numbers[i * spec.width]);
         break;
       case 3: {
         const float divisor = static_cast<float>(1 + random() % 3);
-        table.FinishRound(divisor);
+        round.Finish(divisor);
         oracle.FinishRound(divisor);
         break;
       }
@@ -170,7 +196,7 @@ void RandomCalls(const TableSpec& spec, uint64_t seed) {
           BOOST_REQUIRE(table.ApplyDense(range, first, run, numbers.data()).ok());
           for (size_t i = 0; i < run; ++i) oracle.Apply(first + i, &numbers[i * spec.width]);
         } else {
-          BOOST_REQUIRE(table.AccumulateDense(range, first, run, numbers.data()).ok());
+          round.AccumulateDense(range, first, run, numbers);
           for (size_t i = 0; i < run; ++i) oracle.Accumulate(first + i, &numbers[i * spec.width]);
         }
     }
@@ -196,16 +222,17 @@ BOOST_AUTO_TEST_CASE(random_calls_leave_what_a_plain_map_holds) {
 BOOST_AUTO_TEST_CASE(a_round_survives_growth) {
   const TableSpec spec = Spec("adagrad", 2, {}, 1);
   Table table = Make(spec);
+  OneRound round(table);
   Oracle oracle(spec);
   std::mt19937_64 random(7);
   for (int writer = 0; writer < 3; ++writer) {
     std::vector<Key> keys;
     for (Key key = 0; key < 20000; ++key) keys.push_back(key * 7919 * static_cast<Key>(writer + 1));
     const std::vector<float> gradient = Numbers(2 * keys.size(), random);
-    BOOST_REQUIRE(table.Accumulate(0, keys, gradient.data()).ok());
+    round.Accumulate(0, keys, gradient);
     for (size_t i = 0; i < keys.size(); ++i) oracle.Accumulate(keys[i], &gradient[2 * i]);
   }
-  table.FinishRound(3);
+  round.Finish(3);
   oracle.FinishRound(3);
   BOOST_TEST((Contents(table) == oracle.rows));
 }
@@ -216,13 +243,14 @@ BOOST_AUTO_TEST_CASE(a_round_of_one_push_is_the_push) {
     for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{50000}}) {
       const TableSpec spec = Spec(rule, 1, rows, 1);
       Table at_once = Make(spec), by_round = Make(spec);
+      OneRound round(by_round);
       for (int push = 0; push < 3; ++push) {
         const std::vector<Key> keys = KeysOf(at_once, 0, 1000, random);
         const std::vector<float> gradient = Numbers(keys.size(), random);
         BOOST_REQUIRE(at_once.Apply(0, keys, gradient.data()).ok());
-        BOOST_REQUIRE(by_round.Accumulate(0, keys, gradient.data()).ok());
-        by_round.FinishRound(1);
-        by_round.FinishRound(5);   // nothing was pushed: nothing changes
+        round.Accumulate(0, keys, gradient);
+        round.Finish(1);
+        round.Finish(5);   // nothing was pushed: nothing changes
       }
       BOOST_TEST((Bytes(at_once) == Bytes(by_round)), rule);
     }
@@ -264,14 +292,9 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
   const std::vector<Key> rows{30, 31, 40};
   BOOST_REQUIRE(keys.size() >= 3);
   const std::vector<float> good(2 * keys.size(), 1);
-  BOOST_REQUIRE(sparse.Accumulate(1, keys, good.data()).ok());
-  BOOST_REQUIRE(dense.Accumulate(1, rows, good.data()).ok());
-  const auto finish = [](Table& table) {
-    Table copy = Make(table.spec(), 0, 2);
-    for (uint32_t range = 0; range < 2; ++range) BOOST_REQUIRE(copy.Load(range, table.Save(range)).ok());
-    return Bytes(copy);
-  };
-  const std::string sparse_before = finish(sparse), dense_before = finish(dense);
+  BOOST_REQUIRE(sparse.Apply(1, keys, good.data()).ok());
+  BOOST_REQUIRE(dense.Apply(1, rows, good.data()).ok());
+  const std::string sparse_before = Bytes(sparse), dense_before = Bytes(dense);
 
   const auto expect = [](const absl::Status& status, const std::string& message) {
     BOOST_TEST(status.code() == absl::StatusCode::kInvalidArgument);
@@ -282,19 +305,19 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
     gradient[5] = bad;
     const std::string what = "table 'w': gradient of key ", is = absl::StrCat(" is ", Exact(bad), ", expected a finite number");
     expect(sparse.Apply(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
-    expect(sparse.Accumulate(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
+    expect(sparse.Check(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
     expect(sparse.Assign(1, keys, gradient.data()), absl::StrCat("table 'w': value of key ", keys[2], is));
     expect(dense.Apply(1, rows, gradient.data()), what + "40" + is);
-    expect(dense.Accumulate(1, rows, gradient.data()), what + "40" + is);
+    expect(dense.Check(1, rows, gradient.data()), what + "40" + is);
     expect(dense.ApplyDense(1, 25, 4, gradient.data()), what + "27" + is);
-    expect(dense.AccumulateDense(1, 25, 4, gradient.data()), what + "27" + is);
+    expect(dense.CheckDense(1, 25, 4, gradient.data()), what + "27" + is);
     expect(dense.Assign(1, rows, gradient.data()), "table 'w': value of key 40" + is);
   }
   std::vector<float> out(2 * keys.size(), 7);
   const std::string wrong_range = absl::StrCat("table 'w': key ", keys[0], " is in range 1, expected range 0");
   expect(sparse.Pull(0, keys, out.data()), wrong_range);
   expect(sparse.Apply(0, keys, good.data()), wrong_range);
-  expect(sparse.Accumulate(0, keys, good.data()), wrong_range);
+  expect(sparse.Check(0, keys, good.data()), wrong_range);
   expect(sparse.Assign(0, keys, good.data()), wrong_range);
   expect(sparse.Pull(2, {}, nullptr), "table 'w': range 2 is not held here, expected 0 .. 1");
   expect(sparse.PullDense(0, 0, 1, out.data()), "table 'w': is sparse, expected a dense table for rows without keys");
@@ -303,19 +326,10 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
   expect(dense.Apply(1, other, good.data()), "table 'w': key 24 is in range 0, expected range 1");
   expect(dense.PullDense(1, 24, 2, out.data()), "table 'w': 2 rows from 24 are not in range 1, expected within 25 rows from 25");
   expect(dense.ApplyDense(1, 49, 2, good.data()), "table 'w': 2 rows from 49 are not in range 1, expected within 25 rows from 25");
-  expect(dense.AccumulateDense(1, 26, UINT64_MAX, good.data()),
-         "table 'w': 18446744073709551615 rows from 26 are not in range 1, expected within 25 rows from 25");
+  expect(dense.CheckDense(1, 26, UINT64_MAX, good.data()), "table 'w': 18446744073709551615 rows from 26 are not in range 1, expected within 25 rows from 25");
   for (const float x : out) BOOST_TEST(x == 7);
-  BOOST_TEST((finish(sparse) == sparse_before));
-  BOOST_TEST((finish(dense) == dense_before));
-
-  sparse.FinishRound(1);   // the sums hold only the good pushes
-  dense.FinishRound(1);
-  Table again_sparse = Make(sparse.spec(), 0, 2), again_dense = Make(dense.spec(), 0, 2);
-  BOOST_REQUIRE(again_sparse.Apply(1, keys, good.data()).ok());
-  BOOST_REQUIRE(again_dense.Apply(1, rows, good.data()).ok());
-  BOOST_TEST((Bytes(sparse) == Bytes(again_sparse)));
-  BOOST_TEST((Bytes(dense) == Bytes(again_dense)));
+  BOOST_TEST((Bytes(sparse) == sparse_before));
+  BOOST_TEST((Bytes(dense) == dense_before));
 }
 
 BOOST_AUTO_TEST_CASE(tables_that_cannot_be_are_refused) {
@@ -351,11 +365,10 @@ BOOST_AUTO_TEST_CASE(a_saved_range_loads_whatever_the_order_of_its_making) {
         BOOST_REQUIRE(table.Apply(range, keys, gradient.data()).ok());
         std::reverse(keys.begin(), keys.end());
         BOOST_REQUIRE(backwards.Apply(range, keys, gradient.data()).ok());
-        BOOST_REQUIRE(loaded.Accumulate(range, keys, gradient.data()).ok());   // a round that the load ends
+        BOOST_REQUIRE(loaded.Apply(range, keys, gradient.data()).ok());   // what was there is gone after a load
       }
       BOOST_TEST((Bytes(table) == Bytes(backwards)));
       for (uint32_t range = 0; range < 4; ++range) BOOST_REQUIRE(loaded.Load(range, table.Save(range)).ok());
-      loaded.FinishRound(1);
       BOOST_TEST((Bytes(table) == Bytes(loaded)));
       BOOST_TEST((Contents(table) == Contents(loaded)));
     }

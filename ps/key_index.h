@@ -1,5 +1,5 @@
-// Numbers the distinct features of a batch 0, 1, 2, ... as they are first met: the way from 64-bit keys to small dense arrays. On the hot path of every sparse
-// batch, so its memory is kept from one batch to the next.
+// Numbers the distinct keys of a batch 0, 1, 2, ... as they are first met: the way from 64-bit keys to small dense arrays. On the hot path of every sparse
+// batch and of every BSP round, so its memory is kept from one to the next.
 #pragma once
 
 #include <algorithm>
@@ -14,14 +14,13 @@ namespace troupe {
 
 /// Keys come as numbers of 32 or 64 bits. Not thread-safe: one a thread. All of it stays in a core's first cache for some thousand keys: 4 bytes a slot, 8 a
 /// key, 4 a count.
-class ColumnIndex {
+class KeyIndex {
  public:
-  /// Forgets the last batch. About as many distinct keys are expected as it had, at least 512.
-  void Start() {
-    const size_t slots = std::bit_ceil(std::max<size_t>(kSlotsMin, 2 * keys_.size()));
+  /// Forgets the last batch. `expected`: about as many distinct keys will come (more may).
+  void Start(size_t expected) {
     keys_.clear();
     counts_.clear();
-    Resize(slots);
+    Resize(std::bit_ceil(std::max<size_t>(kSlotsMin, 2 * expected)));
   }
   /// The number of `key`: that of its first appearance, or the next free one. Not counted.
   uint32_t Column(Key key) {
@@ -32,7 +31,7 @@ class ColumnIndex {
   }
   /// columns[i] = Column(keys[i]), quicker, and counted.
   template <class Number>
-  void Columns(std::span<const Number> keys, uint32_t* columns) {
+  [[gnu::noinline]] void Columns(std::span<const Number> keys, uint32_t* columns) {
     // Members as locals: the compiler cannot know that `columns` does not point at them.
     uint32_t* slots = slots_.data();
     const Key* known = keys_.data();
@@ -69,7 +68,7 @@ class ColumnIndex {
   const std::vector<uint32_t>& counts() const { return counts_; }
 
  private:
-  static constexpr size_t kSlotsMin = 1024;
+  static constexpr size_t kSlotsMin = 16;
   /// Multiplicative hashing takes the product's high bits (Knuth, "The Art of Computer Programming" vol. 3, sec. 6.4).
   static uint64_t Hash(Key key) { return (key ^ (key >> 32)) * 0x9e3779b97f4a7c15ULL; }
 
