@@ -67,8 +67,13 @@ std::optional<std::string> NearestName(std::string_view word, std::span<const st
     nearest_distance = distance;
   }
   if (nearest || word.size() < 3) return nearest;
-  for (const std::string& candidate : candidates) {   // the start of a longer name
-    if (candidate.starts_with(word) && (!nearest || candidate.size() < nearest->size())) nearest = candidate;
+  for (const std::string& candidate : candidates) {   // the start of a longer name, perhaps misspelt
+    if (candidate.size() <= word.size()) continue;
+    const size_t distance = EditDistance(word, std::string_view(candidate).substr(0, word.size()));
+    const bool nearer = distance < nearest_distance || (distance == nearest_distance && candidate.size() < nearest->size());
+    if (distance > word.size() / 4 || !nearer) continue;
+    nearest = candidate;
+    nearest_distance = distance;
   }
   return nearest;
 }

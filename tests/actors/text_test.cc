@@ -100,6 +100,7 @@ BOOST_AUTO_TEST_CASE(the_nearest_name_is_offered_only_when_it_is_near) {
   BOOST_TEST(NearestName("sahrds", names).value() == "shards");   // neighbours swapped: one slip
   BOOST_TEST(NearestName("split", names).value() == "splits");
   BOOST_TEST(NearestName("sha", names).value() == "shards");   // its start
+  BOOST_TEST(NearestName("logistik", std::vector<std::string>{"k_means", "linear_regression", "logistic_regression"}).value() == "logistic_regression");
   BOOST_TEST(!NearestName("epochs", names).has_value());
   BOOST_TEST(!NearestName("x", names).has_value());
   BOOST_TEST(!NearestName("", names).has_value());

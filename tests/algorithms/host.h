@@ -17,12 +17,18 @@ struct HostResult {
   std::string rows;   ///< ShowModel(model, csv): every table, exact
   std::vector<LocalReport> reports;
   std::shared_ptr<const Model> model;
+  uint64_t nonzeros_read = 0, nonzeros_applied = 0;   ///< the ledger: of the batches read, of the pushes applied
+  uint64_t falls = 0;                                 ///< of workers and shards, and of a trainer that left a checkpoint
 };
 
 class Host {
  public:
   virtual ~Host() = default;
   virtual std::string name() const = 0;
+  /// Is its model the oracle's, bit for bit? Not where a batch may have to be made again that some shard has applied already: it sees newer weights there.
+  virtual bool exact() const { return true; }
+  /// Does nothing of it fall? Else what had been summed up for the reports is gone with it.
+  virtual bool stands() const { return true; }
   virtual absl::StatusOr<HostResult> Train(const LocalOptions& options) = 0;
 };
 
@@ -35,7 +41,7 @@ class OracleHost final : public Host {
     auto model = MakeModel(*result);
     if (!model.ok()) return model.status();
     std::shared_ptr<const Model> shared = *std::move(model);
-    return HostResult{ShowModel(*shared, true), result->reports, shared};
+    return HostResult{ShowModel(*shared, true), result->reports, shared, result->nonzeros_read, result->nonzeros_pushed, 0};
   }
 };
 

@@ -1,0 +1,277 @@
+// Gather over targets that answer as the test says, in virtual time: order, retries, patience, asking on.
+#include "actors/gather.h"
+
+#include <boost/test/unit_test.hpp>
+#include <deque>
+#include <string>
+
+#include "caf/event_based_actor.hpp"
+#include "caf/send.hpp"
+#include "caf/typed_response_promise.hpp"
+#include "tests/support/virtual_system.h"
+
+namespace troupe {
+namespace {
+
+struct Question {
+  size_t target = 0;
+};
+struct Answer {
+  int number = 0;
+};
+
+}   // namespace
+}   // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Question)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Answer)
+
+namespace troupe {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Target = caf::typed_actor<caf::replies_to<Question>::with<Answer>>;
+using Promise = caf::typed_response_promise<Answer>;
+
+struct Asked {
+  std::vector<milliseconds> at;
+  std::deque<absl::Status> errors;   // answered first, one a question
+  bool silent = false;               // keeps the promises
+  int number = 0;                    // else the answer: number, number + 1, ...
+  std::vector<Promise> promises;
+};
+
+struct Fixture : testing::VirtualSystem {
+  std::vector<Asked> asked;
+  std::vector<Target> targets;
+  int done = 0;
+  absl::StatusOr<std::vector<Answer>> result = absl::UnknownError("not done");
+
+  void Make(size_t n) {
+    asked.resize(n);
+    for (size_t i = 0; i < n; ++i) {
+      asked[i].number = static_cast<int>(100 * i);
+      const caf::actor target = system().actors().spawn<caf::hidden>([this, i](caf::event_based_actor* self) -> caf::behavior {
+        return {[this, i, self](const Question& question) { return OnQuestion(self, asked[i], i, question); }, [](const Thunk& thunk) { thunk.run(); }};
+      });
+      targets.push_back(caf::actor_cast<Target>(target));
+    }
+  }
+  caf::result<Answer> OnQuestion(caf::event_based_actor* self, Asked& target, size_t i, const Question& question) {
+    BOOST_TEST(question.target == i);
+    target.at.push_back(passed());
+    if (!target.errors.empty()) {
+      const absl::Status error = target.errors.front();
+      target.errors.pop_front();
+      return ToError(error);
+    }
+    if (target.silent) return target.promises.emplace_back(self->make_response_promise<Promise>());
+    return Answer{target.number++};
+  }
+  void Start(GatherOptions options = {}, std::function<bool(size_t, const Answer&)> is_final = nullptr, std::function<bool()> is_enough = nullptr) {
+    Gather<Answer>(system(), targets, [](size_t i) { return Question{i}; }, options,
+                   {.is_final = std::move(is_final), .is_enough = std::move(is_enough), .done = [this](absl::StatusOr<std::vector<Answer>> all) {
+                      ++done;
+                      result = std::move(all);
+                    }});
+  }
+  /// A silent target answers what it was asked first.
+  void AnswerNow(size_t i, int number) {
+    System::Deliver(targets[i], Thunk{[this, i, number] { asked[i].promises[0].deliver(Answer{number}); }});   // a promise is kept by its actor only
+    Settle();
+  }
+  std::vector<int> Numbers() const {
+    std::vector<int> numbers;
+    for (const Answer& answer : *result) numbers.push_back(answer.number);
+    return numbers;
+  }
+  ~Fixture() {
+    asked.clear();
+    for (const Target& target : targets) caf::anon_send_exit(target, caf::exit_reason::kill);
+    Settle();
+  }
+};
+
+using Times = std::vector<milliseconds>;
+using Ints = std::vector<int>;
+
+BOOST_FIXTURE_TEST_SUITE(GatherSuite, Fixture)
+
+BOOST_AUTO_TEST_CASE(without_targets_it_is_done_at_once) {
+  Start();
+  BOOST_TEST(done == 1);
+  BOOST_TEST_REQUIRE(result.ok());
+  BOOST_TEST(result->empty());
+}
+
+BOOST_AUTO_TEST_CASE(it_is_done_once_with_all_replies_in_the_targets_order_whenever_they_came) {
+  Make(3);
+  for (Asked& target : asked) target.silent = true;
+  Start();
+  Settle();
+  for (const size_t i : {2, 0, 1}) {
+    BOOST_TEST(done == 0);
+    AnswerNow(i, static_cast<int>(i));
+  }
+  BOOST_TEST(done == 1);
+  BOOST_TEST_REQUIRE(result.ok());
+  BOOST_TEST((Numbers() == Ints{0, 1, 2}));
+}
+
+BOOST_AUTO_TEST_CASE(a_target_that_could_not_answer_is_asked_again_a_while_later) {
+  Make(2);
+  asked[1].errors = {absl::UnavailableError(""), absl::DeadlineExceededError(""), absl::CancelledError("")};
+  Start({.retry = milliseconds(20)});
+  Advance(milliseconds(59));
+  BOOST_TEST(done == 0);
+  Advance(milliseconds(1));
+  BOOST_TEST(done == 1);
+  BOOST_TEST_REQUIRE(result.ok());
+  BOOST_TEST((Numbers() == Ints{0, 100}));
+  BOOST_TEST((asked[0].at == Times{milliseconds(0)}));
+  BOOST_TEST((asked[1].at == Times{milliseconds(0), milliseconds(20), milliseconds(40), milliseconds(60)}));
+}
+
+BOOST_AUTO_TEST_CASE(a_target_that_has_ended_is_one_that_could_not_answer) {
+  Make(1);
+  caf::anon_send_exit(targets[0], caf::exit_reason::kill);
+  Settle();
+  Start({.retry = milliseconds(20), .patience = milliseconds(100)});
+  Advance(seconds(1));
+  BOOST_TEST(done == 1);
+  BOOST_TEST(absl::IsUnavailable(result.status()), result.status().ToString());
+}
+
+BOOST_AUTO_TEST_CASE(patience_ends_with_the_last_error) {
+  Make(2);
+  asked[1].errors.assign(1000, absl::UnavailableError("away"));
+  asked[1].errors[6] = absl::DeadlineExceededError("still away");
+  Start({.retry = milliseconds(20), .patience = milliseconds(100)});
+  Advance(milliseconds(119));
+  BOOST_TEST(done == 0);
+  Advance(milliseconds(1));   // the first attempt more than `patience` after the first error
+  BOOST_TEST(done == 1);
+  BOOST_TEST(result.status().ToString() == "DEADLINE_EXCEEDED: still away");
+  Advance(seconds(10));
+  BOOST_TEST(asked[1].at.size() == 7u);
+  BOOST_TEST(done == 1);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_renews_the_patience_with_its_target_only) {
+  Make(2);
+  asked[0].errors.assign(1000, absl::UnavailableError("away"));
+  const auto is_final = [this](size_t target, const Answer& answer) {
+    if (target == 1 && answer.number < 110) asked[1].errors.assign(3, absl::UnavailableError("busy"));   // 60 ms between two answers
+    return target == 0 || answer.number == 110;
+  };
+  Start({.retry = milliseconds(20), .patience = milliseconds(300)}, is_final);
+  Advance(milliseconds(319));
+  BOOST_TEST(done == 0);
+  Advance(milliseconds(1));
+  BOOST_TEST(result.status().ToString() == "UNAVAILABLE: away");
+}
+
+BOOST_AUTO_TEST_CASE(a_target_may_take_longer_than_patience_as_long_as_it_answers) {
+  Make(1);
+  const auto is_final = [this](size_t, const Answer& answer) {
+    if (answer.number < 10) asked[0].errors.assign(4, absl::UnavailableError("busy"));
+    return answer.number == 10;
+  };
+  Start({.retry = milliseconds(20), .patience = milliseconds(100)}, is_final);
+  Advance(seconds(10));
+  BOOST_TEST_REQUIRE(result.ok());
+  BOOST_TEST(asked[0].at.back() == milliseconds(800));
+}
+
+BOOST_AUTO_TEST_CASE(any_other_error_is_final_at_once_and_nobody_is_asked_again) {
+  Make(3);
+  asked[0].errors.assign(1000, absl::UnavailableError("away"));
+  asked[1].errors = {absl::InvalidArgumentError("row 7: bad")};
+  asked[2].silent = true;
+  Start();
+  Settle();
+  BOOST_TEST(done == 1);
+  BOOST_TEST(result.status().ToString() == "INVALID_ARGUMENT: row 7: bad");
+  AnswerNow(2, 1);
+  Advance(seconds(10));
+  BOOST_TEST(done == 1);
+  for (const Asked& target : asked) BOOST_TEST(target.at.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_target_is_asked_on_until_its_reply_is_final) {
+  Make(2);
+  Start({}, [](size_t target, const Answer& answer) { return answer.number >= (target == 0 ? 3 : 100); });
+  Settle();   // at once: no time passes
+  BOOST_TEST(done == 1);
+  BOOST_TEST((Numbers() == Ints{3, 100}));
+  BOOST_TEST(asked[0].at.size() == 4u);
+  BOOST_TEST(asked[1].at.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_question_may_depend_on_what_was_answered) {
+  Make(1);
+  std::vector<int> made;
+  Gather<Answer>(system(), targets,
+                 [this, &made](size_t i) {
+                   made.push_back(asked[0].number);
+                   return Question{i};
+                 },
+                 {},
+                 {.is_final = [](size_t, const Answer& answer) { return answer.number == 2; }, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
+  Settle();
+  BOOST_TEST(done == 1);
+  BOOST_TEST((made == Ints{0, 1, 2}));
+}
+
+BOOST_AUTO_TEST_CASE(when_the_latest_replies_are_enough_it_does_not_wait_for_final_ones) {
+  Make(2);
+  std::vector<int> latest(2, -1);
+  Start(
+      {},
+      [&latest](size_t target, const Answer& answer) {
+        latest[target] = answer.number;
+        return false;
+      },
+      [&latest] { return latest[0] >= 5 && latest[1] >= 102; });
+  Settle();
+  BOOST_TEST(done == 1);
+  BOOST_TEST_REQUIRE(result.ok());
+  BOOST_TEST((Numbers() == latest));
+  BOOST_TEST(std::max(latest[0] - 5, latest[1] - 102) >= 0);
+  const size_t questions = asked[0].at.size() + asked[1].at.size();
+  Advance(seconds(10));
+  BOOST_TEST(asked[0].at.size() + asked[1].at.size() == questions);
+}
+
+BOOST_AUTO_TEST_CASE(replies_are_not_enough_before_every_target_has_given_one) {
+  Make(2);
+  asked[0].silent = true;
+  Start(
+      {}, [](size_t, const Answer&) { return false; }, [] { return true; });
+  Advance(seconds(1));
+  BOOST_TEST(done == 0);
+  AnswerNow(0, 7);
+  BOOST_TEST(done == 1);
+  BOOST_TEST((Numbers() == Ints{7, 100}));
+}
+
+BOOST_AUTO_TEST_CASE(a_gatherer_whose_system_ends_never_calls_back) {
+  Make(1);
+  asked[0].silent = true;
+  auto alive = std::make_shared<int>(0);
+  Gather<Answer>(system(), targets, [alive](size_t i) { return Question{i}; }, {},
+                 {.is_final = nullptr, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
+  Settle();
+  BOOST_TEST(alive.use_count() == 2);
+  asked[0].promises.clear();   // dropped without an answer: nobody holds the gatherer any more
+  caf::anon_send_exit(targets[0], caf::exit_reason::kill);
+  Settle();
+  BOOST_TEST(done == 0);
+  BOOST_TEST(alive.use_count() == 1);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace
+}   // namespace troupe
