@@ -140,6 +140,11 @@ struct Batches {
   std::vector<std::vector<Part>> batches;
 
   std::span<const Key> KeysOf(const Part& part) const { return {keys.data() + part.begin, part.end - part.begin}; }
+  std::vector<RowsIn> In(size_t batch) const {
+    std::vector<RowsIn> rows;
+    for (const Part& part : batches[batch]) rows.push_back({RowSet::Of(part.range, KeysOf(part)), gradient.data() + part.begin});
+    return rows;
+  }
 
   Batches(const Partition& partition, size_t rows, size_t batch, size_t count) {
     std::mt19937_64 random(2);
@@ -167,29 +172,31 @@ class SparseBench {
  public:
   SparseBench(size_t rows, size_t slots) : rows_(rows), table_(*Table::Make(Spec(), 0, 1)), plain_(slots) {
     const Batches all(table_.partition(), rows, rows * 4, 1);
-    ForParts(all,
-             [&](const Batches::Part& part, std::span<const Key> keys, const float* gradient) { TROUPE_CHECK(table_.Apply(part.range, keys, gradient).ok()); });
+    table_.Apply(all.In(0));
     plain_.Push(all.keys, all.gradient.data());
   }
 
   BenchRow Push(size_t batch, size_t count) {
     const Batches batches(table_.partition(), rows_, batch, count);
-    return Compare(
-        Name("push", batch), Millions(batches), "Mkeys/s",
-        [&] { ForParts(batches, [&](auto& part, auto keys, auto* gradient) { TROUPE_CHECK(table_.Apply(part.range, keys, gradient).ok()); }); },
-        [&] { plain_.Push(batches.keys, batches.gradient.data()); });
+    const auto push = [&] {
+      for (size_t b = 0; b < count; ++b) {
+        const std::vector<RowsIn> rows = batches.In(b);
+        TROUPE_CHECK(table_.Check(rows).ok());
+        table_.Apply(rows);
+      }
+    };
+    return Compare(Name("push", batch), Millions(batches), "Mkeys/s", push, [&] { plain_.Push(batches.keys, batches.gradient.data()); });
   }
   /// Two writers push the same keys, then the round ends. The plain loop takes both pushes as they come.
   BenchRow Round(size_t batch, size_t count) {
     const Batches batches(table_.partition(), rows_, batch, count);
     RoundSum sum;
     const auto round = [&] {
-      for (const auto& parts : batches.batches) {
+      for (size_t b = 0; b < count; ++b) {
+        const std::vector<RowsIn> rows = batches.In(b);
         for (int writer = 0; writer < 2; ++writer) {
-          for (const Batches::Part& part : parts) {
-            TROUPE_CHECK(table_.Check(part.range, batches.KeysOf(part), batches.gradient.data() + part.begin).ok());
-            sum.Add(part.range, batches.KeysOf(part), batches.gradient.data() + part.begin);
-          }
+          TROUPE_CHECK(table_.Check(rows).ok());
+          for (const RowsIn& share : rows) sum.Add(share);
         }
         sum.ApplyTo(table_, 2);
       }
@@ -205,12 +212,16 @@ class SparseBench {
   BenchRow Pull(size_t batch, size_t count) {
     const Batches batches(table_.partition(), rows_, batch, count);
     std::vector<float> out(batches.keys.size());
-    return Compare(
-        Name("pull", batch), Millions(batches), "Mkeys/s",
-        [&] { ForParts(batches, [&](auto& part, auto keys, auto*) { TROUPE_CHECK(table_.Pull(part.range, keys, out.data() + part.begin).ok()); }); },
-        [&] {
-          for (size_t i = 0; i < out.size(); ++i) out[i] = plain_.At(batches.keys[i]).w;
-        });
+    const auto pull = [&] {
+      for (const auto& parts : batches.batches) {
+        std::vector<RowsOut> rows;
+        for (const Batches::Part& part : parts) rows.push_back({RowSet::Of(part.range, batches.KeysOf(part)), out.data() + part.begin});
+        TROUPE_CHECK(table_.Pull(rows).ok());
+      }
+    };
+    return Compare(Name("pull", batch), Millions(batches), "Mkeys/s", pull, [&] {
+      for (size_t i = 0; i < out.size(); ++i) out[i] = plain_.At(batches.keys[i]).w;
+    });
   }
 
  private:
@@ -221,16 +232,6 @@ class SparseBench {
   }
   static double Millions(const Batches& batches) { return static_cast<double>(batches.keys.size()) / 1e6; }
   std::string Name(const char* what, size_t batch) const { return absl::StrCat("sparse adagrad ", what, ", ", batch, " of ", rows_ / 1000000, "M keys"); }
-
-  template <class Each>
-  void ForParts(const Batches& batches, const Each& each) const {
-    for (const auto& parts : batches.batches) {
-      for (size_t i = 0; i < parts.size(); ++i) {
-        if (i + 1 < parts.size()) table_.Prefetch(parts[i + 1].range, batches.KeysOf(parts[i + 1]));
-        each(parts[i], batches.KeysOf(parts[i]), batches.gradient.data() + parts[i].begin);
-      }
-    }
-  }
 
   size_t rows_;
   Table table_;

@@ -47,14 +47,14 @@ ExportedRows RowsOf(const Table& table, uint32_t range) {
   const UpdateRule& rule = table.rule();
   ExportedRows rows;
   rows.width = table.spec().width;
-  rows.wide = rule.error_state(rows.width) > 0;
-  const bool sparse = !table.partition().dense();
+  rows.wide = rule.wide();
+  const bool keeps_zeros = table.partition().dense() || table.spec().init.kind != RowInit::Kind::kZero;
+  std::vector<double> values(rows.width);
   table.Visit(range, [&](Key key, const float* row) {
-    if (sparse && std::all_of(row, row + rows.width, [](float value) { return value == 0; })) return;
+    for (uint32_t i = 0; i < rows.width; ++i) values[i] = rule.Value(row, rows.width, i, table.Penalises(key));
+    if (!keeps_zeros && std::all_of(values.begin(), values.end(), [](double value) { return value == 0; })) return;
     rows.keys.push_back(key);
-    if (!rows.wide) rows.values.insert(rows.values.end(), row, row + rows.width);
-    if (rows.wide)
-      for (uint32_t i = 0; i < rows.width; ++i) rows.wide_values.push_back(rule.Value(row, rows.width, i));
+    for (const double value : values) rows.wide ? rows.wide_values.push_back(value) : rows.values.push_back(static_cast<float>(value));
   });
   return rows;
 }

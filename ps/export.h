@@ -22,7 +22,8 @@ struct ExportedRows {
   double Value(size_t row, uint32_t column) const { return wide ? wide_values[row * width + column] : values[row * width + column]; }
 };
 
-/// The rows of one range that `table` holds. Sparse rows whose values are all zero are left out; dense ranges are complete. The range must be the table's.
+/// The rows of one range that `table` holds. Sparse rows whose values are all zero are left out where rows start as zeros; dense ranges are complete. The range
+/// must be the table's.
 ExportedRows RowsOf(const Table& table, uint32_t range);
 
 /// As bytes (a header with a checksum, keys, values), and back. DecodeRows takes any bytes.

@@ -71,6 +71,15 @@ struct TableSpec {
   penalisedFrom @8 :UInt64;
   sum @9 :Bool;
   ranges @10 :UInt32;
+  weightDecay @11 :Float64;
+  initKind @12 :UInt8;
+  initScale @13 :Float64;
+  initSeed @14 :UInt64;
+  schedule @15 :Text;
+  clipValue @16 :Float64;
+  clipNorm @17 :Float64;
+  nonFinite @18 :UInt8;
+  stalenessScale @19 :Bool;
 
   struct Option {
     name @0 :Text;

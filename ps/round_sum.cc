@@ -6,10 +6,7 @@
 namespace troupe {
 namespace {
 
-void Divide(std::span<float> sums, float divisor) {
-  if (divisor == 1) return;
-  for (float& sum : sums) sum /= divisor;
-}
+constexpr size_t kFlushFloats = 64 << 10;   // sums that are applied while they are in the second cache
 
 void AddTo(float* __restrict sums, const float* __restrict gradient, size_t n) {
   for (size_t i = 0; i < n; ++i) sums[i] += gradient[i];
@@ -19,76 +16,87 @@ void AddTo(float* __restrict sums, const float* __restrict gradient, size_t n) {
 
 void RoundSum::ApplyTo(Table& table, float divisor) {
   // Range by range, in the order in which the shares of each came.
-  std::stable_sort(parts_.begin(), parts_.end(), [](const Part& a, const Part& b) { return a.range < b.range; });
-  const auto end_of = [&](size_t begin) {
-    size_t end = begin;
-    while (end < parts_.size() && parts_[end].range == parts_[begin].range) ++end;
-    return end;
-  };
-  const bool dense = table.partition().dense();
-  for (size_t begin = 0, end = end_of(0); begin < parts_.size(); begin = end, end = end_of(end)) {
-    const std::span<const Part> parts(parts_.data() + begin, end - begin);
-    if (dense) {
-      ApplyRows(table, parts, divisor);
-      continue;
+  std::stable_sort(shares_.begin(), shares_.end(), [](const RowsIn& a, const RowsIn& b) { return a.rows.range < b.rows.range; });
+  for (size_t begin = 0, end; begin < shares_.size(); begin = end) {
+    for (end = begin + 1; end < shares_.size() && shares_[end].rows.range == shares_[begin].rows.range; ++end) {
     }
-    if (end < parts_.size()) table.Prefetch(parts_[end].range, {parts_[end].keys, parts_[end].n});
-    ApplyKeys(table, parts, divisor);
+    const std::span<const RowsIn> shares(shares_.data() + begin, end - begin);
+    table.partition().dense() ? SumRows(shares, table) : SumKeys(shares, table.spec().width);
+    if (sums_.size() >= kFlushFloats) Flush(table, divisor);
   }
-  parts_.clear();
+  Flush(table, divisor);
+  shares_.clear();
 }
 
-void RoundSum::ApplyKeys(Table& table, std::span<const Part> parts, float divisor) {
-  const uint32_t width = table.spec().width;
-  const Part& only = parts[0];
-  if (parts.size() == 1) {
-    sums_.assign(only.gradient, only.gradient + only.n * width);
-    Divide(sums_, divisor);
-    table.ApplyChecked(only.range, {only.keys, only.n}, sums_.data());
+void RoundSum::SumKeys(std::span<const RowsIn> shares, uint32_t width) {
+  Summed sum{.range = shares[0].rows.range, .n = 0, .first = 0, .keys = keys_.size(), .sums = sums_.size()};
+  if (shares.size() == 1) {
+    const RowsIn& only = shares[0];
+    keys_.insert(keys_.end(), only.rows.keys, only.rows.keys + only.rows.n);
+    sums_.insert(sums_.end(), only.numbers, only.numbers + only.rows.n * width);
+    sum.n = only.rows.n;
+    summed_.push_back(sum);
     return;
   }
   size_t rows = 0;
-  for (const Part& part : parts) rows += part.n;
+  for (const RowsIn& share : shares) rows += share.rows.n;
   index_.Start(rows);
-  sums_.clear();
-  for (const Part& part : parts) {
-    places_.resize(part.n);
-    index_.Columns(std::span(part.keys, part.n), places_.data());
-    sums_.resize(index_.keys().size() * width);
-    for (size_t i = 0; i < part.n; ++i) {
-      float* sum = sums_.data() + size_t{places_[i]} * width;
-      for (uint32_t j = 0; j < width; ++j) sum[j] += part.gradient[i * width + j];
+  for (const RowsIn& share : shares) {
+    places_.resize(share.rows.n);
+    index_.Columns(std::span(share.rows.keys, share.rows.n), places_.data());
+    sums_.resize(sum.sums + index_.keys().size() * width);
+    float* sums = sums_.data() + sum.sums;
+    for (size_t i = 0; i < share.rows.n; ++i) {
+      for (uint32_t j = 0; j < width; ++j) sums[size_t{places_[i]} * width + j] += share.numbers[i * width + j];
     }
   }
-  Divide(sums_, divisor);
-  table.ApplyChecked(only.range, index_.keys(), sums_.data());
+  keys_.insert(keys_.end(), index_.keys().begin(), index_.keys().end());
+  sum.n = index_.keys().size();
+  summed_.push_back(sum);
 }
 
-void RoundSum::ApplyRows(Table& table, std::span<const Part> parts, float divisor) {
+void RoundSum::SumRows(std::span<const RowsIn> shares, const Table& table) {
   const uint32_t width = table.spec().width;
-  const uint32_t range = parts[0].range;
+  const uint32_t range = shares[0].rows.range;
   const Key first = table.partition().FirstRow(range);
   const uint64_t rows = table.partition().RowsIn(range);
-  sums_.assign(rows * width, 0);
+  const size_t begin = sums_.size();
+  sums_.resize(begin + rows * width);
   touched_.assign(rows, 0);
-  for (const Part& part : parts) {
-    for (uint64_t i = 0, run; i < part.n; i += run) {   // runs of consecutive rows
-      const uint64_t row = (part.keys == nullptr ? part.first + i : part.keys[i]) - first;
-      for (run = 1; i + run < part.n && (part.keys == nullptr || part.keys[i + run] == part.keys[i] + run); ++run) {
+  for (const RowsIn& share : shares) {
+    const RowSet& set = share.rows;
+    for (uint64_t i = 0, run; i < set.n; i += run) {   // runs of consecutive rows
+      const uint64_t row = (set.keys == nullptr ? set.first + i : set.keys[i]) - first;
+      for (run = set.keys == nullptr ? set.n : 1; i + run < set.n && set.keys[i + run] == set.keys[i] + run; ++run) {
       }
-      AddTo(sums_.data() + row * width, part.gradient + i * width, run * width);
+      AddTo(sums_.data() + begin + row * width, share.numbers + i * width, run * width);
       std::fill_n(touched_.begin() + static_cast<ptrdiff_t>(row), run, uint8_t{1});
     }
   }
-  Divide(sums_, divisor);
   const auto next = [&](uint8_t mark, uint64_t from) {   // the next row that is, or is not, touched
     const void* found = from < rows ? std::memchr(touched_.data() + from, mark, rows - from) : nullptr;
     return found == nullptr ? rows : static_cast<uint64_t>(static_cast<const uint8_t*>(found) - touched_.data());
   };
-  for (uint64_t begin = next(1, 0), end; begin < rows; begin = next(1, end)) {
-    end = next(0, begin);
-    table.ApplyDenseChecked(range, first + begin, end - begin, sums_.data() + begin * width);
+  for (uint64_t at = next(1, 0), end; at < rows; at = next(1, end)) {
+    end = next(0, at);
+    summed_.push_back({.range = range, .n = end - at, .first = first + at, .keys = 0, .sums = begin + at * width});
   }
+}
+
+void RoundSum::Flush(Table& table, float divisor) {
+  if (divisor != 1) {
+    for (float& sum : sums_) sum /= divisor;
+  }
+  applied_.clear();
+  const bool dense = table.partition().dense();
+  for (const Summed& sum : summed_) {
+    const RowSet rows = dense ? RowSet::Run(sum.range, sum.first, sum.n) : RowSet::Of(sum.range, {keys_.data() + sum.keys, sum.n});
+    applied_.push_back({rows, sums_.data() + sum.sums});
+  }
+  table.Apply(applied_);
+  summed_.clear();
+  keys_.clear();
+  sums_.clear();
 }
 
 }   // namespace troupe

@@ -13,29 +13,34 @@ namespace troupe {
 
 class RoundSum {
  public:
-  /// A share of a push that Table::Check has found good: rows by key (distinct), or rows [first, first + n). keys and gradient must stay until Apply.
-  void Add(uint32_t range, std::span<const Key> keys, const float* gradient) { parts_.push_back({range, 0, keys.size(), keys.data(), gradient}); }
-  void AddDense(uint32_t range, Key first, uint64_t n, const float* gradient) { parts_.push_back({range, first, n, nullptr, gradient}); }
+  /// A share of a push that Table::Check has found good. Its keys and numbers must stay until ApplyTo.
+  void Add(const RowsIn& share) { shares_.push_back(share); }
+
+  bool empty() const { return shares_.empty(); }
 
   /// Applies the sum of all shares, divided by `divisor`, to the rows that they name, each row once, and forgets them.
   void ApplyTo(Table& table, float divisor);
 
  private:
-  struct Part {
+  /// Rows whose sums lie in sums_, to be applied with others of their kind.
+  struct Summed {
     uint32_t range;
-    Key first;         // of a share without keys
-    uint64_t n;        // rows
-    const Key* keys;   // null: rows [first, first + n)
-    const float* gradient;
+    uint64_t n;
+    Key first;           // dense
+    size_t keys, sums;   // where they begin
   };
-  void ApplyKeys(Table& table, std::span<const Part> parts, float divisor);
-  void ApplyRows(Table& table, std::span<const Part> parts, float divisor);
+  void SumKeys(std::span<const RowsIn> shares, uint32_t width);
+  void SumRows(std::span<const RowsIn> shares, const Table& table);
+  void Flush(Table& table, float divisor);
 
-  std::vector<Part> parts_;
-  // Kept from round to round.
+  std::vector<RowsIn> shares_;
+  std::vector<Summed> summed_;
+  std::vector<Key> keys_;
+  std::vector<float> sums_;
+  std::vector<RowsIn> applied_;
+  // Kept from range to range.
   KeyIndex index_;
   std::vector<uint32_t> places_;
-  std::vector<float> sums_;
   std::vector<uint8_t> touched_;
 };
 

@@ -95,6 +95,7 @@ RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) c
 
 RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled) const {
   if (pulled != nullptr && pushes.size() == 1 && SameKeys(pushes[0], *pulled)) return PushPulled(pushes[0], *pulled);
+  std::sort(pushes.begin(), pushes.end(), [](const TablePush& a, const TablePush& b) { return a.table < b.table; });   // shards want rising parts
   RoutedPush routed;
   routed.shards.resize(shards_);
   struct Building {

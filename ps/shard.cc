@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
@@ -38,13 +39,14 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     shard.tables_.push_back(std::move(table));
   }
   shard.sums_.resize(shard.tables_.size());
+  shard.pushes_.resize(shard.tables_.size());
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.chunks_.assign(shard.options_.writers, 0);
   return shard;
 }
 
-absl::Status Shard::Check(const Push& push) const {
+absl::Status Shard::Check(const Push& push) {
   if (static_cast<uint32_t>(push.writer) >= options_.writers) {
     return absl::InvalidArgumentError(absl::StrCat("push: writer is ", static_cast<uint32_t>(push.writer), ", expected < ", options_.writers));
   }
@@ -63,29 +65,32 @@ absl::Status Shard::Check(const Push& push) const {
     if ((part.dense == 0 && part.count > keys) || need > values) return absl::InvalidArgumentError("push: fewer keys or values than its parts say");
     if (part.dense == 0) keys -= part.count;
     values -= need;
+    if (&part != push.parts.As<PushPart>().data() && std::tie((&part)[-1].table, (&part)[-1].range) >= std::tie(part.table, part.range)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("push: range ", part.range, " of table ", part.table, " is not behind the one before, expected rising ranges"));
+    }
   }
   if (keys != 0 || values != 0) return absl::InvalidArgumentError("push: more keys or values than its parts say");
   absl::Status status;
-  ForEachPart(push, [&](const PushPart& part, std::span<const Key> part_keys, const float* gradient) {
-    if (!status.ok()) return;
-    const Table& table = tables_[part.table];
-    status = part.dense != 0 ? table.CheckDense(part.range, part.first, part.count, gradient) : table.Check(part.range, part_keys, gradient);
-  });
+  ByTable(push, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart>) { status.Update(table.Check(rows)); });
   return status.ok() ? status : WithContext(status, absl::StrCat("push of writer ", static_cast<uint32_t>(push.writer)));
 }
 
-template <class F>
-void Shard::ForEachPart(const Push& push, F&& use) const {
-  std::span<const Key> keys = push.keys.As<Key>();
+template <class Use>
+void Shard::ByTable(const Push& push, Use&& use) {
+  const Key* keys = push.keys.As<Key>().data();
   const float* values = push.values.As<float>().data();
   const std::span<const PushPart> parts = push.parts.As<PushPart>();
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const PushPart& part = parts[i];
-    const std::span<const Key> part_keys = keys.first(part.dense != 0 ? 0 : part.count);
-    keys = keys.subspan(part_keys.size());
-    if (i + 1 < parts.size() && parts[i + 1].dense == 0) tables_[parts[i + 1].table].Prefetch(parts[i + 1].range, keys);
-    use(part, part_keys, values);
-    values += size_t{part.count} * tables_[part.table].spec().width;
+  for (size_t begin = 0, end; begin < parts.size(); begin = end) {
+    Table& table = tables_[parts[begin].table];
+    rows_.clear();
+    for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
+      const PushPart& part = parts[end];
+      rows_.push_back({part.dense != 0 ? RowSet::Run(part.range, part.first, part.count) : RowSet::Of(part.range, {keys, part.count}), values});
+      keys += part.dense != 0 ? 0 : part.count;
+      values += size_t{part.count} * table.spec().width;
+    }
+    use(table, rows_, parts.subspan(begin, end - begin));
   }
 }
 
@@ -137,15 +142,16 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
   return Answer(writer, Pushed::Outcome::kApplied);
 }
 
+/// The schedule of a table's learning rate goes on, by one in `pushes`.
+void Shard::Stepped(uint32_t table, uint32_t pushes) {
+  tables_[table].SetStep(static_cast<double>(pushes_[table]++) / pushes);
+}
+
 void Shard::ApplyNow(const Push& push) {
-  ForEachPart(push, [this](const PushPart& part, std::span<const Key> keys, const float* values) {
-    Table& table = tables_[part.table];
-    if (part.dense != 0) {
-      table.ApplyDenseChecked(part.range, part.first, part.count, values);
-    } else {
-      table.ApplyChecked(part.range, keys, values);
-    }
-    nonzeros_ += part.nonzeros;
+  ByTable(push, [this](Table& table, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
+    Stepped(parts[0].table, options_.writers);
+    table.Apply(rows);
+    for (const PushPart& part : parts) nonzeros_ += part.nonzeros;
   });
 }
 
@@ -170,18 +176,18 @@ void Shard::ApplyCompleteRounds() {
 void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
   for (const auto& [writer, messages] : pushes) {
     for (const Push& push : messages) {
-      ForEachPart(push, [&, w = writer](const PushPart& part, std::span<const Key> keys, const float* values) {
-        if (part.dense != 0) {
-          sums_[part.table].AddDense(part.range, part.first, part.count, values);
-        } else {
-          sums_[part.table].Add(part.range, keys, values);
+      ByTable(push, [&, w = writer](Table&, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
+        for (size_t i = 0; i < parts.size(); ++i) {
+          sums_[parts[i].table].Add(rows[i]);
+          applied_.SetSequence(Slot(parts[i].table, parts[i].range), w, parts[i].sequence);
+          nonzeros_ += parts[i].nonzeros;
         }
-        applied_.SetSequence(Slot(part.table, part.range), w, part.sequence);
-        nonzeros_ += part.nonzeros;
       });
     }
   }
-  for (size_t t = 0; t < tables_.size(); ++t) {
+  for (uint32_t t = 0; t < tables_.size(); ++t) {
+    if (sums_[t].empty()) continue;
+    Stepped(t, 1);
     sums_[t].ApplyTo(tables_[t], tables_[t].spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
   }
 }
@@ -205,20 +211,22 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   }
   BlockBuilder values(floats * sizeof(float));
   float* out = values.As<float>().data();
-  for (const PullPart& part : pull.parts.As<PullPart>()) {
-    const Table& table = tables_[part.table];
-    if (part.dense != 0 && !table.partition().dense())
-      return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
-    if (part.dense != 0) {
-      TROUPE_RETURN_IF_ERROR(table.PullDense(part.range, part.first, part.count, out));
-    } else {
-      if (part.count > keys.size()) return absl::InvalidArgumentError("pull: fewer keys than its parts say");
-      const std::span<const Key> part_keys = keys.first(part.count);
-      keys = keys.subspan(part.count);
-      if (&part != &pull.parts.As<PullPart>().back()) tables_[(&part + 1)->table < tables_.size() ? (&part + 1)->table : 0].Prefetch((&part + 1)->range, keys);
-      TROUPE_RETURN_IF_ERROR(table.Pull(part.range, part_keys, out));
+  const std::span<const PullPart> parts = pull.parts.As<PullPart>();
+  std::vector<RowsOut> rows;
+  for (size_t begin = 0, end; begin < parts.size(); begin = end) {
+    const Table& table = tables_[parts[begin].table];
+    rows.clear();
+    for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
+      const PullPart& part = parts[end];
+      if (part.dense != 0 && !table.partition().dense())
+        return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
+      if (part.dense == 0 && part.count > keys.size()) return absl::InvalidArgumentError("pull: fewer keys than its parts say");
+      const std::span<const Key> part_keys = keys.first(part.dense != 0 ? 0 : part.count);
+      keys = keys.subspan(part_keys.size());
+      rows.push_back({part.dense != 0 ? RowSet::Run(part.range, part.first, part.count) : RowSet::Of(part.range, part_keys), out});
+      out += size_t{part.count} * table.spec().width;
     }
-    out += size_t{part.count} * table.spec().width;
+    TROUPE_RETURN_IF_ERROR(table.Pull(rows));
   }
   return Pulled{std::move(values).Finish()};
 }
@@ -253,11 +261,14 @@ absl::Status Shard::OnAssign(const Assign& assign) {
 std::vector<SnapshotSection> Shard::Save() const {
   std::vector<SnapshotSection> sections;
   const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_};
-  std::vector<std::byte> ledger(sizeof(header) + applied_.clocks().size() * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence));
-  std::memcpy(ledger.data(), &header, sizeof(header));
-  std::memcpy(ledger.data() + sizeof(header), applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
-  std::memcpy(ledger.data() + sizeof(header) + applied_.clocks().size() * sizeof(Round), applied_.sequences().data(),
-              applied_.sequences().size() * sizeof(Sequence));
+  std::vector<std::byte> ledger;
+  const auto add = [&ledger](const void* from, size_t bytes) {
+    ledger.insert(ledger.end(), static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
+  };
+  add(&header, sizeof header);
+  add(applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
+  add(applied_.sequences().data(), applied_.sequences().size() * sizeof(Sequence));
+  add(pushes_.data(), pushes_.size() * sizeof(uint64_t));
   sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
   for (const Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
@@ -274,7 +285,8 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   LedgerHeader header{};
   if (ledger == by_name.end() || ledger->second->size() < sizeof(header)) return absl::InvalidArgumentError("snapshot holds no ledger");
   std::memcpy(&header, ledger->second->data(), sizeof(header));
-  const size_t expected = sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence);
+  const size_t expected =
+      sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence) + pushes_.size() * sizeof(uint64_t);
   if (header.writers != options_.writers || header.slots != applied_.slots() || header.shard != options_.shard || header.shards != options_.shards ||
       ledger->second->size() != expected) {
     return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers,
@@ -282,8 +294,16 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   }
   std::vector<Round> clocks(options_.writers);
   std::vector<Sequence> sequences(applied_.sequences().size());
-  std::memcpy(clocks.data(), ledger->second->data() + sizeof(header), clocks.size() * sizeof(Round));
-  std::memcpy(sequences.data(), ledger->second->data() + sizeof(header) + clocks.size() * sizeof(Round), sequences.size() * sizeof(Sequence));
+  std::vector<uint64_t> pushes(pushes_.size());
+  const std::byte* from = ledger->second->data() + sizeof(header);
+  const auto take = [&from](auto& into) {
+    const size_t bytes = into.size() * sizeof(into[0]);
+    if (bytes > 0) std::memcpy(into.data(), from, bytes);
+    from += bytes;
+  };
+  take(clocks);
+  take(sequences);
+  take(pushes);
   for (Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (!table.Owns(range)) continue;
@@ -294,6 +314,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   }
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
+  pushes_ = std::move(pushes);
   chunks_.assign(options_.writers, 0);
   waiting_.clear();
   last_round_ = applied_.min_clock();

@@ -71,10 +71,11 @@ class Shard {
   bool bsp() const { return options_.consistency.kind == Consistency::Kind::kBsp; }
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
   /// Everything that may be wrong with a push: what has passed can be applied.
-  absl::Status Check(const Push& push) const;
-  /// Calls use(part, keys, values) for each part.
-  template <class F>
-  void ForEachPart(const Push& push, F&& use) const;
+  absl::Status Check(const Push& push);
+  /// Calls use(table, rows, parts) for the parts of each table.
+  template <class Use>
+  void ByTable(const Push& push, Use&& use);
+  void Stepped(uint32_t table, uint32_t pushes);
   void ApplyNow(const Push& push);
   void ApplyCompleteRounds();
   void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
@@ -82,6 +83,8 @@ class Shard {
 
   ShardOptions options_;
   std::vector<Table> tables_;
+  std::vector<RowsIn> rows_;                                         // of ByTable
+  std::vector<uint64_t> pushes_;                                     // by table: rounds (BSP) or pushes applied: where its schedule stands
   std::vector<RoundSum> sums_;                                       // by table: the round that is being applied
   std::vector<uint32_t> first_slot_;                                 // by table
   Ledger arrived_{0, 0};                                             // what pushes are compared with

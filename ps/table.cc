@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "actors/status.h"
@@ -15,32 +14,12 @@ namespace troupe {
 namespace {
 
 using internal::DenseRange;
-using internal::kAhead;
-using internal::kBlock;
-using internal::SparseRange;
+using internal::KeyRun;
+using internal::kWalkBlock;
+using internal::WalkRows;
 
-/// Calls each(at, n, slots) for every block of keys, with rows made where they are missing. The caller has prefetched the first kAhead keys.
-template <class Each>
-void EachBlock(SparseRange& rows, std::span<const Key> keys, const Each& each) {
-  std::array<SparseRange::Slot, kBlock> slots;
-  for (size_t at = 0; at < keys.size(); at += kBlock) {
-    const size_t n = std::min(kBlock, keys.size() - at);
-    rows.MakeRoom(n);
-    for (size_t i = at + kAhead; i < std::min(keys.size(), at + kAhead + n); ++i) rows.Prefetch(HashKey(keys[i]));
-    for (size_t i = 0; i < n; ++i) slots[i] = rows.FindOrMake(keys[at + i], HashKey(keys[at + i]));
-    each(at, n, slots.data());
-  }
-}
-
-/// Calls each(at, n) for every run of consecutive keys.
-template <class Each>
-void EachRun(std::span<const Key> keys, const Each& each) {
-  for (size_t at = 0, end; at < keys.size(); at = end) {
-    for (end = at + 1; end < keys.size() && keys[end] == keys[end - 1] + 1; ++end) {
-    }
-    each(at, end - at);
-  }
-}
+/// Rows of a dense set that are tamed at a time.
+constexpr uint64_t kTamedFloats = 4096;
 
 uint64_t MachineBytes() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
@@ -57,17 +36,18 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   TROUPE_TRY(impl->rule, MakeUpdateRule(spec));
   impl->partition = Partition(spec, shards);
   impl->width = spec.width;
-  impl->state = impl->rule->state(spec.width);
-  impl->spares = (spec.l1 > 0 || spec.l2 > 0) && spec.penalised_from > 0;
+  impl->floats = impl->rule->floats(spec.width);
+  impl->spares = (spec.l1 > 0 || spec.l2 > 0 || spec.weight_decay > 0) && spec.penalised_from > 0;
+  impl->tames = spec.clip_value > 0 || spec.clip_norm > 0 || spec.non_finite != NonFinite::kRefuse;
   const uint64_t ranges = impl->partition.ranges();
   impl->first_range = static_cast<uint32_t>((shard * ranges + shards - 1) / shards);
   const uint32_t end = static_cast<uint32_t>(((shard + uint64_t{1}) * ranges + shards - 1) / shards);
   if (!spec.rows) {
-    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.emplace_back(impl->arena, impl->width + impl->state);
+    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.emplace_back(impl->arena, impl->floats);
     return Table(std::move(impl));
   }
   uint64_t bytes = 0;
-  for (uint32_t range = impl->first_range; range < end; ++range) bytes += DenseRange::Bytes(impl->partition.RowsIn(range), spec.width, impl->state);
+  for (uint32_t range = impl->first_range; range < end; ++range) bytes += DenseRange::Bytes(impl->partition.RowsIn(range), spec.width, impl->floats);
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
@@ -75,8 +55,14 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   std::byte* memory = impl->dense_memory.get();
   for (uint32_t range = impl->first_range; range < end; ++range) {
     const uint64_t rows = impl->partition.RowsIn(range);
-    impl->dense.emplace_back(memory, rows, spec.width, impl->state);
-    memory += DenseRange::Bytes(rows, spec.width, impl->state);
+    impl->dense.emplace_back(memory, rows, spec.width, impl->floats);
+    memory += DenseRange::Bytes(rows, spec.width, impl->floats);
+    if (spec.init.kind == RowInit::Kind::kZero) continue;
+    std::vector<float> values(spec.width);
+    for (uint64_t row = 0; row < rows; ++row) {
+      spec.init.Fill(impl->partition.FirstRow(range) + row, spec.width, values.data());
+      impl->rule->SetDense(impl->dense.back().View(row, 1, impl->Unpenalised(range)), values.data());
+    }
   }
   return Table(std::move(impl));
 }
@@ -98,111 +84,152 @@ const UpdateRule& Table::rule() const {
 bool Table::Owns(uint32_t range) const {
   return range >= impl_->first_range && range - impl_->first_range < impl_->held();
 }
+uint64_t Table::non_finite() const {
+  return impl_->non_finite;
+}
+uint64_t Table::clipped() const {
+  return impl_->clipped;
+}
+void Table::SetStep(double step) {
+  impl_->step = step;
+}
 
-void Table::Prefetch(uint32_t range, std::span<const Key> keys) const {
-  if (Owns(range) && !impl_->partition.dense()) impl_->sparse[impl_->Place(range)].Prefetch(keys.first(std::min(keys.size(), kAhead)));
+absl::Status Table::Pull(std::span<const RowsOut> rows) const {
+  for (const RowsOut& out : rows) TROUPE_RETURN_IF_ERROR(impl_->CheckRows(out.rows));
+  const uint32_t width = impl_->width;
+  const UpdateRule& rule = *impl_->rule;
+  if (impl_->partition.dense()) {
+    for (const RowsOut& out : rows) {
+      DenseRange& range = impl_->dense[impl_->Place(out.rows.range)];
+      const uint64_t unpenalised = impl_->Unpenalised(out.rows.range);
+      impl_->EachRun(out.rows, [&](uint64_t row, size_t at, size_t n) { rule.ReadDense(range.View(row, n, unpenalised), out.values + at * width); });
+    }
+    return absl::OkStatus();
+  }
+  const bool zeros = impl_->spec.init.kind == RowInit::Kind::kZero;
+  const bool flags_wanted = impl_->spares && !rule.holds_values();
+  std::vector<float> missing;
+  const std::vector<KeyRun> runs = impl_->Runs(rows);
+  WalkRows<false>(
+      runs, [](size_t, size_t, float*) {},
+      [&](size_t run, size_t at, std::span<float* const> found) {
+        const Key* keys = runs[run].keys + at;
+        std::array<bool, kWalkBlock> flags;
+        if (!zeros && std::find(found.begin(), found.end(), nullptr) != found.end()) {
+          missing.resize(kWalkBlock * width);
+          for (size_t i = 0; i < found.size(); ++i) {
+            if (found[i] == nullptr) impl_->spec.init.Fill(keys[i], width, missing.data() + i * width);
+          }
+        }
+        rule.ReadRows(found, width, flags_wanted ? impl_->Penalised(keys, found.size(), flags) : std::span<const bool>(),
+                      missing.empty() ? nullptr : missing.data(), rows[run].values + at * width);
+      });
+  return absl::OkStatus();
+}
+
+absl::Status Table::Check(std::span<const RowsIn> gradients) const {
+  for (const RowsIn& in : gradients) {
+    TROUPE_RETURN_IF_ERROR(impl_->CheckRows(in.rows));
+    if (impl_->spec.non_finite == NonFinite::kRefuse) TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", in));
+  }
+  return absl::OkStatus();
+}
+
+void Table::Apply(std::span<const RowsIn> gradients, float scale) {
+  Impl& impl = *impl_;
+  const uint32_t width = impl.width;
+  if (!impl.spec.schedule.constant()) scale *= static_cast<float>(impl.spec.schedule.At(impl.step));
+  if (impl.partition.dense()) {
+    const uint64_t piece = impl.tames ? std::max<uint64_t>(1, kTamedFloats / width) : UINT64_MAX;
+    for (const RowsIn& in : gradients) {
+      DenseRange& range = impl.dense[impl.Place(in.rows.range)];
+      const uint64_t unpenalised = impl.Unpenalised(in.rows.range);
+      impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
+        for (size_t i = 0, rows; i < n; i += rows) {
+          rows = std::min<uint64_t>(piece, n - i);
+          impl.rule->ApplyDense(range.View(row + i, rows, unpenalised), impl.Tame(in.numbers + (at + i) * width, rows), scale);
+        }
+      });
+    }
+    return;
+  }
+  const std::vector<KeyRun> runs = impl.Runs(gradients);
+  WalkRows<true>(
+      runs,
+      [&](size_t run, size_t i, float* row) {
+        if (impl.spec.init.kind == RowInit::Kind::kZero) return;
+        std::vector<float> values(width);
+        const Key key = runs[run].keys[i];
+        impl.spec.init.Fill(key, width, values.data());
+        impl.rule->Set(row, width, Penalises(key), values.data());
+      },
+      [&](size_t run, size_t at, std::span<float* const> rows) {
+        std::array<bool, kWalkBlock> flags;
+        impl.rule->ApplyRows(rows, impl.Tame(gradients[run].numbers + at * width, rows.size()), width, impl.Penalised(runs[run].keys + at, rows.size(), flags),
+                             scale);
+      });
+}
+
+absl::Status Table::Assign(std::span<const RowsIn> values) {
+  Impl& impl = *impl_;
+  for (const RowsIn& in : values) {
+    TROUPE_RETURN_IF_ERROR(impl.CheckRows(in.rows));
+    TROUPE_RETURN_IF_ERROR(impl.CheckFinite("value", in));
+  }
+  if (impl.partition.dense()) {
+    for (const RowsIn& in : values) {
+      impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
+        impl.rule->SetDense(impl.dense[impl.Place(in.rows.range)].View(row, n, impl.Unpenalised(in.rows.range)), in.numbers + at * impl.width);
+      });
+    }
+    return absl::OkStatus();
+  }
+  const std::vector<KeyRun> runs = impl.Runs(values);
+  WalkRows<true>(
+      runs, [](size_t, size_t, float*) {},
+      [&](size_t run, size_t at, std::span<float* const> rows) {
+        for (size_t i = 0; i < rows.size(); ++i) {
+          impl.rule->Set(rows[i], impl.width, Penalises(runs[run].keys[at + i]), values[run].numbers + (at + i) * impl.width);
+        }
+      });
+  return absl::OkStatus();
 }
 
 absl::Status Table::Pull(uint32_t range, std::span<const Key> keys, float* out) const {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckKeys(range, keys));
-  const uint32_t width = impl_->width;
-  if (impl_->partition.dense()) {
-    const DenseRange& rows = impl_->dense[impl_->Place(range)];
-    const Key first = impl_->partition.FirstRow(range);
-    EachRun(keys, [&](size_t at, size_t n) { std::memcpy(out + at * width, rows.Values(keys[at] - first), n * width * sizeof(float)); });
-    return absl::OkStatus();
-  }
-  const SparseRange& rows = impl_->sparse[impl_->Place(range)];
-  for (size_t i = 0; i < keys.size(); ++i, out += width) {
-    if (i + kAhead < keys.size()) rows.Prefetch(HashKey(keys[i + kAhead]));
-    const SparseRange::Slot slot = rows.Find(keys[i], HashKey(keys[i]));
-    const float* row = slot == SparseRange::kMissing ? nullptr : rows.Row(slot);
-    for (uint32_t j = 0; j < width; ++j) out[j] = row == nullptr ? 0 : row[j];
-  }
-  return absl::OkStatus();
+  const RowsOut rows{RowSet::Of(range, keys), out};
+  return Pull({&rows, 1});
 }
-
 absl::Status Table::PullDense(uint32_t range, Key first, uint64_t n, float* out) const {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(range, first, n));
-  const float* values = impl_->dense[impl_->Place(range)].Values(first - impl_->partition.FirstRow(range));
-  if (n > 0) std::memcpy(out, values, n * impl_->width * sizeof(float));
-  return absl::OkStatus();
+  const RowsOut rows{RowSet::Run(range, first, n), out};
+  return Pull({&rows, 1});
 }
-
-absl::Status Table::Check(uint32_t range, std::span<const Key> keys, const float* gradient) const {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckKeys(range, keys));
-  return impl_->CheckFinite("gradient", gradient, keys.size(), keys, 0);
-}
-
-absl::Status Table::CheckDense(uint32_t range, Key first, uint64_t n, const float* gradient) const {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(range, first, n));
-  return impl_->CheckFinite("gradient", gradient, n, {}, first);
-}
-
-void Table::ApplyChecked(uint32_t range, std::span<const Key> keys, const float* gradient) {
-  const uint32_t width = impl_->width;
-  if (impl_->partition.dense()) {
-    DenseRange& rows = impl_->dense[impl_->Place(range)];
-    const Key first = impl_->partition.FirstRow(range);
-    const uint64_t unpenalised = impl_->Unpenalised(range);
-    EachRun(keys, [&](size_t at, size_t n) { impl_->rule->ApplyDense(rows.View(keys[at] - first, n, unpenalised), gradient + at * width); });
-    return;
-  }
-  SparseRange& rows = impl_->sparse[impl_->Place(range)];
-  EachBlock(rows, keys, [&](size_t at, size_t n, const SparseRange::Slot* slots) { impl_->ApplyBlock(rows, slots, n, gradient + at * width); });
-}
-
-void Table::ApplyDenseChecked(uint32_t range, Key first, uint64_t n, const float* gradient) {
-  const uint64_t row = first - impl_->partition.FirstRow(range);
-  impl_->rule->ApplyDense(impl_->dense[impl_->Place(range)].View(row, n, impl_->Unpenalised(range)), gradient);
-}
-
 absl::Status Table::Apply(uint32_t range, std::span<const Key> keys, const float* gradient) {
-  TROUPE_RETURN_IF_ERROR(Check(range, keys, gradient));
-  ApplyChecked(range, keys, gradient);
+  const RowsIn rows{RowSet::Of(range, keys), gradient};
+  TROUPE_RETURN_IF_ERROR(Check({&rows, 1}));
+  Apply({&rows, 1});
   return absl::OkStatus();
 }
-
 absl::Status Table::ApplyDense(uint32_t range, Key first, uint64_t n, const float* gradient) {
-  TROUPE_RETURN_IF_ERROR(CheckDense(range, first, n, gradient));
-  ApplyDenseChecked(range, first, n, gradient);
+  const RowsIn rows{RowSet::Run(range, first, n), gradient};
+  TROUPE_RETURN_IF_ERROR(Check({&rows, 1}));
+  Apply({&rows, 1});
   return absl::OkStatus();
 }
-
 absl::Status Table::Assign(uint32_t range, std::span<const Key> keys, const float* values) {
-  TROUPE_RETURN_IF_ERROR(impl_->CheckKeys(range, keys));
-  TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("value", values, keys.size(), keys, 0));
-  const uint32_t width = impl_->width;
-  const uint32_t error = impl_->rule->error_state(width);
-  if (impl_->partition.dense()) {
-    DenseRange& rows = impl_->dense[impl_->Place(range)];
-    for (size_t i = 0; i < keys.size(); ++i, values += width) {
-      const uint64_t row = keys[i] - impl_->partition.FirstRow(range);
-      std::copy_n(values, width, rows.Values(row));
-      rows.ClearError(row, error);
-    }
-    return absl::OkStatus();
-  }
-  SparseRange& rows = impl_->sparse[impl_->Place(range)];
-  EachBlock(rows, keys, [&](size_t at, size_t n, const SparseRange::Slot* slots) {
-    for (size_t i = 0; i < n; ++i) {
-      float* row = rows.Row(slots[i]);
-      std::fill_n(std::copy_n(values + (at + i) * width, width, row), error, 0.0f);
-    }
-  });
-  return absl::OkStatus();
+  const RowsIn rows{RowSet::Of(range, keys), values};
+  return Assign({&rows, 1});
 }
 
 uint64_t Table::rows() const {
   uint64_t rows = 0;
-  for (const SparseRange& range : impl_->sparse) rows += range.rows();
+  for (const internal::RowStore& range : impl_->sparse) rows += range.rows();
   for (const DenseRange& range : impl_->dense) rows += range.rows();
   return rows;
 }
 
 size_t Table::bytes() const {
   size_t bytes = 0;
-  for (const SparseRange& range : impl_->sparse) bytes += range.bytes();
+  for (const internal::RowStore& range : impl_->sparse) bytes += range.bytes();
   for (const DenseRange& range : impl_->dense) bytes += range.bytes();
   return bytes;
 }

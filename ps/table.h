@@ -1,5 +1,5 @@
-// The rows of one table that one shard holds, by virtual range. Sparse ranges are open-addressing stores of fixed-size rows without per-row allocation;
-// dense ranges are flat arrays. Not thread-safe: its shard owns it.
+// The rows of one table that one shard holds, by virtual range. Sparse ranges are open-addressing stores without per-row allocation; dense ranges are flat
+// arrays. A call takes the rows of a whole message at once, so that they come from memory together. Not thread-safe: its shard owns it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,27 @@
 
 namespace troupe {
 
+/// Rows of one range: by key (distinct), or, dense tables only, rows [first, first + n) where keys is null.
+struct RowSet {
+  uint32_t range = 0;
+  uint64_t n = 0;
+  const Key* keys = nullptr;
+  Key first = 0;
+
+  static RowSet Of(uint32_t range, std::span<const Key> keys) { return {.range = range, .n = keys.size(), .keys = keys.data()}; }
+  static RowSet Run(uint32_t range, Key first, uint64_t n) { return {.range = range, .n = n, .keys = nullptr, .first = first}; }
+};
+/// Numbers for rows: n x width, a gradient or values.
+struct RowsIn {
+  RowSet rows;
+  const float* numbers = nullptr;
+};
+/// Where rows' values go: n x width.
+struct RowsOut {
+  RowSet rows;
+  float* values = nullptr;
+};
+
 class Table {
  public:
   /// Holds the ranges of `spec` that `shard` of `shards` owns. Dense memory is allocated and touched here.
@@ -29,40 +50,41 @@ class Table {
   const Partition& partition() const;
   bool Owns(uint32_t range) const;
 
-  /// Brings the first rows of these keys near. A caller with parts for several ranges calls it for the next part before it works on one. Any arguments are
-  /// allowed.
-  void Prefetch(uint32_t range, std::span<const Key> keys) const;
+  /// Copies the values of the rows. A sparse row that does not exist reads as its initial values and is not made.
+  /// Errors InvalidArgument: a range that this shard does not own, keys or rows outside the range. Nothing is written then.
+  absl::Status Pull(std::span<const RowsOut> rows) const;
 
-  /// Copies the values of `keys` (k, any order, all of `range`) into out (k x width). A sparse row that does not exist reads as zeros and is not made.
-  /// Errors InvalidArgument: a range that this shard does not own, or a key outside the range. Nothing is written then.
+  /// May these gradients be applied? No two sets may be of one range.
+  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite, where the table refuses those.
+  absl::Status Check(std::span<const RowsIn> gradients) const;
+  /// Applies the rule once to each row with what Check has found good. Sparse rows are made where missing. scale: of the learning rate, for all of these rows.
+  void Apply(std::span<const RowsIn> gradients, float scale = 1);
+  /// Sets values without a rule; a row's state is left as it is, but for what belongs to its values. Errors as Check; nothing has changed then.
+  absl::Status Assign(std::span<const RowsIn> values);
+
+  /// The same for rows of one range; Apply checks first, and changes nothing on an error.
   absl::Status Pull(uint32_t range, std::span<const Key> keys, float* out) const;
-  /// Dense: rows [first, first + n) of the range's rows (first counts from the table's row 0).
   absl::Status PullDense(uint32_t range, Key first, uint64_t n, float* out) const;
-
-  /// May this be applied? keys: distinct, of `range`; gradient: k x width, finite; dense: rows [first, first + n) of the range's.
-  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite.
-  absl::Status Check(uint32_t range, std::span<const Key> keys, const float* gradient) const;
-  absl::Status CheckDense(uint32_t range, Key first, uint64_t n, const float* gradient) const;
-  /// Applies the rule once with what Check has found good. Sparse rows are made where missing.
-  void ApplyChecked(uint32_t range, std::span<const Key> keys, const float* gradient);
-  void ApplyDenseChecked(uint32_t range, Key first, uint64_t n, const float* gradient);
-  /// Both. On an error nothing has changed.
   absl::Status Apply(uint32_t range, std::span<const Key> keys, const float* gradient);
   absl::Status ApplyDense(uint32_t range, Key first, uint64_t n, const float* gradient);
-
-  /// Sets values (k x width) without a rule; state is left as it is (zeros for a new row), but for what belongs to the value (UpdateRule::error_state).
-  /// Errors as Apply.
   absl::Status Assign(uint32_t range, std::span<const Key> keys, const float* values);
 
   /// Rows present, over all ranges of this shard (dense: all).
   uint64_t rows() const;
   size_t bytes() const;
-  /// Calls visit(key, row) for every row of a range in rising key order; `row` holds width values, then the rule's state as in ApplyRows.
+  /// Elements that were not finite, and rows that were cut to clip_norm or clip_value, so far.
+  uint64_t non_finite() const;
+  uint64_t clipped() const;
+  /// Where the schedule of the learning rate stands.
+  void SetStep(double step);
+  /// Calls visit(key, row) for every row of a range in rising key order; `row` holds the rule's floats, as in ApplyRows.
   void Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const;
   const UpdateRule& rule() const;
+  /// Do the rule's penalties hold for this key?
+  bool Penalises(Key key) const { return key >= spec().penalised_from; }
 
-  /// One range as bytes (keys, values and rule state; independent of insertion order), and back. Load replaces the range's rows.  Errors InvalidArgument: cut,
-  /// or of another shape, width, rule or range. Nothing has changed then.
+  /// One range as bytes (keys and rows; independent of insertion order), and back. Load replaces the range's rows.
+  /// Errors InvalidArgument: cut, or of another shape, width, rule or range. Nothing has changed then.
   Block Save(uint32_t range) const;
   absl::Status Load(uint32_t range, const Block& bytes);
 

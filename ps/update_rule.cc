@@ -28,7 +28,7 @@ absl::Status CheckOptionNames(const RuleEntry& rule, const TableSpec& spec) {
 }
 
 absl::StatusOr<RuleNumbers> Numbers(const RuleEntry& rule, const TableSpec& spec) {
-  RuleNumbers numbers{.options = {}, .l1 = spec.l1, .l2 = spec.l2};
+  RuleNumbers numbers{.options = {}, .l1 = spec.l1, .l2 = spec.l2, .weight_decay = spec.weight_decay};
   for (const RuleOption& option : rule.options) {
     const auto given = spec.rule_options.find(option.name);
     const double value = given == spec.rule_options.end() ? option.default_value : given->second;
@@ -38,10 +38,13 @@ absl::StatusOr<RuleNumbers> Numbers(const RuleEntry& rule, const TableSpec& spec
     }
     numbers.options.push_back(value);
   }
-  for (const auto& [name, value] : {std::pair<const char*, double>{"l1", spec.l1}, {"l2", spec.l2}}) {
+  for (const auto& [name, value] : {std::pair<const char*, double>{"l1", spec.l1}, {"l2", spec.l2}, {"weight_decay", spec.weight_decay}}) {
     if (!(value >= 0 && value <= 1e30)) return absl::InvalidArgumentError(absl::StrCat(name, " is ", Exact(value), ", expected 0 .. 1e30"));
     if (value > 0 && !rule.penalties)
       return absl::InvalidArgumentError(absl::StrCat(name, " is ", Exact(value), ", but rule '", rule.name, "' has no penalties"));
+  }
+  if (!rule.scales && (!spec.schedule.constant() || spec.staleness_scale)) {
+    return absl::InvalidArgumentError(absl::StrCat("rule '", rule.name, "' has a fixed learning rate, but a schedule or a scale by staleness was given"));
   }
   return numbers;
 }
@@ -53,7 +56,35 @@ RegisterRule::RegisterRule(RuleEntry entry) {
   TROUPE_CHECK(Registry().emplace(std::move(name), std::move(entry)).second);
 }
 
-double UpdateRule::Value(const float* row, uint32_t /*width*/, uint32_t i) const {
+void UpdateRule::ReadRows(std::span<float* const> rows, uint32_t width, std::span<const bool>, const float* missing, float* out) const {
+  if (width == 1) {
+    for (size_t i = 0; i < rows.size(); ++i) out[i] = rows[i] != nullptr ? *rows[i] : missing != nullptr ? missing[i] : 0;
+    return;
+  }
+  for (size_t i = 0; i < rows.size(); ++i, out += width) {
+    if (rows[i] != nullptr) {
+      std::copy_n(rows[i], width, out);
+    } else if (missing != nullptr) {
+      std::copy_n(missing + i * width, width, out);
+    } else {
+      std::fill_n(out, width, 0.0f);
+    }
+  }
+}
+
+void UpdateRule::ReadDense(const DenseRows& rows, float* out) const {
+  std::copy_n(rows.arrays + rows.first * rows.width, rows.n * rows.width, out);
+}
+
+void UpdateRule::Set(float* row, uint32_t width, bool, const float* values) const {
+  std::copy_n(values, width, row);
+}
+
+void UpdateRule::SetDense(const DenseRows& rows, const float* values) const {
+  std::copy_n(values, rows.n * rows.width, rows.arrays + rows.first * rows.width);
+}
+
+double UpdateRule::Value(const float* row, uint32_t /*width*/, uint32_t i, bool) const {
   return row[i];
 }
 

@@ -14,34 +14,42 @@
 
 namespace troupe {
 
-/// All rows of a dense range as flat arrays, and which of them a call is about. Row r's values are values[r * width ..]. The rule's state lies behind: one
-/// array as long as the values for each whole `width` of state, then one of `rows` floats for each float that is left over (Adam: m, v, steps); each array
-/// starts `stride` floats after the one before.
+/// All rows of a dense range as flat arrays, and which of them a call is about. A rule's floats of row r: of each whole `width` of them, array k holds
+/// arrays[k * stride + r * width ..]; of each float that is left over (Adam's steps) an array of `rows` floats follows.
 struct DenseRows {
-  float* values = nullptr;
-  float* state = nullptr;
+  float* arrays = nullptr;
   uint64_t stride = 0;
   uint32_t width = 1;
   uint64_t first = 0, n = 0;   ///< rows [first, first + n)
-  uint64_t unpenalised = 0;    ///< rows below this are spared l1 and l2
+  uint64_t unpenalised = 0;    ///< rows below this are spared l1, l2 and weight decay
 };
 
-/// A row in a store is `stride` floats: width values, then state(width) floats of the rule's own.
+/// A row in a store is floats(width) floats: mostly `width` values, then the rule's state.
 class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
-  /// Floats of state behind a row's `width` values (0 for sgd, width for adagrad, 2 * width + 1 for adam (m, v, step), ...).
-  virtual uint32_t state(uint32_t width) const = 0;
-  /// How many of them, the leading ones, belong to the value itself (add: its rounding error): then Value() is wider than float, and assigning clears them.
-  virtual uint32_t error_state(uint32_t /*width*/) const { return 0; }
+  /// Floats of a row, all zero at the start (width for sgd, 2 * width for adagrad, 3 * width + 1 for adam (value, m, v, step), ...).
+  virtual uint32_t floats(uint32_t width) const = 0;
+  /// The first `width` floats of a row are its values. Else only Read knows them (ftrl: they follow from z and n).
+  virtual bool holds_values() const { return true; }
+  /// Value() is wider than float (add keeps the rounding error).
+  virtual bool wide() const { return false; }
 
-  /// Sparse: for each i: apply gradient[i * width ..] to the row that starts at rows[i]. penalised[i] false: without l1, l2 (empty: all are penalised).
-  virtual void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised) const = 0;
+  /// Sparse: for each i: apply gradient[i * width ..] to the row that starts at rows[i]. penalised[i] false: without penalties (empty: all are penalised).
+  /// scale: of the learning rate, in this push.
+  virtual void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const = 0;
   /// Dense: gradient is n x width, for the rows [first, first + n). Vectorised; no aliasing. Equal to ApplyRows on the same rows bit for bit.
-  virtual void ApplyDense(const DenseRows& rows, const float* gradient) const = 0;
+  virtual void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const = 0;
+
+  /// The values of rows that start at rows[i], and of dense rows. A null row's values are those of `missing` (as `out`; null: zeros). penalised: as above.
+  virtual void ReadRows(std::span<float* const> rows, uint32_t width, std::span<const bool> penalised, const float* missing, float* out) const;
+  virtual void ReadDense(const DenseRows& rows, float* out) const;
+  /// Makes the row's values these. Its state is left as it is, but for what belongs to the values.
+  virtual void Set(float* row, uint32_t width, bool penalised, const float* values) const;
+  virtual void SetDense(const DenseRows& rows, const float* values) const;
   /// The exact value of element `i` of a row, wider than float where the rule keeps more (add: value plus its rounding error, so that counts are exact to
   /// 2^48).
-  virtual double Value(const float* row, uint32_t width, uint32_t i) const;
+  virtual double Value(const float* row, uint32_t width, uint32_t i, bool penalised) const;
 };
 
 /// The rule that `spec` names, with its options checked. NotFound: unknown name (with the nearest one). InvalidArgument: unknown option, value out of range.
@@ -58,13 +66,14 @@ struct RuleOption {
 /// What a rule's constructor gets: its options, checked and completed, in the order in which it declared them, and the penalties.
 struct RuleNumbers {
   std::vector<double> options;
-  double l1 = 0, l2 = 0;
+  double l1 = 0, l2 = 0, weight_decay = 0;
 };
 
 struct RuleEntry {
   std::string name;
   std::vector<RuleOption> options;
-  bool penalties;   ///< takes l1 and l2
+  bool penalties = true;   ///< takes l1, l2 and weight decay
+  bool scales = true;      ///< takes a schedule and other scales of its learning rate
   std::function<std::unique_ptr<UpdateRule>(const RuleNumbers&)> make;
 };
 

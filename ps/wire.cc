@@ -54,6 +54,57 @@ std::string Text(capnp::Text::Reader text) {
   return {text.cStr(), text.size()};
 }
 
+void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
+  to.setName(from.name);
+  to.setWidth(from.width);
+  to.setDense(from.rows.has_value());
+  to.setRows(from.rows.value_or(0));
+  to.setRule(from.rule);
+  auto options = to.initRuleOptions(static_cast<unsigned>(from.rule_options.size()));
+  unsigned i = 0;
+  for (const auto& [name, value] : from.rule_options) {
+    options[i].setName(name);
+    options[i++].setValue(value);
+  }
+  to.setL1(from.l1);
+  to.setL2(from.l2);
+  to.setWeightDecay(from.weight_decay);
+  to.setPenalisedFrom(from.penalised_from);
+  to.setSum(from.combine == TableSpec::Combine::kSum);
+  to.setRanges(from.ranges);
+  to.setInitKind(static_cast<uint8_t>(from.init.kind));
+  to.setInitScale(from.init.scale);
+  to.setInitSeed(from.init.seed);
+  to.setSchedule(ToString(from.schedule));
+  to.setClipValue(from.clip_value);
+  to.setClipNorm(from.clip_norm);
+  to.setNonFinite(static_cast<uint8_t>(from.non_finite));
+  to.setStalenessScale(from.staleness_scale);
+}
+absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
+  to.name = Text(from.getName());
+  to.width = from.getWidth();
+  if (from.getDense()) to.rows = from.getRows();
+  to.rule = Text(from.getRule());
+  for (auto option : from.getRuleOptions()) to.rule_options[Text(option.getName())] = option.getValue();
+  to.l1 = from.getL1();
+  to.l2 = from.getL2();
+  to.weight_decay = from.getWeightDecay();
+  to.penalised_from = from.getPenalisedFrom();
+  to.combine = from.getSum() ? TableSpec::Combine::kSum : TableSpec::Combine::kMean;
+  to.ranges = from.getRanges();
+  if (from.getInitKind() > static_cast<uint8_t>(RowInit::Kind::kNormal) || from.getNonFinite() > static_cast<uint8_t>(NonFinite::kClip)) {
+    return absl::InvalidArgumentError(absl::StrCat("table '", to.name, "': of a later version"));
+  }
+  to.init = {static_cast<RowInit::Kind>(from.getInitKind()), from.getInitScale(), from.getInitSeed()};
+  TROUPE_TRY(to.schedule, ParseSchedule({from.getSchedule().cStr(), from.getSchedule().size()}));
+  to.clip_value = from.getClipValue();
+  to.clip_norm = from.getClipNorm();
+  to.non_finite = static_cast<NonFinite>(from.getNonFinite());
+  to.staleness_scale = from.getStalenessScale();
+  return absl::OkStatus();
+}
+
 }   // namespace
 
 Frame Codec<Push>::Encode(const Push& m) {
@@ -255,24 +306,7 @@ Block EncodeShardJob(const ShardActorOptions& options) {
     const ShardOptions& shard = options.shard;
     auto tables = to.initTables(static_cast<unsigned>(shard.tables.size()));
     for (unsigned i = 0; i < tables.size(); ++i) {
-      const TableSpec& spec = shard.tables[i];
-      auto table = tables[i];
-      table.setName(spec.name);
-      table.setWidth(spec.width);
-      table.setDense(spec.rows.has_value());
-      table.setRows(spec.rows.value_or(0));
-      table.setRule(spec.rule);
-      auto rule_options = table.initRuleOptions(static_cast<unsigned>(spec.rule_options.size()));
-      unsigned j = 0;
-      for (const auto& [name, value] : spec.rule_options) {
-        rule_options[j].setName(name);
-        rule_options[j++].setValue(value);
-      }
-      table.setL1(spec.l1);
-      table.setL2(spec.l2);
-      table.setPenalisedFrom(spec.penalised_from);
-      table.setSum(spec.combine == TableSpec::Combine::kSum);
-      table.setRanges(spec.ranges);
+      Fill(tables[i], shard.tables[i]);
     }
     to.setShard(shard.shard);
     to.setShards(shard.shards);
@@ -289,20 +323,11 @@ Block EncodeShardJob(const ShardActorOptions& options) {
 absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
   ShardActorOptions options;
   std::string consistency;
+  absl::Status status;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::ShardJob>(arguments, [&](wire::ShardJob::Reader from) {
     for (wire::TableSpec::Reader table : from.getTables()) {
-      TableSpec spec;
-      spec.name = Text(table.getName());
-      spec.width = table.getWidth();
-      if (table.getDense()) spec.rows = table.getRows();
-      spec.rule = Text(table.getRule());
-      for (auto option : table.getRuleOptions()) spec.rule_options[Text(option.getName())] = option.getValue();
-      spec.l1 = table.getL1();
-      spec.l2 = table.getL2();
-      spec.penalised_from = table.getPenalisedFrom();
-      spec.combine = table.getSum() ? TableSpec::Combine::kSum : TableSpec::Combine::kMean;
-      spec.ranges = table.getRanges();
-      options.shard.tables.push_back(std::move(spec));
+      options.shard.tables.emplace_back();
+      status.Update(Read(table, options.shard.tables.back()));
     }
     options.shard.shard = from.getShard();
     options.shard.shards = from.getShards();
@@ -314,6 +339,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.restore_uri = Text(from.getRestoreUri());
     options.pull_wait_max = std::chrono::milliseconds(from.getPullWaitMaxMs());
   }));
+  TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistency(consistency));
   return options;
 }

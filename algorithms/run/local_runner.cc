@@ -117,8 +117,9 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
   for (const uint32_t n : nonzeros) runner->result_.nonzeros_pushed += n;
   status.Update(ByRange(table, keys, [&](uint32_t range, const std::vector<uint32_t>& positions) {
     const Rows& rows = runner->round_.emplace_back(Gather(keys, gradient.data(), width, positions));
-    TROUPE_RETURN_IF_ERROR(table.Check(range, rows.keys, rows.values.data()));
-    runner->sums_[index].Add(range, rows.keys, rows.values.data());
+    const RowsIn share{RowSet::Of(range, rows.keys), rows.values.data()};
+    TROUPE_RETURN_IF_ERROR(table.Check({&share, 1}));
+    runner->sums_[index].Add(share);
     return absl::OkStatus();
   }));
 }

@@ -12,31 +12,23 @@ uint64_t Stride(uint64_t rows, uint32_t width) {
   return floats % 1024 < 64 || floats % 1024 > 960 ? floats + 128 : floats;
 }
 
-uint64_t Arrays(uint32_t width, uint32_t state) {
-  return 1 + state / width + state % width;
+uint64_t Arrays(uint32_t width, uint32_t floats) {
+  return floats / width + floats % width;
 }
 
 }   // namespace
 
-uint64_t DenseRange::Bytes(uint64_t rows, uint32_t width, uint32_t state) {
-  return Arrays(width, state) * Stride(rows, width) * sizeof(float);
+uint64_t DenseRange::Bytes(uint64_t rows, uint32_t width, uint32_t floats) {
+  return Arrays(width, floats) * Stride(rows, width) * sizeof(float);
 }
 
-DenseRange::DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t state)
-    : rows_(rows), width_(width), state_(state), stride_(Stride(rows, width)), values_(reinterpret_cast<float*>(memory)) {}
-
-DenseRows DenseRange::View(uint64_t first, uint64_t n, uint64_t unpenalised) {
-  return {.values = values_, .state = values_ + stride_, .stride = stride_, .width = width_, .first = first, .n = n, .unpenalised = unpenalised};
-}
+DenseRange::DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t floats)
+    : rows_(rows), width_(width), floats_(floats), stride_(Stride(rows, width)), arrays_(reinterpret_cast<float*>(memory)) {}
 
 template <class Each>
 void DenseRange::EachArray(const Each& each) const {
-  const uint64_t wide = 1 + state_ / width_;
-  for (uint64_t i = 0; i < Arrays(width_, state_); ++i) each(values_ + i * stride_, i < wide ? width_ : 1);
-}
-
-void DenseRange::ClearError(uint64_t row, uint32_t error_state) {
-  for (uint32_t i = 0; i < error_state / width_; ++i) std::fill_n(values_ + (i + 1) * stride_ + row * width_, width_, 0.0f);
+  const uint64_t wide = floats_ / width_;
+  for (uint64_t i = 0; i < Arrays(width_, floats_); ++i) each(arrays_ + i * stride_, i < wide ? width_ : 1);
 }
 
 void DenseRange::CopyRow(uint64_t row, float* out) const {

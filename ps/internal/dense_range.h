@@ -10,23 +10,21 @@ namespace troupe::internal {
 
 class DenseRange {
  public:
-  /// `memory`: Bytes(...) zeros at the start of a cache line, which outlive the range.
-  DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t state);
+  /// `memory`: Bytes(...) zeros at the start of a cache line, which outlive the range. floats: of a row, its values among them.
+  DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t floats);
   /// Bytes that a range of this shape takes; whole cache lines.
-  static uint64_t Bytes(uint64_t rows, uint32_t width, uint32_t state);
+  static uint64_t Bytes(uint64_t rows, uint32_t width, uint32_t floats);
 
   uint64_t rows() const { return rows_; }
-  size_t bytes() const { return Bytes(rows_, width_, state_); }
-  float* Values(uint64_t row) { return values_ + row * width_; }
-  const float* Values(uint64_t row) const { return values_ + row * width_; }
+  size_t bytes() const { return Bytes(rows_, width_, floats_); }
   /// What UpdateRule::ApplyDense wants for rows [first, first + n).
-  DenseRows View(uint64_t first, uint64_t n, uint64_t unpenalised);
-  /// The leading `error_state` floats of a row's state become zero.
-  void ClearError(uint64_t row, uint32_t error_state);
-  /// A row as UpdateRule::ApplyRows sees one: values, then state.
+  DenseRows View(uint64_t first, uint64_t n, uint64_t unpenalised) const {
+    return {.arrays = arrays_, .stride = stride_, .width = width_, .first = first, .n = n, .unpenalised = unpenalised};
+  }
+  /// A row as UpdateRule::ApplyRows sees one.
   void CopyRow(uint64_t row, float* out) const;
 
-  /// The arrays in their order without gaps: rows * (width + state) floats, at any address.
+  /// The arrays in their order without gaps: rows * floats floats, at any address.
   void CopyTo(std::byte* out) const;
   void CopyFrom(const std::byte* in);
 
@@ -36,9 +34,9 @@ class DenseRange {
   void EachArray(const Each& each) const;
 
   uint64_t rows_;
-  uint32_t width_, state_;
+  uint32_t width_, floats_;
   uint64_t stride_;   // floats from array to array
-  float* values_;
+  float* arrays_;
 };
 
 }   // namespace troupe::internal

@@ -1,5 +1,5 @@
 // Makes an UpdateRule of a kernel: the formula of one element, written once. Both forms, dense arrays and sparse rows, run the same loop over it, and the files
-// of rules are compiled without contraction (see cmake/TroupeLayer.cmake), so that they agree bit for bit whatever the compiler vectorises.
+// of rules are compiled without contraction (see CMakeLists.txt), so that they agree bit for bit whatever the compiler vectorises.
 #pragma once
 
 #include <algorithm>
@@ -14,109 +14,175 @@
 namespace troupe::internal {
 
 /// What a kernel is:
-///   static constexpr uint32_t kSlots;     state floats an element: 0, 1 or 2
-///   static constexpr bool kCountsSteps;   a row counts its pushes too, in a float behind the slots
-///   template <bool kPenalised> void Step(float& value, [float& slot0, [float& slot1,]] float gradient) const;
-///   with kCountsSteps, instead of Step:   AtStep(float step) -> an object with that Step, for rows at their step-th push (from 1)
+///   static constexpr uint32_t kArrays;    floats an element keeps, 1, 2 or 3: its value first, then state
+///   static constexpr bool kCountsSteps;   a row counts its pushes too, in a float behind them
+///   float rate;                           the learning rate; a call gets it times its scale
+///   template <bool kPenalised> void Step(float rate, float& value, [float& a, [float& b,]] float gradient) const;
+///   with kCountsSteps, instead of Step:   AtStep(float step) -> an object with that Step and rate, for rows at their step-th push (from 1)
+///   where no value is kept:               float Read(a, b, penalised) makes one, void Set(float value, float& a, float& b, penalised) takes one
 template <class Kernel>
 class ElementRule : public UpdateRule {
  public:
-  static constexpr uint32_t kSlots = Kernel::kSlots;
+  static constexpr uint32_t kArrays = Kernel::kArrays;
+  static constexpr bool kDerived = requires(const Kernel& kernel, float a) { kernel.Read(a, a, true); };
 
-  ElementRule(Kernel kernel, const RuleNumbers& numbers) : kernel_(std::move(kernel)), penalises_(numbers.l1 > 0 || numbers.l2 > 0) {}
+  ElementRule(Kernel kernel, const RuleNumbers& numbers)
+      : kernel_(std::move(kernel)),
+        decay_(static_cast<float>(numbers.weight_decay)),
+        penalises_(numbers.l1 > 0 || numbers.l2 > 0 || numbers.weight_decay > 0) {}
 
-  uint32_t state(uint32_t width) const override { return kSlots * width + (Kernel::kCountsSteps ? 1 : 0); }
+  uint32_t floats(uint32_t width) const override { return kArrays * width + (Kernel::kCountsSteps ? 1 : 0); }
+  bool holds_values() const override { return !kDerived; }
 
-  void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised) const override {
+  void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
     if (!penalises_) {
-      width == 1 ? Rows<false>(rows, gradient, 1) : Rows<false>(rows, gradient, width);
+      width == 1 ? Rows<false>(rows, gradient, 1, scale) : Rows<false>(rows, gradient, width, scale);
     } else if (penalised.empty()) {
-      width == 1 ? Rows<true>(rows, gradient, 1) : Rows<true>(rows, gradient, width);
+      width == 1 ? Rows<true>(rows, gradient, 1, scale) : Rows<true>(rows, gradient, width, scale);
     } else {
       for (size_t i = 0; i < rows.size(); ++i) {
-        penalised[i] ? Rows<true>(rows.subspan(i, 1), gradient + i * width, width) : Rows<false>(rows.subspan(i, 1), gradient + i * width, width);
+        penalised[i] ? Rows<true>(rows.subspan(i, 1), gradient + i * width, width, scale) : Rows<false>(rows.subspan(i, 1), gradient + i * width, width, scale);
       }
     }
   }
 
-  void ApplyDense(const DenseRows& rows, const float* gradient) const override {
+  void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
     const uint64_t end = rows.first + rows.n;
     const uint64_t middle = penalises_ ? std::clamp(rows.unpenalised, rows.first, end) : end;
-    Dense<false>(rows, rows.first, middle, gradient);
-    Dense<true>(rows, middle, end, gradient + (middle - rows.first) * rows.width);
+    Dense<false>(rows, rows.first, middle, gradient, scale);
+    Dense<true>(rows, middle, end, gradient + (middle - rows.first) * rows.width, scale);
+  }
+
+  void ReadRows(std::span<float* const> rows, uint32_t width, std::span<const bool> penalised, const float* missing, float* out) const override {
+    if constexpr (kDerived) {
+      for (size_t i = 0; i < rows.size(); ++i, out += width) {
+        const bool with = penalises_ && (penalised.empty() || penalised[i]);
+        for (uint32_t j = 0; j < width; ++j) {
+          if (rows[i] == nullptr) out[j] = missing == nullptr ? 0 : missing[i * width + j];
+          if (rows[i] != nullptr) out[j] = kernel_.Read(rows[i][j], rows[i][width + j], with);
+        }
+      }
+    } else {
+      UpdateRule::ReadRows(rows, width, penalised, missing, out);
+    }
+  }
+  void ReadDense(const DenseRows& rows, float* out) const override {
+    if constexpr (kDerived) {
+      EachDense(rows, [&](const float& a, const float& b, bool with, uint64_t i) { out[i] = kernel_.Read(a, b, with); });
+    } else {
+      UpdateRule::ReadDense(rows, out);
+    }
+  }
+  void Set(float* row, uint32_t width, bool penalised, const float* values) const override {
+    if constexpr (kDerived) {
+      for (uint32_t j = 0; j < width; ++j) kernel_.Set(values[j], row[j], row[width + j], penalises_ && penalised);
+    } else {
+      UpdateRule::Set(row, width, penalised, values);
+    }
+  }
+  void SetDense(const DenseRows& rows, const float* values) const override {
+    if constexpr (kDerived) {
+      EachDense(rows, [&](float& a, float& b, bool with, uint64_t i) { kernel_.Set(values[i], a, b, with); });
+    } else {
+      UpdateRule::SetDense(rows, values);
+    }
+  }
+  double Value(const float* row, uint32_t width, uint32_t i, bool penalised) const override {
+    if constexpr (kDerived) return kernel_.Read(row[i], row[width + i], penalises_ && penalised);
+    return UpdateRule::Value(row, width, i, penalised);
   }
 
  private:
-  /// The one loop. The arrays do not overlap; those of slots that the kernel lacks are not read.
+  /// each(first array's element, second's, penalised, i) for all elements of the rows.
+  template <class Each>
+  void EachDense(const DenseRows& rows, const Each& each) const {
+    float* a = rows.arrays + rows.first * rows.width;
+    float* b = a + rows.stride;
+    const uint64_t end = rows.n * rows.width;
+    const uint64_t middle = penalises_ ? (std::clamp(rows.unpenalised, rows.first, rows.first + rows.n) - rows.first) * rows.width : end;
+    for (uint64_t i = 0; i < middle; ++i) each(a[i], b[i], false, i);
+    for (uint64_t i = middle; i < end; ++i) each(a[i], b[i], true, i);
+  }
+
+  /// An element's arrays, each `stride` floats behind the one before.
+  struct Arrays {
+    float* first;
+    uint64_t stride;
+    Arrays operator+(uint64_t at) const { return {first + at, stride}; }
+  };
+
+  /// The one loop. The arrays do not overlap; those that the kernel lacks are not read.
   template <bool kPenalised, class Step>
-  [[gnu::always_inline]] static inline void Elements(const Step step, float* __restrict value, float* __restrict slot0, float* __restrict slot1,
-                                                     const float* __restrict gradient, size_t n) {
+  [[gnu::always_inline]] static inline void Elements(const Step step, float scale, float decay, Arrays arrays, const float* __restrict gradient, size_t n) {
+    float* __restrict a = arrays.first;
+    float* __restrict b = a + arrays.stride;
+    float* __restrict c = b + arrays.stride;
+    const float rate = step.rate * scale;
+    const float shrink = rate * decay;
     for (size_t i = 0; i < n; ++i) {
-      if constexpr (kSlots == 0) step.template Step<kPenalised>(value[i], gradient[i]);
-      if constexpr (kSlots == 1) step.template Step<kPenalised>(value[i], slot0[i], gradient[i]);
-      if constexpr (kSlots == 2) step.template Step<kPenalised>(value[i], slot0[i], slot1[i], gradient[i]);
+      if constexpr (kPenalised && !kDerived) a[i] -= shrink * a[i];
+      if constexpr (kArrays == 1) step.template Step<kPenalised>(rate, a[i], gradient[i]);
+      if constexpr (kArrays == 2) step.template Step<kPenalised>(rate, a[i], b[i], gradient[i]);
+      if constexpr (kArrays == 3) step.template Step<kPenalised>(rate, a[i], b[i], c[i], gradient[i]);
     }
   }
 
-  /// The same over long arrays: values and state are brought near well ahead. (The check for finite gradients has just brought those.)
+  /// The same over long arrays: they are brought near well ahead. (The check for finite gradients has just brought those.)
   template <bool kPenalised, class Step>
-  static void Stream(const Step step, float* value, float* slot0, float* slot1, const float* gradient, size_t n) {
+  static void Stream(const Step step, float scale, float decay, Arrays arrays, const float* gradient, size_t n) {
     constexpr size_t kBlock = 4 * kFloatsALine;
     size_t i = 0;
     for (; i + kFloatsAhead + kBlock <= n; i += kBlock) {
       for (size_t j = i + kFloatsAhead; j < i + kFloatsAhead + kBlock; j += kFloatsALine) {
-        __builtin_prefetch(value + j, 1);
-        if constexpr (kSlots > 0) __builtin_prefetch(slot0 + j, 1);
-        if constexpr (kSlots > 1) __builtin_prefetch(slot1 + j, 1);
+        for (uint32_t k = 0; k < kArrays; ++k) __builtin_prefetch(arrays.first + k * arrays.stride + j, 1);
       }
-      Elements<kPenalised>(step, value + i, slot0 + i, slot1 + i, gradient + i, kBlock);
+      Elements<kPenalised>(step, scale, decay, arrays + i, gradient + i, kBlock);
     }
-    Elements<kPenalised>(step, value + i, slot0 + i, slot1 + i, gradient + i, n - i);
+    Elements<kPenalised>(step, scale, decay, arrays + i, gradient + i, n - i);
   }
 
   template <bool kPenalised>
-  [[gnu::always_inline]] void Rows(std::span<float* const> rows, const float* gradient, uint32_t width) const {
+  [[gnu::always_inline]] void Rows(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
     for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
       float* row = rows[i];
       if constexpr (Kernel::kCountsSteps) {
-        float& step = row[(1 + kSlots) * width];
+        float& step = row[kArrays * width];
         step += 1;
-        Elements<kPenalised>(kernel_.AtStep(step), row, row + width, row + 2 * width, gradient, width);
+        Elements<kPenalised>(kernel_.AtStep(step), scale, decay_, {row, width}, gradient, width);
       } else {
-        Elements<kPenalised>(kernel_, row, row + width, row + 2 * width, gradient, width);
+        Elements<kPenalised>(kernel_, scale, decay_, {row, width}, gradient, width);
       }
     }
   }
 
   template <bool kPenalised>
-  void Dense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient) const {
+  void Dense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient, float scale) const {
     if (begin == end) return;
     if constexpr (Kernel::kCountsSteps) {
-      CountedDense<kPenalised>(rows, begin, end, gradient);
+      CountedDense<kPenalised>(rows, begin, end, gradient, scale);
     } else {
-      const uint64_t at = begin * rows.width;
-      Stream<kPenalised>(kernel_, rows.values + at, rows.state + at, rows.state + rows.stride + at, gradient, (end - begin) * rows.width);
+      Stream<kPenalised>(kernel_, scale, decay_, Arrays{rows.arrays, rows.stride} + begin * rows.width, gradient, (end - begin) * rows.width);
     }
   }
 
   /// Runs of rows that are at the same step share its factors: in a table that is pushed as a whole, each run is a whole piece.
   template <bool kPenalised>
-  void CountedDense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient) const {
+  void CountedDense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient, float scale) const {
     const uint64_t piece = std::max<uint64_t>(1, 512 / rows.width);
-    float* steps = rows.state + kSlots * rows.stride;
+    float* steps = rows.arrays + kArrays * rows.stride;
     for (uint64_t row = begin, next; row < end; row = next) {
       next = std::min(row + piece, end);
       bool same = true;
       for (uint64_t i = row; i < next; ++i) same &= steps[i] == steps[row];
       if (!same) next = row + 1;
       for (uint64_t i = row; i < next; ++i) steps[i] += 1;
-      const uint64_t at = row * rows.width;
-      Stream<kPenalised>(kernel_.AtStep(steps[row]), rows.values + at, rows.state + at, rows.state + rows.stride + at, gradient + (row - begin) * rows.width,
+      Stream<kPenalised>(kernel_.AtStep(steps[row]), scale, decay_, Arrays{rows.arrays, rows.stride} + row * rows.width, gradient + (row - begin) * rows.width,
                          (next - row) * rows.width);
     }
   }
 
   const Kernel kernel_;
+  const float decay_;
   const bool penalises_;
 };
 
@@ -125,6 +191,17 @@ class ElementRule : public UpdateRule {
 inline float SoftThreshold(float value, float distance) {
   const float magnitude = std::fabs(value) - distance;
   return std::copysign(magnitude > 0 ? magnitude : 0.0f, value) + 0.0f;   // + 0: no negative zero
+}
+
+/// What most rules take first.
+inline RuleOption LearningRate() {
+  return {"learning_rate", 0.1, 1e-12, 1e6};
+}
+
+/// The numbers of a kernel that has the fields rate, l1, l2 first.
+template <class Kernel, class... Rest>
+Kernel MakeKernel(const RuleNumbers& numbers, Rest... rest) {
+  return Kernel{static_cast<float>(numbers.options[0]), static_cast<float>(numbers.l1), static_cast<float>(numbers.l2), static_cast<float>(rest)...};
 }
 
 }   // namespace troupe::internal

@@ -11,12 +11,28 @@
 namespace troupe::internal {
 namespace {
 
-constexpr size_t kLine = 64, kHugePage = size_t{1} << 21;
+constexpr size_t kLine = 64, kPage = 4096, kHugePage = size_t{1} << 21;
+/// From here on a piece is a mapping of its own: whole pages, and back to the system when it is freed.
+constexpr size_t kOwnMapping = size_t{1} << 20;
 /// A table that needs little takes little.
 constexpr size_t kFirstMapping = 64 << 10;
 
 size_t RoundUp(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
+}
+
+/// Zeros, at the start of a huge page where there is room for one.
+std::byte* MapZeros(size_t bytes) {
+  const size_t slack = bytes >= kHugePage ? kHugePage : 0;
+  void* mapped = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  TROUPE_CHECK(mapped != MAP_FAILED);
+  auto* memory = static_cast<std::byte*>(mapped);
+  if (slack == 0) return memory;
+  auto* begin = reinterpret_cast<std::byte*>(RoundUp(reinterpret_cast<size_t>(memory), kHugePage));
+  if (begin != memory) munmap(memory, static_cast<size_t>(begin - memory));
+  if (begin != memory + slack) munmap(begin + bytes, static_cast<size_t>(memory + slack - begin));
+  madvise(begin, bytes, MADV_HUGEPAGE);
+  return begin;
 }
 
 }   // namespace
@@ -26,24 +42,12 @@ Arena::~Arena() {
 }
 
 void Arena::Map(size_t bytes) {
-  // As much as there is already, so that small tables stay small; from 2 MiB on whole huge pages.
+  // As much as there is already, so that small tables stay small; in the end whole huge pages.
   size_t wanted = std::max(bytes, std::clamp(bytes_, kFirstMapping, kHugePage));
-  const bool huge = wanted >= kHugePage;
-  wanted = RoundUp(wanted, huge ? kHugePage : kFirstMapping);
-  const size_t slack = huge ? kHugePage : 0;
-  void* mapped = mmap(nullptr, wanted + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  TROUPE_CHECK(mapped != MAP_FAILED);
-  auto* memory = static_cast<std::byte*>(mapped);
-  if (huge) {
-    auto* begin = reinterpret_cast<std::byte*>(RoundUp(reinterpret_cast<size_t>(memory), kHugePage));
-    if (begin != memory) munmap(memory, static_cast<size_t>(begin - memory));
-    if (begin != memory + slack) munmap(begin + wanted, static_cast<size_t>(memory + slack - begin));
-    memory = begin;
-    madvise(memory, wanted, MADV_HUGEPAGE);
-  }
-  mappings_.push_back({memory, wanted});
+  wanted = RoundUp(wanted, wanted > kHugePage / 2 ? kHugePage : kFirstMapping);
+  mappings_.push_back({MapZeros(wanted), wanted});
   bytes_ += wanted;
-  Insert(memory, wanted);
+  Insert(mappings_.back().memory, wanted);
 }
 
 void Arena::Insert(std::byte* memory, size_t bytes) {
@@ -63,6 +67,13 @@ void Arena::Insert(std::byte* memory, size_t bytes) {
 }
 
 std::byte* Arena::Allocate(size_t bytes) {
+  if (bytes >= kOwnMapping) {
+    bytes = RoundUp(bytes, kPage);
+    bytes_ += bytes;
+    std::byte* memory = MapZeros(bytes);
+    std::memset(memory, 0, bytes);
+    return memory;
+  }
   bytes = RoundUp(bytes, kLine);
   const auto fits = [&] { return std::find_if(free_.begin(), free_.end(), [&](const auto& piece) { return piece.second >= bytes; }); };
   auto found = fits();
@@ -78,15 +89,34 @@ std::byte* Arena::Allocate(size_t bytes) {
 }
 
 void Arena::Free(std::byte* memory, size_t bytes) {
-  bytes = RoundUp(bytes, kLine);
-  const auto mapping = std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& m) { return m.memory == memory && m.bytes == bytes; });
-  if (mapping != mappings_.end()) {   // all of a mapping: back to the system
+  if (bytes >= kOwnMapping) {
+    bytes = RoundUp(bytes, kPage);
     munmap(memory, bytes);
     bytes_ -= bytes;
-    mappings_.erase(mapping);
     return;
   }
-  Insert(memory, bytes);
+  Insert(memory, RoundUp(bytes, kLine));
+  ReturnUnused();
+}
+
+/// Huge pages of which nothing is in use go back to the system, but for one.
+void Arena::ReturnUnused() {
+  size_t spared = 0;
+  std::erase_if(mappings_, [&](const Mapping& mapping) {
+    if (mapping.bytes < kHugePage) return false;
+    auto piece = free_.upper_bound(mapping.memory);
+    if (piece == free_.begin()) return false;
+    --piece;
+    const auto [memory, size] = *piece;
+    if (memory + size < mapping.memory + mapping.bytes || spared++ == 0) return false;
+    free_.erase(piece);
+    if (memory < mapping.memory) free_.emplace(memory, static_cast<size_t>(mapping.memory - memory));
+    std::byte* end = mapping.memory + mapping.bytes;
+    if (end < memory + size) free_.emplace(end, static_cast<size_t>(memory + size - end));
+    munmap(mapping.memory, mapping.bytes);
+    bytes_ -= mapping.bytes;
+    return true;
+  });
 }
 
 }   // namespace troupe::internal

@@ -32,6 +32,7 @@ class Arena {
   };
   void Map(size_t bytes);
   void Insert(std::byte* memory, size_t bytes);
+  void ReturnUnused();
 
   std::vector<Mapping> mappings_;
   std::map<std::byte*, size_t> free_;   // no two touch

@@ -12,23 +12,23 @@ namespace troupe {
 namespace {
 
 using internal::DenseRange;
-using internal::SparseRange;
+using internal::RowStore;
 
-constexpr uint64_t kMagic = 0x31474e52'50525426;   // changes with the layout
+constexpr uint64_t kMagic = 0x32474e52'50525426;   // changes with the layout
 
-/// Then, sparse: the keys, rising, and rows of values and state; dense: the arrays of DenseRange::CopyTo.
+/// Then, sparse: the keys, rising, and the rows; dense: the arrays of DenseRange::CopyTo.
 struct Header {
   uint64_t magic;
-  uint32_t width, state, range, ranges;
+  uint32_t width, floats, range, ranges;
   uint64_t table_rows;   // 0: sparse
   uint64_t rows;         // of this range
   char rule[24];
 };
 static_assert(sizeof(Header) == 64);
 
-Header HeaderOf(const TableSpec& spec, uint32_t state, uint32_t range, uint32_t ranges, uint64_t rows) {
+Header HeaderOf(const TableSpec& spec, uint32_t floats, uint32_t range, uint32_t ranges, uint64_t rows) {
   Header header{
-      .magic = kMagic, .width = spec.width, .state = state, .range = range, .ranges = ranges, .table_rows = spec.rows.value_or(0), .rows = rows, .rule = {}};
+      .magic = kMagic, .width = spec.width, .floats = floats, .range = range, .ranges = ranges, .table_rows = spec.rows.value_or(0), .rows = rows, .rule = {}};
   spec.rule.copy(header.rule, sizeof header.rule);
   return header;
 }
@@ -39,22 +39,22 @@ void Table::Visit(uint32_t range, const std::function<void(Key, const float* row
   const uint32_t place = impl_->Place(range);
   if (impl_->partition.dense()) {
     const DenseRange& rows = impl_->dense.at(place);
-    std::vector<float> row(impl_->width + impl_->state);
+    std::vector<float> row(impl_->floats);
     for (uint64_t i = 0; i < rows.rows(); ++i) {
       rows.CopyRow(i, row.data());
       visit(impl_->partition.FirstRow(range) + i, row.data());
     }
     return;
   }
-  const SparseRange& rows = impl_->sparse.at(place);
+  const RowStore& rows = impl_->sparse.at(place);
   for (const auto& [key, slot] : rows.Sorted()) visit(key, rows.Row(slot));
 }
 
 Block Table::Save(uint32_t range) const {
   TROUPE_CHECK(Owns(range));
-  const size_t row_bytes = (impl_->width + impl_->state) * sizeof(float);
+  const size_t row_bytes = impl_->floats * sizeof(float);
   const uint64_t count = impl_->partition.dense() ? impl_->partition.RowsIn(range) : impl_->sparse[impl_->Place(range)].rows();
-  const Header header = HeaderOf(impl_->spec, impl_->state, range, impl_->partition.ranges(), count);
+  const Header header = HeaderOf(impl_->spec, impl_->floats, range, impl_->partition.ranges(), count);
   BlockBuilder out(sizeof header + count * (row_bytes + (impl_->partition.dense() ? 0 : sizeof(Key))));
   std::memcpy(out.data(), &header, sizeof header);
   std::byte* keys = out.data() + sizeof header;
@@ -78,10 +78,10 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   Header header;
   if (bytes.size() < sizeof header) return refuse(absl::StrCat("cut, ", bytes.size(), " bytes, expected a header of ", sizeof header));
   std::memcpy(&header, bytes.data(), sizeof header);
-  const Header expected = HeaderOf(impl_->spec, impl_->state, range, impl_->partition.ranges(), header.rows);
+  const Header expected = HeaderOf(impl_->spec, impl_->floats, range, impl_->partition.ranges(), header.rows);
   if (header.magic != kMagic) return refuse("not a range of a table, or of another version");
   if (std::memcmp(&header, &expected, sizeof header) != 0) return refuse("of another table: width, rule, rows, range or number of ranges differ");
-  const uint32_t floats = impl_->width + impl_->state;
+  const uint32_t floats = impl_->floats;
   const bool dense = impl_->partition.dense();
   const size_t row_bytes = floats * sizeof(float) + (dense ? 0 : sizeof(Key));
   const size_t payload = bytes.size() - sizeof header;
@@ -94,7 +94,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     impl_->dense[place].CopyFrom(keys);
     return absl::OkStatus();
   }
-  SparseRange rows(impl_->arena, floats);
+  RowStore rows(impl_->arena, floats);
   rows.MakeRoom(header.rows);
   Key key, previous = 0;
   for (uint64_t i = 0; i < header.rows; ++i, previous = key) {

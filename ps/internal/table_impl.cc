@@ -1,18 +1,14 @@
 #include "ps/internal/table_impl.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <limits>
 
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/internal/finite.h"
 
 namespace troupe {
-
-using internal::kAhead;
-using internal::kBlock;
-using internal::SparseRange;
 
 uint64_t Table::Impl::Unpenalised(uint32_t range) const {
   const Key first = partition.FirstRow(range);
@@ -30,52 +26,89 @@ absl::Status Table::Impl::CheckRange(uint32_t range) const {
   return Refuse(absl::StrCat("range ", range, " is not held here, expected ", first_range, " .. ", first_range + held() - 1));
 }
 
-absl::Status Table::Impl::CheckKeys(uint32_t range, std::span<const Key> keys) const {
-  TROUPE_RETURN_IF_ERROR(CheckRange(range));
+absl::Status Table::Impl::CheckRows(const RowSet& rows) const {
+  TROUPE_RETURN_IF_ERROR(CheckRange(rows.range));
+  const Key begin = partition.FirstRow(rows.range);
+  const uint64_t in_range = partition.RowsIn(rows.range);
+  if (rows.keys == nullptr && rows.n > 0) {
+    if (!partition.dense()) return Refuse("is sparse, expected a dense table for rows without keys");
+    if (rows.first >= begin && rows.first - begin <= in_range && rows.n <= in_range - (rows.first - begin)) [[likely]]
+      return absl::OkStatus();
+    return Refuse(absl::StrCat(rows.n, " rows from ", rows.first, " are not in range ", rows.range, ", expected within ", in_range, " rows from ", begin));
+  }
+  const std::span<const Key> keys(rows.keys, rows.n);
   bool inside = true;
   if (partition.dense()) {
-    const Key first = partition.FirstRow(range);
-    const uint64_t n = partition.RowsIn(range);
-    for (const Key key : keys) inside &= key - first < n;
+    for (const Key key : keys) inside &= key - begin < in_range;
   } else {
-    const SparseRange& rows = sparse[Place(range)];
-    rows.Prefetch(keys.first(std::min(keys.size(), kAhead)));
-    for (const Key key : keys) inside &= partition.RangeOf(key) == range;
+    for (const Key key : keys) inside &= partition.RangeOf(key) == rows.range;
   }
   if (inside) [[likely]]
     return absl::OkStatus();
   const auto wrong =
-      std::find_if(keys.begin(), keys.end(), [&](Key key) { return (partition.dense() && key >= *spec.rows) || partition.RangeOf(key) != range; });
+      std::find_if(keys.begin(), keys.end(), [&](Key key) { return (partition.dense() && key >= *spec.rows) || partition.RangeOf(key) != rows.range; });
   if (partition.dense() && *wrong >= *spec.rows) return Refuse(absl::StrCat("key ", *wrong, " is no row, expected below ", *spec.rows));
-  return Refuse(absl::StrCat("key ", *wrong, " is in range ", partition.RangeOf(*wrong), ", expected range ", range));
+  return Refuse(absl::StrCat("key ", *wrong, " is in range ", partition.RangeOf(*wrong), ", expected range ", rows.range));
 }
 
-absl::Status Table::Impl::CheckRows(uint32_t range, Key first, uint64_t n) const {
-  TROUPE_RETURN_IF_ERROR(CheckRange(range));
-  if (!partition.dense()) return Refuse("is sparse, expected a dense table for rows without keys");
-  const Key begin = partition.FirstRow(range);
-  const uint64_t rows = partition.RowsIn(range);
-  if (first >= begin && first - begin <= rows && n <= rows - (first - begin)) [[likely]]
+absl::Status Table::Impl::CheckFinite(const char* what, const RowsIn& in) const {
+  const uint64_t n = in.rows.n * width;
+  if (internal::AllFinite(in.numbers, n)) [[likely]]
     return absl::OkStatus();
-  return Refuse(absl::StrCat(n, " rows from ", first, " are not in range ", range, ", expected within ", rows, " rows from ", begin));
+  const float* wrong = std::find_if(in.numbers, in.numbers + n, [](float value) { return !std::isfinite(value); });
+  const uint64_t row = static_cast<uint64_t>(wrong - in.numbers) / width;
+  const Key key = in.rows.keys == nullptr ? in.rows.first + row : in.rows.keys[row];
+  return Refuse(absl::StrCat(what, " of key ", key, " is ", Exact(*wrong), ", expected a finite number"));
 }
 
-absl::Status Table::Impl::CheckFinite(const char* what, const float* values, uint64_t n, std::span<const Key> keys, Key first) const {
-  if (internal::AllFinite(values, n * width)) [[likely]]
-    return absl::OkStatus();
-  const float* wrong = std::find_if(values, values + n * width, [](float value) { return !std::isfinite(value); });
-  const uint64_t row = static_cast<uint64_t>(wrong - values) / width;
-  return Refuse(absl::StrCat(what, " of key ", keys.empty() ? first + row : keys[row], " is ", Exact(*wrong), ", expected a finite number"));
+std::span<const bool> Table::Impl::Penalised(const Key* keys, size_t n, std::span<bool> flags) const {
+  if (!spares) return {};
+  for (size_t i = 0; i < n; ++i) flags[i] = keys[i] >= spec.penalised_from;
+  return flags.first(n);
 }
 
-void Table::Impl::ApplyBlock(SparseRange& rows, const SparseRange::Slot* slots, size_t n, const float* gradient) const {
-  std::array<float*, kBlock> at;
-  for (size_t i = 0; i < n; ++i) at[i] = rows.Row(slots[i]);
-  std::array<bool, kBlock> penalised;
-  if (spares) {
-    for (size_t i = 0; i < n; ++i) penalised[i] = rows.KeyAt(slots[i]) >= spec.penalised_from;
+const float* Table::Impl::Tame(const float* gradient, size_t rows) {
+  if (!tames) [[likely]]
+    return gradient;
+  const size_t n = rows * width;
+  tamed.assign(gradient, gradient + n);
+  const float limit = spec.clip_value > 0 ? static_cast<float>(spec.clip_value) : std::numeric_limits<float>::max();
+  if (spec.non_finite != NonFinite::kRefuse && !internal::AllFinite(gradient, n)) {
+    for (size_t row = 0; row < rows; ++row) {
+      const std::span<float> numbers(tamed.data() + row * width, width);
+      const auto bad = static_cast<uint64_t>(std::count_if(numbers.begin(), numbers.end(), [](float x) { return !std::isfinite(x); }));
+      if (bad == 0) continue;
+      non_finite += bad;
+      for (float& x : numbers) {
+        if (spec.non_finite == NonFinite::kDrop || std::isnan(x)) {
+          x = 0;
+        } else if (std::isinf(x)) {
+          x = std::copysign(limit, x);
+        }
+      }
+    }
   }
-  rule->ApplyRows({at.data(), n}, gradient, width, {penalised.data(), spares ? n : 0});
+  for (size_t row = 0; row < rows; ++row) {
+    const std::span<float> numbers(tamed.data() + row * width, width);
+    bool cut = false;
+    if (spec.clip_value > 0) {
+      for (float& x : numbers) {
+        cut |= std::fabs(x) > limit;
+        x = std::clamp(x, -limit, limit);
+      }
+    }
+    if (spec.clip_norm > 0) {
+      double squares = 0;
+      for (const float x : numbers) squares += double{x} * x;
+      if (squares > spec.clip_norm * spec.clip_norm) {
+        cut = true;
+        const auto factor = static_cast<float>(spec.clip_norm / std::sqrt(squares));
+        for (float& x : numbers) x *= factor;
+      }
+    }
+    clipped += cut;
+  }
+  return tamed.data();
 }
 
 }   // namespace troupe

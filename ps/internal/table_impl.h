@@ -8,28 +8,29 @@
 #include <vector>
 
 #include "ps/internal/dense_range.h"
-#include "ps/internal/sparse_range.h"
+#include "ps/internal/memory.h"
+#include "ps/internal/row_store.h"
+#include "ps/internal/row_walk.h"
 #include "ps/table.h"
 
 namespace troupe {
-
-namespace internal {
-inline constexpr size_t kBlock = 16;   // sparse rows that are found together, then updated together
-inline constexpr size_t kAhead = 32;   // keys whose rows are on their way from memory
-}   // namespace internal
 
 struct Table::Impl {
   TableSpec spec;
   Partition partition;
   std::unique_ptr<UpdateRule> rule;
   uint32_t width = 1;
-  uint32_t state = 0;                          // floats behind a row's values
-  bool spares = false;                         // some keys are spared a penalty
-  uint32_t first_range = 0;                    // this shard's ranges are consecutive
-  std::vector<internal::SparseRange> sparse;   // by range - first_range; one of the two is empty
+  uint32_t floats = 1;   // of a row
+  bool spares = false;   // some keys are spared the penalties
+  bool tames = false;    // gradients are looked at, and perhaps changed, before they are applied
+  double step = 0;
+  uint32_t first_range = 0;   // this shard's ranges are consecutive
   std::shared_ptr<internal::Arena> arena;
-  internal::Memory dense_memory;   // of all dense ranges, in one piece
+  mutable std::vector<internal::RowStore> sparse;   // by range - first_range; one of the two is empty. (A walk that only reads has no other way in.)
+  internal::Memory dense_memory;                    // of all dense ranges, in one piece
   std::vector<internal::DenseRange> dense;
+  uint64_t non_finite = 0, clipped = 0;
+  std::vector<float> tamed;   // kept from call to call
 
   uint32_t held() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
   uint32_t Place(uint32_t range) const { return range - first_range; }
@@ -38,14 +39,43 @@ struct Table::Impl {
 
   absl::Status Refuse(std::string_view what) const;
   absl::Status CheckRange(uint32_t range) const;
-  /// Range and keys. Sparse: also brings the first rows near.
-  absl::Status CheckKeys(uint32_t range, std::span<const Key> keys) const;
-  absl::Status CheckRows(uint32_t range, Key first, uint64_t n) const;
-  /// values is n x width; the error names the key: keys[i], or first + i where there are no keys. `what`: "gradient" or "value".
-  absl::Status CheckFinite(const char* what, const float* values, uint64_t n, std::span<const Key> keys, Key first) const;
+  /// Range and rows.
+  absl::Status CheckRows(const RowSet& rows) const;
+  /// The error names the key. `what`: "gradient" or "value".
+  absl::Status CheckFinite(const char* what, const RowsIn& in) const;
 
-  /// Applies the rule to at most kBlock rows; gradient is n x width.
-  void ApplyBlock(internal::SparseRange& rows, const internal::SparseRange::Slot* slots, size_t n, const float* gradient) const;
+  /// The sparse rows of these sets, for WalkRows.
+  template <class In>
+  std::vector<internal::KeyRun> Runs(std::span<const In> sets) const;
+  /// Calls each(row number in the range, place in the set, n) for every run of consecutive rows of a dense set.
+  template <class Each>
+  void EachRun(const RowSet& rows, const Each& each) const;
+  /// Which of `keys` are penalised, into `flags`; empty: all.
+  std::span<const bool> Penalised(const Key* keys, size_t n, std::span<bool> flags) const;
+  /// A gradient as the table's clips want it: itself, or a copy that is valid until the next call.
+  const float* Tame(const float* gradient, size_t rows);
 };
+
+template <class In>
+std::vector<internal::KeyRun> Table::Impl::Runs(std::span<const In> sets) const {
+  std::vector<internal::KeyRun> runs;
+  runs.reserve(sets.size());
+  for (const In& set : sets) runs.push_back({&sparse[Place(set.rows.range)], set.rows.keys, set.rows.n});
+  return runs;
+}
+
+template <class Each>
+void Table::Impl::EachRun(const RowSet& rows, const Each& each) const {
+  const Key base = partition.FirstRow(rows.range);
+  if (rows.keys == nullptr) {
+    if (rows.n > 0) each(rows.first - base, 0, rows.n);
+    return;
+  }
+  for (size_t at = 0, end; at < rows.n; at = end) {
+    for (end = at + 1; end < rows.n && rows.keys[end] == rows.keys[end - 1] + 1; ++end) {
+    }
+    each(rows.keys[at] - base, at, end - at);
+  }
+}
 
 }   // namespace troupe

@@ -7,26 +7,24 @@ namespace troupe {
 namespace {
 
 struct AdaGrad {
-  static constexpr uint32_t kSlots = 1;
+  static constexpr uint32_t kArrays = 2;
   static constexpr bool kCountsSteps = false;
   static constexpr float kEpsilon = 1e-8f;
   float rate, l1, l2;
 
   template <bool kPenalised>
-  void Step(float& value, float& squares, float gradient) const {
+  void Step(float at, float& value, float& squares, float gradient) const {
     if constexpr (kPenalised) gradient += l2 * value;
     squares += gradient * gradient;
     const float scale = std::sqrt(squares) + kEpsilon;
-    value -= rate * gradient / scale;
-    if constexpr (kPenalised) value = internal::SoftThreshold(value, rate * l1 / scale);
+    value -= at * gradient / scale;
+    if constexpr (kPenalised) value = internal::SoftThreshold(value, at * l1 / scale);
   }
 };
 
-const RegisterRule registration(
-    {.name = "adagrad", .options = {{"learning_rate", 0.1, 1e-12, 1e6}}, .penalties = true, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-       const AdaGrad adagrad{static_cast<float>(n.options[0]), static_cast<float>(n.l1), static_cast<float>(n.l2)};
-       return std::make_unique<internal::ElementRule<AdaGrad>>(adagrad, n);
-     }});
+const RegisterRule registration({.name = "adagrad", .options = {internal::LearningRate()}, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
+                                   return std::make_unique<internal::ElementRule<AdaGrad>>(internal::MakeKernel<AdaGrad>(n), n);
+                                 }});
 
 }   // namespace
 }   // namespace troupe

@@ -11,11 +11,12 @@ namespace troupe {
 namespace {
 
 struct Add {
-  static constexpr uint32_t kSlots = 1;
+  static constexpr uint32_t kArrays = 2;
   static constexpr bool kCountsSteps = false;
+  float rate = 1;
 
   template <bool kPenalised>
-  void Step(float& value, float& error, float gradient) const {
+  void Step(float, float& value, float& error, float gradient) const {
     const float sum = value + gradient;
     const float part = sum - value;
     const float lost = (value - (sum - part)) + (gradient - part) + error;
@@ -27,13 +28,20 @@ struct Add {
 class AddRule final : public internal::ElementRule<Add> {
  public:
   using ElementRule::ElementRule;
-  uint32_t error_state(uint32_t width) const override { return width; }
-  double Value(const float* row, uint32_t width, uint32_t i) const override { return double{row[i]} + double{row[width + i]}; }
+  bool wide() const override { return true; }
+  void Set(float* row, uint32_t width, bool, const float* values) const override { std::fill_n(std::copy_n(values, width, row), width, 0.0f); }
+  void SetDense(const DenseRows& rows, const float* values) const override {
+    float* at = rows.arrays + rows.first * rows.width;
+    std::copy_n(values, rows.n * rows.width, at);
+    std::fill_n(at + rows.stride, rows.n * rows.width, 0.0f);
+  }
+  double Value(const float* row, uint32_t width, uint32_t i, bool) const override { return double{row[i]} + double{row[width + i]}; }
 };
 
-const RegisterRule registration({.name = "add", .options = {}, .penalties = false, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-                                   return std::make_unique<AddRule>(Add{}, n);
-                                 }});
+const RegisterRule registration(
+    {.name = "add", .options = {}, .penalties = false, .scales = false, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
+       return std::make_unique<AddRule>(Add{}, n);
+     }});
 
 }   // namespace
 }   // namespace troupe

@@ -6,25 +6,23 @@ namespace troupe {
 namespace {
 
 struct Sgd {
-  static constexpr uint32_t kSlots = 0;
+  static constexpr uint32_t kArrays = 1;
   static constexpr bool kCountsSteps = false;
   float rate, l1, l2;
 
   template <bool kPenalised>
-  void Step(float& value, float gradient) const {
+  void Step(float at, float& value, float gradient) const {
     if constexpr (kPenalised) {
-      value = internal::SoftThreshold(value - rate * (gradient + l2 * value), rate * l1);
+      value = internal::SoftThreshold(value - at * (gradient + l2 * value), at * l1);
     } else {
-      value -= rate * gradient;
+      value -= at * gradient;
     }
   }
 };
 
-const RegisterRule registration(
-    {.name = "sgd", .options = {{"learning_rate", 0.1, 1e-12, 1e6}}, .penalties = true, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-       const Sgd sgd{static_cast<float>(n.options[0]), static_cast<float>(n.l1), static_cast<float>(n.l2)};
-       return std::make_unique<internal::ElementRule<Sgd>>(sgd, n);
-     }});
+const RegisterRule registration({.name = "sgd", .options = {internal::LearningRate()}, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
+                                   return std::make_unique<internal::ElementRule<Sgd>>(internal::MakeKernel<Sgd>(n), n);
+                                 }});
 
 }   // namespace
 }   // namespace troupe

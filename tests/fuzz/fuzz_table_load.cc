@@ -42,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint32_t range = (data[0] >> 2) & 1;
   std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (data[0] & 0x80) {
-    const size_t row = (2 + table.rule().state(2)) * sizeof(float) + (table.partition().dense() ? 0 : sizeof(Key));
+    const size_t row = table.rule().floats(2) * sizeof(float) + (table.partition().dense() ? 0 : sizeof(Key));
     const uint64_t rows = bytes.size() / row;
     std::string header(reinterpret_cast<const char*>(table.Save(range).data()), 64);
     std::memcpy(header.data() + 32, &rows, sizeof rows);

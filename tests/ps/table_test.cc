@@ -23,7 +23,7 @@ TableSpec Spec(const std::string& rule, uint32_t width, std::optional<uint64_t> 
   spec.width = width;
   spec.rows = rows;
   spec.ranges = ranges;
-  if (rule != "add") {
+  if (rule != "add" && rule != "lamb") {
     spec.l1 = 0.01;
     spec.l2 = 0.02;
     spec.penalised_from = 3;
@@ -46,11 +46,11 @@ struct Oracle {
   explicit Oracle(const TableSpec& s) : spec(s), rule(*MakeUpdateRule(s)) {
     for (Key key = 0; key < s.rows.value_or(0); ++key) Row(key);
   }
-  std::vector<float>& Row(Key key) { return rows.try_emplace(key, spec.width + rule->state(spec.width)).first->second; }
+  std::vector<float>& Row(Key key) { return rows.try_emplace(key, rule->floats(spec.width)).first->second; }
   void Apply(Key key, const float* gradient) {
     float* row = Row(key).data();
     const bool penalised[] = {key >= spec.penalised_from};
-    rule->ApplyRows({&row, 1}, gradient, spec.width, penalised);
+    rule->ApplyRows({&row, 1}, gradient, spec.width, penalised, 1);
   }
   void Accumulate(Key key, const float* gradient) {
     auto& sum = sums.try_emplace(key, spec.width).first->second;
@@ -63,11 +63,7 @@ struct Oracle {
     }
     sums.clear();
   }
-  void Assign(Key key, const float* values) {
-    std::vector<float>& row = Row(key);
-    std::copy_n(values, spec.width, row.begin());
-    std::fill_n(row.begin() + spec.width, rule->error_state(spec.width), 0.0f);
-  }
+  void Assign(Key key, const float* values) { rule->Set(Row(key).data(), spec.width, key >= spec.penalised_from, values); }
 };
 
 /// A RoundSum that keeps what is added to it.
@@ -75,13 +71,11 @@ class OneRound {
  public:
   explicit OneRound(Table& table) : table_(table) {}
   void Accumulate(uint32_t range, const std::vector<Key>& keys, const std::vector<float>& gradient) {
-    BOOST_REQUIRE(table_.Check(range, keys, gradient.data()).ok());
     const auto& [kept_keys, kept_gradient] = kept_.emplace_back(keys, gradient);
-    sum_.Add(range, kept_keys, kept_gradient.data());
+    Add({RowSet::Of(range, kept_keys), kept_gradient.data()});
   }
   void AccumulateDense(uint32_t range, Key first, uint64_t n, const std::vector<float>& gradient) {
-    BOOST_REQUIRE(table_.CheckDense(range, first, n, gradient.data()).ok());
-    sum_.AddDense(range, first, n, kept_.emplace_back(std::vector<Key>(), gradient).second.data());
+    Add({RowSet::Run(range, first, n), kept_.emplace_back(std::vector<Key>(), gradient).second.data()});
   }
   void Finish(float divisor) {
     sum_.ApplyTo(table_, divisor);
@@ -89,6 +83,10 @@ class OneRound {
   }
 
  private:
+  void Add(const RowsIn& share) {
+    BOOST_REQUIRE(table_.Check({&share, 1}).ok());
+    sum_.Add(share);
+  }
   Table& table_;
   RoundSum sum_;
   std::deque<std::pair<std::vector<Key>, std::vector<float>>> kept_;
@@ -96,7 +94,7 @@ class OneRound {
 
 std::map<Key, std::vector<float>> Contents(const Table& table) {
   std::map<Key, std::vector<float>> rows;
-  const size_t floats = table.spec().width + table.rule().state(table.spec().width);
+  const size_t floats = table.rule().floats(table.spec().width);
   for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
     Key last = 0;
     bool first = true;
@@ -110,6 +108,11 @@ std::map<Key, std::vector<float>> Contents(const Table& table) {
     });
   }
   return rows;
+}
+
+absl::Status Check(const Table& table, const RowSet& rows, const std::vector<float>& gradient) {
+  const RowsIn in{rows, gradient.data()};
+  return table.Check({&in, 1});
 }
 
 std::string Bytes(const Table& table) {
@@ -186,7 +189,10 @@ void RandomCalls(const TableSpec& spec, uint64_t seed) {
         BOOST_REQUIRE(table.Pull(range, keys, out.data()).ok());
         for (size_t i = 0; i < keys.size(); ++i) {
           const auto row = oracle.rows.find(keys[i]);
-          for (uint32_t j = 0; j < spec.width; ++j) BOOST_REQUIRE_EQUAL(out[i * spec.width + j], row == oracle.rows.end() ? 0 : row->second[j]);
+          for (uint32_t j = 0; j < spec.width; ++j) {
+            const double value = row == oracle.rows.end() ? 0 : oracle.rule->Value(row->second.data(), spec.width, j, keys[i] >= spec.penalised_from);
+            BOOST_REQUIRE_EQUAL(out[i * spec.width + j], static_cast<float>(value));
+          }
         }
         break;
       }
@@ -305,19 +311,19 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
     gradient[5] = bad;
     const std::string what = "table 'w': gradient of key ", is = absl::StrCat(" is ", Exact(bad), ", expected a finite number");
     expect(sparse.Apply(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
-    expect(sparse.Check(1, keys, gradient.data()), absl::StrCat(what, keys[2], is));
+    expect(Check(sparse, RowSet::Of(1, keys), gradient), absl::StrCat(what, keys[2], is));
     expect(sparse.Assign(1, keys, gradient.data()), absl::StrCat("table 'w': value of key ", keys[2], is));
     expect(dense.Apply(1, rows, gradient.data()), what + "40" + is);
-    expect(dense.Check(1, rows, gradient.data()), what + "40" + is);
+    expect(Check(dense, RowSet::Of(1, rows), gradient), what + "40" + is);
     expect(dense.ApplyDense(1, 25, 4, gradient.data()), what + "27" + is);
-    expect(dense.CheckDense(1, 25, 4, gradient.data()), what + "27" + is);
+    expect(Check(dense, RowSet::Run(1, 25, 4), gradient), what + "27" + is);
     expect(dense.Assign(1, rows, gradient.data()), "table 'w': value of key 40" + is);
   }
   std::vector<float> out(2 * keys.size(), 7);
   const std::string wrong_range = absl::StrCat("table 'w': key ", keys[0], " is in range 1, expected range 0");
   expect(sparse.Pull(0, keys, out.data()), wrong_range);
   expect(sparse.Apply(0, keys, good.data()), wrong_range);
-  expect(sparse.Check(0, keys, good.data()), wrong_range);
+  expect(Check(sparse, RowSet::Of(0, keys), good), wrong_range);
   expect(sparse.Assign(0, keys, good.data()), wrong_range);
   expect(sparse.Pull(2, {}, nullptr), "table 'w': range 2 is not held here, expected 0 .. 1");
   expect(sparse.PullDense(0, 0, 1, out.data()), "table 'w': is sparse, expected a dense table for rows without keys");
@@ -326,7 +332,8 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
   expect(dense.Apply(1, other, good.data()), "table 'w': key 24 is in range 0, expected range 1");
   expect(dense.PullDense(1, 24, 2, out.data()), "table 'w': 2 rows from 24 are not in range 1, expected within 25 rows from 25");
   expect(dense.ApplyDense(1, 49, 2, good.data()), "table 'w': 2 rows from 49 are not in range 1, expected within 25 rows from 25");
-  expect(dense.CheckDense(1, 26, UINT64_MAX, good.data()), "table 'w': 18446744073709551615 rows from 26 are not in range 1, expected within 25 rows from 25");
+  expect(Check(dense, RowSet::Run(1, 26, UINT64_MAX), good),
+         "table 'w': 18446744073709551615 rows from 26 are not in range 1, expected within 25 rows from 25");
   for (const float x : out) BOOST_TEST(x == 7);
   BOOST_TEST((Bytes(sparse) == sparse_before));
   BOOST_TEST((Bytes(dense) == dense_before));
@@ -348,9 +355,107 @@ BOOST_AUTO_TEST_CASE(an_assigned_value_is_exact_under_every_rule) {
     const float five = 5;
     BOOST_REQUIRE(table.Assign(0, key, &five).ok());
     table.Visit(0, [&](Key at, const float* row) {
-      if (at == 4) BOOST_TEST(table.rule().Value(row, 1, 0) == 5);
+      if (at == 4) BOOST_TEST(table.rule().Value(row, 1, 0, true) == 5);
     });
   }
+}
+
+BOOST_AUTO_TEST_CASE(rows_begin_with_values_that_only_seed_and_key_decide) {
+  for (const RowInit::Kind kind : {RowInit::Kind::kUniform, RowInit::Kind::kNormal}) {
+    for (const char* rule : {"sgd", "adam", "ftrl", "add"}) {
+      TableSpec spec = Spec(rule, 8, {}, 1);
+      spec.init = {kind, 0.5, 7};
+      TableSpec dense_spec = spec;
+      dense_spec.rows = 200;
+      Table table = Make(spec), other = Make(spec), dense = Make(dense_spec);
+      std::vector<Key> keys;
+      for (Key key = 0; key < 200; ++key) keys.push_back(key);
+      std::vector<float> read(1600), again(1600), of_dense(1600);
+      BOOST_REQUIRE(table.Pull(0, keys, read.data()).ok());
+      BOOST_TEST(table.rows() == 0u);
+      const std::vector<float> nothing(1600);
+      BOOST_REQUIRE(other.Assign(0, keys, read.data()).ok());
+      BOOST_REQUIRE(dense.Pull(0, keys, of_dense.data()).ok());
+      double sum = 0, squares = 0;
+      for (size_t i = 0; i < read.size(); ++i) {
+        BOOST_REQUIRE(std::abs(read[i] - of_dense[i]) <= 1e-6f);
+        sum += read[i];
+        squares += double{read[i]} * read[i];
+      }
+      const double deviation = kind == RowInit::Kind::kNormal ? 0.5 : 0.5 / std::sqrt(3);
+      BOOST_TEST(std::abs(sum / 1600) < 0.05);
+      BOOST_TEST(std::abs(std::sqrt(squares / 1600) - deviation) < 0.03);
+      if (std::string(rule) == "add") {   // the first push finds them there
+        BOOST_REQUIRE(table.Apply(0, keys, nothing.data()).ok());
+        BOOST_REQUIRE(table.Pull(0, keys, again.data()).ok());
+        BOOST_TEST((read == again));
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(gradients_are_cut_by_value_then_by_norm) {
+  for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{10}}) {
+    TableSpec spec;
+    spec.rule = "sgd";
+    spec.rule_options = {{"learning_rate", 1}};
+    spec.width = 2;
+    spec.ranges = 1;
+    spec.rows = rows;
+    spec.clip_value = 4;
+    spec.clip_norm = 2.5;
+    Table table = Make(spec);
+    const std::vector<Key> keys = {1, 2, 3};
+    const std::vector<float> gradient = {3, 4, -9, 0, 1, -2};   // norm 5; cut to -4, then to -2.5; left alone
+    BOOST_REQUIRE(table.Apply(0, keys, gradient.data()).ok());
+    std::vector<float> out(6);
+    BOOST_REQUIRE(table.Pull(0, keys, out.data()).ok());
+    const std::vector<float> expected = {-1.5f, -2, 2.5f, 0, -1, 2};
+    for (size_t i = 0; i < 6; ++i) BOOST_TEST(out[i] == expected[i]);
+    BOOST_TEST(table.clipped() == 2u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_are_not_finite_are_dropped_or_clipped_and_counted_where_the_table_says_so) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  for (const NonFinite what : {NonFinite::kDrop, NonFinite::kClip}) {
+    for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{10}}) {
+      TableSpec spec;
+      spec.rule = "sgd";
+      spec.rule_options = {{"learning_rate", 1}};
+      spec.width = 2;
+      spec.ranges = 1;
+      spec.rows = rows;
+      spec.clip_value = 10;
+      spec.non_finite = what;
+      Table table = Make(spec);
+      const std::vector<Key> keys = {1, 2, 3};
+      const std::vector<float> gradient = {nan, 1, -inf, 2, 3, 4};
+      BOOST_REQUIRE(table.Apply(0, keys, gradient.data()).ok());
+      std::vector<float> out(6);
+      BOOST_REQUIRE(table.Pull(0, keys, out.data()).ok());
+      const std::vector<float> expected = what == NonFinite::kDrop ? std::vector<float>{0, 0, 0, 0, -3, -4} : std::vector<float>{0, -1, 10, -2, -3, -4};
+      for (size_t i = 0; i < 6; ++i) BOOST_TEST(out[i] == expected[i]);
+      BOOST_TEST(table.non_finite() == 2u);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_schedule_scales_the_rate_by_the_table_s_step) {
+  TableSpec spec;
+  spec.rule = "sgd";
+  spec.rule_options = {{"learning_rate", 1}};
+  spec.ranges = 1;
+  spec.schedule = *ParseSchedule("step:10:0.5");
+  Table table = Make(spec);
+  const std::vector<Key> key = {3};
+  const float one = 1;
+  float out = 0;
+  BOOST_REQUIRE(table.Apply(0, key, &one).ok());
+  table.SetStep(25);
+  BOOST_REQUIRE(table.Apply(0, key, &one).ok());
+  BOOST_REQUIRE(table.Pull(0, key, &out).ok());
+  BOOST_TEST(out == -1.25f);
 }
 
 BOOST_AUTO_TEST_CASE(a_saved_range_loads_whatever_the_order_of_its_making) {

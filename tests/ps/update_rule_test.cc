@@ -12,44 +12,85 @@
 namespace troupe {
 namespace {
 
-/// One element, as the papers have it, in double.
+/// One row, as the papers have it, in double.
 struct Oracle {
   TableSpec spec;
-  double w = 0, a = 0, b = 0, t = 0;
+  std::vector<double> w, a, b;
+  double t = 0;
 
+  explicit Oracle(const TableSpec& s, size_t width = 1) : spec(s), w(width), a(width), b(width) {}
   double Option(const char* name, double otherwise) const { return spec.rule_options.contains(name) ? spec.rule_options.at(name) : otherwise; }
 
-  void Push(double g, bool penalised) {
+  void Push(const std::vector<double>& gradient, bool penalised, double scale) {
+    t += 1;
+    std::vector<double> r(w.size());
+    for (size_t i = 0; i < w.size(); ++i) spec.rule == "lamb" ? Lamb(i, gradient[i], penalised, r[i]) : Element(i, gradient[i], penalised, scale);
+    if (spec.rule != "lamb") return;
+    double values = 0, directions = 0;
+    for (size_t i = 0; i < w.size(); ++i) values += w[i] * w[i];
+    for (const double x : r) directions += x * x;
+    const double ratio = values > 0 && directions > 0 ? std::sqrt(values / directions) : 1;
+    for (size_t i = 0; i < w.size(); ++i) w[i] -= Option("learning_rate", 0.001) * scale * ratio * r[i];
+  }
+
+ private:
+  /// m / (1 - b1^t) and sqrt(v / (1 - b2^t)) + epsilon.
+  std::pair<double, double> Moments(size_t i, double g) {
+    const double b1 = Option("beta1", 0.9), b2 = Option("beta2", 0.999);
+    a[i] = b1 * a[i] + (1 - b1) * g;
+    b[i] = b2 * b[i] + (1 - b2) * g * g;
+    return {a[i] / (1 - std::pow(b1, t)), std::sqrt(b[i] / (1 - std::pow(b2, t))) + Option("epsilon", 1e-8)};
+  }
+  void Lamb(size_t i, double g, bool penalised, double& r) {
+    const auto [mean, root] = Moments(i, g);
+    r = mean / root + (penalised ? Option("decay", 0.01) * w[i] : 0);
+  }
+  void Element(size_t i, double g, bool penalised, double scale) {
     const double l1 = penalised ? spec.l1 : 0, l2 = penalised ? spec.l2 : 0;
-    const double rate = Option("learning_rate", 0.1);
+    const double rate = Option("learning_rate", spec.rule == "rmsprop" ? 0.01 : spec.rule.starts_with("adam") ? 0.001 : 0.1) * scale;
     if (spec.rule == "add") {
-      w += g;
-    } else if (spec.rule == "ftrl") {
-      const double sigma = (std::sqrt(b + g * g) - std::sqrt(b)) / rate;
-      a += g - sigma * w;
-      b += g * g;
-      w = std::abs(a) <= l1 ? 0 : -(a - (a > 0 ? l1 : -l1)) / ((Option("beta", 1) + std::sqrt(b)) / rate + l2);
-    } else {
-      g += l2 * w;
-      double scaled = rate, step = g;
-      if (spec.rule == "adagrad") {
-        a += g * g;
-        scaled = rate / (std::sqrt(a) + 1e-8);
-      }
-      if (spec.rule == "adam") {
-        const double b1 = Option("beta1", 0.9), b2 = Option("beta2", 0.999);
-        t += 1;
-        a = b1 * a + (1 - b1) * g;
-        b = b2 * b + (1 - b2) * g * g;
-        step = a / (1 - std::pow(b1, t));
-        scaled = rate / (std::sqrt(b / (1 - std::pow(b2, t))) + Option("epsilon", 1e-8));
-      }
-      w -= scaled * step;
-      const double sign = w < 0 ? -1 : 1;
-      w = sign * std::max(std::abs(w) - scaled * l1, 0.0);
+      w[i] += g;
+      return;
     }
+    if (spec.rule == "ftrl") {
+      const double sigma = (std::sqrt(b[i] + g * g) - std::sqrt(b[i])) / rate;
+      a[i] += g - sigma * w[i];
+      b[i] += g * g;
+      w[i] = std::abs(a[i]) <= l1 ? 0 : -(a[i] - (a[i] > 0 ? l1 : -l1)) / ((Option("beta", 1) + std::sqrt(b[i])) / rate + l2);
+      return;
+    }
+    const double decay = spec.weight_decay + (spec.rule == "adamw" ? Option("decay", 0.01) : 0);
+    if (penalised) w[i] -= rate * decay * w[i];
+    g += l2 * w[i];
+    double scaled = rate, step = g;
+    if (spec.rule == "momentum" || spec.rule == "nesterov") {
+      const double m = Option("momentum", 0.9);
+      a[i] = m * a[i] + g;
+      step = spec.rule == "momentum" ? a[i] : g + m * a[i];
+    } else if (spec.rule == "adagrad") {
+      a[i] += g * g;
+      scaled = rate / (std::sqrt(a[i]) + 1e-8);
+    } else if (spec.rule == "rmsprop") {
+      const double d = Option("decay", 0.9);
+      a[i] = d * a[i] + (1 - d) * g * g;
+      scaled = rate / (std::sqrt(a[i]) + Option("epsilon", 1e-8));
+    } else if (spec.rule.starts_with("adam")) {
+      const auto [mean, root] = Moments(i, g);
+      step = mean;
+      scaled = rate / root;
+    }
+    w[i] -= scaled * step;
+    const double sign = w[i] < 0 ? -1 : 1;
+    w[i] = sign * std::max(std::abs(w[i]) - scaled * l1, 0.0);
   }
 };
+
+bool HasPenalties(const std::string& rule) {
+  return rule != "add" && rule != "lamb";
+}
+bool HasScale(const std::string& rule) {
+  return rule != "add" && rule != "ftrl";
+}
 
 std::vector<TableSpec> Specs() {
   std::vector<TableSpec> specs;
@@ -59,11 +100,14 @@ std::vector<TableSpec> Specs() {
     specs.push_back(spec);
     if (rule == "add") continue;
     spec.rule_options["learning_rate"] = 0.03;
+    specs.push_back(spec);
+    if (!HasPenalties(rule)) continue;
     spec.l1 = 0.02;
     specs.push_back(spec);
     spec.l2 = 0.1;
     specs.push_back(spec);
     spec.l1 = 0;
+    spec.weight_decay = rule == "ftrl" ? 0 : 0.05;
     specs.push_back(spec);
   }
   return specs;
@@ -77,39 +121,53 @@ std::unique_ptr<UpdateRule> Make(const TableSpec& spec) {
 
 /// Rows of one width both ways: as rows of a store and as the arrays of a dense range.
 struct BothForms {
-  uint32_t width, state;
+  uint32_t width, floats;
   uint64_t n, stride;
   std::vector<std::vector<float>> sparse;
   std::vector<float> dense;
 
   BothForms(const UpdateRule& rule, uint64_t rows, uint32_t row_width)
       : width(row_width),
-        state(rule.state(width)),
+        floats(rule.floats(width)),
         n(rows),
         stride(rows * width + 5),
-        sparse(rows, std::vector<float>(width + state)),
-        dense(stride * (2 + state)) {}
+        sparse(rows, std::vector<float>(floats)),
+        dense(stride * (1 + floats)) {}
 
   DenseRows View(uint64_t first, uint64_t count, uint64_t unpenalised) {
-    return {.values = dense.data(), .state = dense.data() + stride, .stride = stride, .width = width, .first = first, .n = count, .unpenalised = unpenalised};
+    return {.arrays = dense.data(), .stride = stride, .width = width, .first = first, .n = count, .unpenalised = unpenalised};
   }
   std::vector<float> DenseRow(uint64_t row) const {
     std::vector<float> out;
-    for (uint32_t array = 0; array < 1 + state / width; ++array) {
+    for (uint32_t array = 0; array < floats / width; ++array) {
       const float* at = dense.data() + array * stride + row * width;
       out.insert(out.end(), at, at + width);
     }
-    for (uint32_t extra = 0; extra < state % width; ++extra) out.push_back(dense[(1 + state / width + extra) * stride + row]);
+    for (uint32_t extra = 0; extra < floats % width; ++extra) out.push_back(dense[(floats / width + extra) * stride + row]);
     return out;
   }
+  void CheckEqual(const std::string& about) const {
+    for (uint64_t i = 0; i < n; ++i) {
+      const std::vector<float> row = DenseRow(i);
+      BOOST_REQUIRE_EQUAL(row.size(), sparse[i].size());
+      BOOST_REQUIRE_MESSAGE(std::memcmp(row.data(), sparse[i].data(), row.size() * sizeof(float)) == 0, about << " width " << width << " row " << i);
+    }
+  }
 };
+
+std::vector<float> Normal(size_t n, std::mt19937_64& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(n);
+  for (float& x : numbers) x = normal(random);
+  return numbers;
+}
 
 }   // namespace
 
 BOOST_AUTO_TEST_SUITE(UpdateRuleTest)
 
 BOOST_AUTO_TEST_CASE(all_rules_are_registered) {
-  const std::vector<std::string> expected{"adagrad", "adam", "add", "ftrl", "sgd"};
+  const std::vector<std::string> expected{"adagrad", "adam", "adamw", "add", "ftrl", "lamb", "momentum", "nesterov", "rmsprop", "sgd"};
   BOOST_TEST(UpdateRuleNames() == expected, boost::test_tools::per_element());
 }
 
@@ -118,19 +176,26 @@ BOOST_AUTO_TEST_CASE(each_rule_follows_its_formula) {
   std::normal_distribution<double> normal;
   for (const TableSpec& spec : Specs()) {
     const auto rule = Make(spec);
-    for (const bool penalised : {true, false}) {
+    for (const uint32_t width : {1u, 5u}) {
       for (int row = 0; row < 50; ++row) {
-        Oracle oracle{spec};
-        std::vector<float> stored(1 + rule->state(1));
+        const bool penalised = row % 2 == 0;
+        Oracle oracle(spec, width);
+        std::vector<float> stored(rule->floats(width));
         float* at = stored.data();
-        const double drift = normal(random), scale = std::exp(2 * normal(random));
+        const double drift = normal(random), size = std::exp(2 * normal(random));
         for (int push = 0; push < 100; ++push) {
-          const float g = static_cast<float>(scale * (drift + normal(random)));
+          std::vector<float> g(width);
+          for (float& x : g) x = static_cast<float>(size * (drift + normal(random)));
+          const float scale = HasScale(spec.rule) ? 0.5f + static_cast<float>(push % 3) : 1;
           const bool flags[] = {penalised};
-          rule->ApplyRows({&at, 1}, &g, 1, flags);
-          oracle.Push(g, penalised);
-          BOOST_REQUIRE_MESSAGE(std::abs(stored[0] - oracle.w) <= 3e-4 * std::max(1.0, std::abs(oracle.w)),
-                                spec.rule << " l1 " << spec.l1 << " l2 " << spec.l2 << " push " << push << ": " << stored[0] << ", expected " << oracle.w);
+          rule->ApplyRows({&at, 1}, g.data(), width, flags, scale);
+          oracle.Push({g.begin(), g.end()}, penalised, scale);
+          std::vector<float> values(width);
+          rule->ReadRows({&at, 1}, width, flags, nullptr, values.data());
+          for (uint32_t i = 0; i < width; ++i) {
+            BOOST_REQUIRE_MESSAGE(std::abs(values[i] - oracle.w[i]) <= 4e-4 * std::max(1.0, std::abs(oracle.w[i])),
+                                  spec.rule << " l1 " << spec.l1 << " l2 " << spec.l2 << " push " << push << ": " << values[i] << ", expected " << oracle.w[i]);
+          }
         }
       }
     }
@@ -139,7 +204,6 @@ BOOST_AUTO_TEST_CASE(each_rule_follows_its_formula) {
 
 BOOST_AUTO_TEST_CASE(dense_and_sparse_forms_are_equal_bit_for_bit) {
   std::mt19937_64 random(2);
-  std::normal_distribution<float> normal;
   for (const TableSpec& spec : Specs()) {
     const auto rule = Make(spec);
     for (const uint32_t width : {1u, 2u, 3u, 7u, 8u, 33u, 600u}) {
@@ -148,68 +212,111 @@ BOOST_AUTO_TEST_CASE(dense_and_sparse_forms_are_equal_bit_for_bit) {
       for (int push = 0; push < 30; ++push) {
         const uint64_t first = push % 3 == 0 ? 0 : random() % both.n;
         const uint64_t n = push % 3 == 0 ? both.n : random() % (both.n - first + 1);
-        std::vector<float> gradient(n * width);
-        for (float& g : gradient) g = normal(random);
-        rule->ApplyDense(both.View(first, n, unpenalised), gradient.data());
+        const std::vector<float> numbers = Normal(n * width, random);
+        const bool set = push % 10 == 9;
+        set ? rule->SetDense(both.View(first, n, unpenalised), numbers.data()) : rule->ApplyDense(both.View(first, n, unpenalised), numbers.data(), 0.5f);
         for (uint64_t i = 0; i < n; ++i) {
           float* row = both.sparse[first + i].data();
           const bool flags[] = {first + i >= unpenalised};
-          rule->ApplyRows({&row, 1}, gradient.data() + i * width, width, flags);
+          set ? rule->Set(row, width, flags[0], numbers.data() + i * width) : rule->ApplyRows({&row, 1}, numbers.data() + i * width, width, flags, 0.5f);
         }
+        std::vector<float> dense(n * width), sparse(n * width);
+        rule->ReadDense(both.View(first, n, unpenalised), dense.data());
+        for (uint64_t i = 0; i < n; ++i) {
+          float* row = both.sparse[first + i].data();
+          const bool flags[] = {first + i >= unpenalised};
+          rule->ReadRows({&row, 1}, width, flags, nullptr, sparse.data() + i * width);
+        }
+        BOOST_REQUIRE((n == 0 || std::memcmp(dense.data(), sparse.data(), dense.size() * sizeof(float)) == 0));
       }
-      for (uint64_t i = 0; i < both.n; ++i) {
-        const std::vector<float> dense = both.DenseRow(i);
-        BOOST_REQUIRE_EQUAL(dense.size(), both.sparse[i].size());
-        BOOST_REQUIRE_MESSAGE(std::memcmp(dense.data(), both.sparse[i].data(), dense.size() * sizeof(float)) == 0,
-                              spec.rule << " width " << width << " row " << i);
-      }
+      both.CheckEqual(spec.rule);
     }
   }
 }
 
 BOOST_AUTO_TEST_CASE(many_rows_at_once_are_the_same_as_one_by_one) {
   std::mt19937_64 random(3);
-  std::normal_distribution<float> normal;
   for (const TableSpec& spec : Specs()) {
     const auto rule = Make(spec);
     const uint32_t width = 3;
     BothForms at_once(*rule, 20, width), one_by_one(*rule, 20, width);
     for (int push = 0; push < 10; ++push) {
-      std::vector<float> gradient(20 * width);
-      for (float& g : gradient) g = normal(random);
+      const std::vector<float> gradient = Normal(20 * width, random);
       std::vector<float*> rows;
       for (auto& row : at_once.sparse) rows.push_back(row.data());
-      rule->ApplyRows(rows, gradient.data(), width, {});
+      rule->ApplyRows(rows, gradient.data(), width, {}, 1);
       for (size_t i = 0; i < 20; ++i) {
         float* row = one_by_one.sparse[i].data();
         const bool all[] = {true};
-        rule->ApplyRows({&row, 1}, gradient.data() + i * width, width, all);
+        rule->ApplyRows({&row, 1}, gradient.data() + i * width, width, all, 1);
       }
     }
     BOOST_TEST(at_once.sparse == one_by_one.sparse);
   }
 }
 
+BOOST_AUTO_TEST_CASE(what_is_set_is_read) {
+  std::mt19937_64 random(7);
+  for (const TableSpec& spec : Specs()) {
+    const auto rule = Make(spec);
+    for (const bool penalised : {true, false}) {
+      std::vector<float> stored(rule->floats(4)), read(4);
+      float* row = stored.data();
+      const bool flags[] = {penalised};
+      for (int i = 0; i < 20; ++i) {
+        const std::vector<float> gradient = Normal(4, random);
+        rule->ApplyRows({&row, 1}, gradient.data(), 4, flags, 1);
+        std::vector<float> values = Normal(4, random);
+        values[1] = 0;
+        rule->Set(row, 4, penalised, values.data());
+        rule->ReadRows({&row, 1}, 4, flags, nullptr, read.data());
+        for (size_t j = 0; j < 4; ++j)
+          BOOST_REQUIRE_MESSAGE(std::abs(read[j] - values[j]) <= 1e-6f * std::abs(values[j]), spec.rule << ": " << read[j] << ", set " << values[j]);
+        for (uint32_t j = 0; j < 4; ++j) BOOST_REQUIRE(static_cast<float>(rule->Value(row, 4, j, penalised)) == read[j]);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_row_that_is_missing_reads_as_what_it_would_begin_with) {
+  for (const std::string& name : UpdateRuleNames()) {
+    TableSpec spec;
+    spec.rule = name;
+    const auto rule = Make(spec);
+    for (const uint32_t width : {1u, 2u}) {
+      std::vector<float> stored(rule->floats(width)), out(3 * width, 9);
+      float* rows[] = {nullptr, stored.data(), nullptr};
+      const std::vector<float> missing = {1, 2, 3, 4, 5, 6};
+      rule->ReadRows(rows, width, {}, missing.data(), out.data());
+      for (size_t i = 0; i < out.size(); ++i) BOOST_TEST(out[i] == (i / width == 1 ? 0 : missing[i]));
+      rule->ReadRows(rows, width, {}, nullptr, out.data());
+      for (const float x : out) BOOST_TEST(x == 0);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(l1_makes_exact_zeros_of_what_carries_no_signal) {
   std::mt19937_64 random(4);
   std::normal_distribution<float> normal;
-  for (const std::string rule_name : {"sgd", "adagrad", "adam", "ftrl"}) {
+  for (const std::string rule_name : {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "ftrl"}) {
     TableSpec spec;
     spec.rule = rule_name;
     spec.l1 = rule_name == "ftrl" ? 60 : 0.5;   // ftrl's is on the sum of the gradients, the others' on each
     const auto rule = Make(spec);
-    std::vector<float> noise(1 + rule->state(1)), signal = noise, spared = noise;
+    std::vector<float> noise(rule->floats(1)), signal = noise, spared = noise;
     float* rows[] = {noise.data(), signal.data(), spared.data()};
     const bool penalised[] = {true, true, false};
     for (int push = 0; push < 200; ++push) {
       const float n = 0.1f * normal(random);
       const float gradient[] = {n, -1 + n, n};
-      rule->ApplyRows(rows, gradient, 1, penalised);
+      rule->ApplyRows(rows, gradient, 1, penalised, 1);
     }
-    BOOST_TEST(noise[0] == 0, rule_name << ": " << noise[0]);
-    BOOST_TEST(!std::signbit(noise[0]), rule_name);
-    BOOST_TEST(signal[0] > 0, rule_name << ": " << signal[0]);
-    BOOST_TEST(spared[0] != 0, rule_name);
+    float values[3];
+    rule->ReadRows(rows, 1, penalised, nullptr, values);
+    BOOST_TEST(values[0] == 0, rule_name << ": " << values[0]);
+    BOOST_TEST(!std::signbit(values[0]), rule_name);
+    BOOST_TEST(values[1] > 0, rule_name << ": " << values[1]);
+    BOOST_TEST(values[2] != 0, rule_name);
   }
 }
 
@@ -223,9 +330,9 @@ BOOST_AUTO_TEST_CASE(add_counts_exactly_to_two_to_the_48) {
   const auto push = [&](uint64_t count) {
     const float g = static_cast<float>(count);
     BOOST_REQUIRE_EQUAL(static_cast<uint64_t>(g), count);
-    rule->ApplyRows({&row, 1}, &g, 1, {});
+    rule->ApplyRows({&row, 1}, &g, 1, {}, 1);
     expected += count;
-    BOOST_REQUIRE_EQUAL(rule->Value(row, 1, 0), static_cast<double>(expected));
+    BOOST_REQUIRE_EQUAL(rule->Value(row, 1, 0, true), static_cast<double>(expected));
   };
   for (int i = 0; i < 100000; ++i) push(1);
   for (int i = 0; i < 200000; ++i) push(random() % (1 << 23));   // to about 2^40
@@ -244,10 +351,10 @@ BOOST_AUTO_TEST_CASE(add_keeps_the_error_of_sums_of_any_sign) {
   double expected = 0, size = 0;
   for (int i = 0; i < 100000; ++i) {
     const float g = static_cast<float>(normal(random) * std::exp(3 * normal(random)));
-    rule->ApplyRows({&row, 1}, &g, 1, {});
+    rule->ApplyRows({&row, 1}, &g, 1, {}, 1);
     expected += g;
     size += std::abs(g);
-    BOOST_REQUIRE(std::abs(rule->Value(row, 1, 0) - expected) <= 1e-12 * size);
+    BOOST_REQUIRE(std::abs(rule->Value(row, 1, 0, true) - expected) <= 1e-12 * size);
   }
 }
 
@@ -265,7 +372,8 @@ BOOST_AUTO_TEST_CASE(wrong_rules_and_options_are_named) {
     return spec;
   };
   BOOST_TEST(message(with("adagard", {})) == "NOT_FOUND: unknown rule 'adagard'; did you mean 'adagrad'?");
-  BOOST_TEST(message(with("zzzzzzzzzz", {})) == "NOT_FOUND: unknown rule 'zzzzzzzzzz'; known: adagrad, adam, add, ftrl, sgd");
+  BOOST_TEST(message(with("zzzzzzzzzz", {})) ==
+             "NOT_FOUND: unknown rule 'zzzzzzzzzz'; known: adagrad, adam, adamw, add, ftrl, lamb, momentum, nesterov, rmsprop, sgd");
   BOOST_TEST(message(with("sgd", {{"learning_rat", 1}})) == "INVALID_ARGUMENT: rule 'sgd': unknown option 'learning_rat'; did you mean 'learning_rate'?");
   BOOST_TEST(message(with("add", {{"learning_rate", 1}})) == "INVALID_ARGUMENT: rule 'add' takes no options, 'learning_rate' was given");
   BOOST_TEST(message(with("adam", {{"beta1", 1}})) == "INVALID_ARGUMENT: rule 'adam': beta1 is 1, expected 0 .. 0.99999");
@@ -274,6 +382,9 @@ BOOST_AUTO_TEST_CASE(wrong_rules_and_options_are_named) {
   BOOST_TEST(message(with("sgd", {{"learning_rate", INFINITY}})).find("learning_rate is inf") != std::string::npos);
   BOOST_TEST(message(with("sgd", {}, -1)) == "INVALID_ARGUMENT: l1 is -1, expected 0 .. 1e30");
   BOOST_TEST(message(with("sgd", {}, 0, NAN)) == "INVALID_ARGUMENT: l2 is nan, expected 0 .. 1e30");
+  TableSpec scheduled = with("ftrl", {});
+  scheduled.schedule = *ParseSchedule("cosine:10");
+  BOOST_TEST(message(scheduled) == "INVALID_ARGUMENT: rule 'ftrl' has a fixed learning rate, but a schedule or a scale by staleness was given");
   BOOST_TEST(message(with("add", {}, 1)) == "INVALID_ARGUMENT: l1 is 1, but rule 'add' has no penalties");
 }
 

@@ -1,0 +1,124 @@
+#include "ps/internal/row_store.h"
+
+#include <algorithm>
+
+#include "actors/check.h"
+
+namespace troupe::internal {
+namespace {
+
+constexpr uint32_t kGroupsAtStart = 2, kGroupsDoubled = 256;   // below this many the store doubles, then it grows by a seventh: memory before time
+constexpr size_t kRowInSlot = 32;                              // bytes
+constexpr size_t kSlab = 64 << 10;
+
+}   // namespace
+
+RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats) : arena_(std::move(arena)), row_bytes_(floats * sizeof(float)) {
+  stride_ = sizeof(Key) + row_bytes_;
+  if (row_bytes_ > kRowInSlot) {
+    stride_ = sizeof(Key) + sizeof(uint32_t);
+    row_bytes_ = (row_bytes_ + 15) / 16 * 16;
+    slab_shift_ = 1;
+    while (SlabBytes() < kSlab) ++slab_shift_;
+  }
+  Grow(0);
+}
+
+RowStore::Slot RowStore::Vacant(uint64_t hash) const {
+  for (uint32_t group = Home(hash);;) {
+    const uint8_t* at = tags() + group * kGroup;
+    if (const uint32_t found = Matches(at, kEmpty) | Matches(at, kErased); found != 0) {
+      return group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(found));
+    }
+    if (++group == groups_) group = 0;
+  }
+}
+
+RowStore::Slot RowStore::FindOrMake(Key key, uint64_t hash, Slot guess, bool* made) {
+  *made = false;
+  if (IsAt(key, hash, guess)) [[likely]]
+    return guess;
+  Slot slot = Find(key, hash);
+  if (slot != kMissing) return slot;
+  *made = true;
+  slot = Vacant(hash);
+  used_ += tags()[slot] == kEmpty;
+  ++size_;
+  tags()[slot] = TagOf(hash);
+  std::byte* at = At(slot);
+  std::memcpy(at, &key, sizeof key);
+  if (slab_shift_ == 0) {
+    std::memset(at + sizeof key, 0, row_bytes_);
+  } else {
+    const uint32_t row = NewSlabRow();
+    std::memcpy(at + sizeof key, &row, sizeof row);
+  }
+  return slot;
+}
+
+uint32_t RowStore::NewSlabRow() {
+  if (!vacated_.empty()) {
+    const uint32_t row = vacated_.back();
+    vacated_.pop_back();
+    std::memset(slabs_[row >> slab_shift_].get() + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_, 0, row_bytes_);
+    return row;
+  }
+  if (slab_rows_ == slabs_.size() << slab_shift_) slabs_.emplace_back(arena_, SlabBytes());
+  return slab_rows_++;
+}
+
+void RowStore::Erase(Slot slot) {
+  if (slab_shift_ != 0) {
+    uint32_t row;
+    std::memcpy(&row, At(slot) + sizeof(Key), sizeof row);
+    vacated_.push_back(row);
+  }
+  // Where the group has an empty slot no search goes on behind it: the slot may be empty too.
+  const bool ends_here = Matches(tags() + slot / kGroup * kGroup, kEmpty) != 0;
+  tags()[slot] = ends_here ? kEmpty : kErased;
+  used_ -= ends_here;
+  --size_;
+}
+
+void RowStore::Grow(size_t n) {
+  // Many erased slots: the same size is enough.
+  uint32_t groups = std::max(groups_, kGroupsAtStart);
+  while ((size_ + n) * 8 > size_t{groups} * kGroup * 7 || (groups == groups_ && used_ - size_ < size_ / 8)) {
+    groups = groups < kGroupsDoubled ? groups * 2 : groups + groups / 7;
+    TROUPE_CHECK(groups < UINT32_MAX / kGroup / 2);
+  }
+  const Memory old_tags = std::exchange(tags_, Memory(arena_, size_t{groups} * kGroup));
+  const Memory old_slots = std::exchange(slots_, Memory(arena_, size_t{groups} * kGroup * stride_));
+  const size_t old = size_t{groups_} * kGroup;
+  groups_ = groups;
+  limit_ = size_t{groups} * kGroup / 8 * 7;
+  used_ = size_;
+  const std::byte* from = old_slots.get();
+  for (size_t i = 0; i < old; ++i, from += stride_) {
+    if (static_cast<uint8_t>(old_tags.get()[i]) < kFull) continue;
+    Key key;
+    std::memcpy(&key, from, sizeof key);
+    const uint64_t hash = HashKey(key);
+    const Slot slot = Vacant(hash);
+    tags()[slot] = TagOf(hash);
+    std::memcpy(At(slot), from, stride_);
+  }
+}
+
+RowStore::Slot RowStore::Next(Slot slot) const {
+  const size_t end = size_t{groups_} * kGroup;
+  for (size_t i = slot; i < end; ++i) {
+    if (tags()[i] >= kFull) return static_cast<Slot>(i);
+  }
+  return kMissing;
+}
+
+std::vector<std::pair<Key, RowStore::Slot>> RowStore::Sorted() const {
+  std::vector<std::pair<Key, Slot>> sorted;
+  sorted.reserve(size_);
+  for (Slot slot = Next(0); slot != kMissing; slot = Next(slot + 1)) sorted.emplace_back(KeyAt(slot), slot);
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+}   // namespace troupe::internal

@@ -1,0 +1,142 @@
+// The rows of one range of a sparse table, by key, without an allocation a row. Open addressing over groups of 16 slots: one byte of each key's hash stands in a
+// group's tags, which are compared at once, so that a row is found at the first look even where seven of eight slots are taken. Short rows lie in the slots
+// themselves; long ones in slabs, so that growth moves none of them.
+// Source of the tags: Kulukundis, "Designing a Fast, Efficient, Cache-friendly Hash Table, Step by Step", CppCon 2017.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "ps/internal/memory.h"
+#include "ps/partition.h"
+#include "ps/types.h"
+
+namespace troupe::internal {
+
+class RowStore {
+ public:
+  using Slot = uint32_t;
+  static constexpr Slot kMissing = UINT32_MAX;
+
+  /// `floats`: of a row.
+  RowStore(std::shared_ptr<Arena> arena, uint32_t floats);
+
+  uint64_t rows() const { return size_; }
+  size_t bytes() const { return size_t{groups_} * kGroup * (1 + stride_) + slabs_.size() * SlabBytes(); }
+  /// The row lies in its slot: Row() needs no further look at memory.
+  bool rows_in_slots() const { return slab_shift_ == 0; }
+
+  /// What a search does first: asks for the group's tags; then, when they are there, for the most likely slot, which it returns.
+  [[gnu::always_inline]] void Prefetch(uint64_t hash) const { __builtin_prefetch(tags() + Home(hash) * kGroup); }
+  [[gnu::always_inline]] Slot Guess(uint64_t hash) const {
+    const uint32_t group = Home(hash);
+    const uint32_t found = Matches(tags() + group * kGroup, TagOf(hash));
+    const Slot slot = group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(found != 0 ? std::countr_zero(found) : 0);
+    __builtin_prefetch(At(slot));
+    return slot;
+  }
+  /// `guess`: of an earlier Guess with the same hash.
+  Slot Find(Key key, uint64_t hash, Slot guess) const { return IsAt(key, hash, guess) ? guess : Find(key, hash); }
+  Slot Find(Key key, uint64_t hash) const;
+  /// Makes the row, all zeros, where it is missing; *made says so. MakeRoom must have made room for it.
+  Slot FindOrMake(Key key, uint64_t hash, Slot guess, bool* made);
+  Slot FindOrMake(Key key, uint64_t hash) {
+    bool made;
+    return FindOrMake(key, hash, 0, &made);
+  }
+  /// Grows so that the next n new rows move no slot.
+  void MakeRoom(size_t n) {
+    if (used_ + n > limit_) [[unlikely]]
+      Grow(n);
+  }
+  void Erase(Slot slot);
+
+  float* Row(Slot slot) { return const_cast<float*>(std::as_const(*this).Row(slot)); }
+  const float* Row(Slot slot) const {
+    const std::byte* at = At(slot) + sizeof(Key);
+    if (slab_shift_ == 0) return reinterpret_cast<const float*>(at);
+    uint32_t row;
+    std::memcpy(&row, at, sizeof row);
+    return reinterpret_cast<const float*>(slabs_[row >> slab_shift_].get() + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_);
+  }
+  /// Asks for all of a row that does not lie in its slot.
+  [[gnu::always_inline]] void PrefetchRow(const float* row) const {
+    const auto* at = reinterpret_cast<const std::byte*>(row);
+    for (size_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(at + i);
+  }
+  Key KeyAt(Slot slot) const {
+    Key key;
+    std::memcpy(&key, At(slot), sizeof key);
+    return key;
+  }
+  /// The first row in a slot from `slot` on, or kMissing: all rows, in an order of their own.
+  Slot Next(Slot slot) const;
+  /// Every row, by rising key.
+  std::vector<std::pair<Key, Slot>> Sorted() const;
+
+ private:
+  static constexpr size_t kGroup = 16;
+  static constexpr uint8_t kEmpty = 0, kErased = 1, kFull = 0x80;   // and seven bits of the hash
+
+  const uint8_t* tags() const { return reinterpret_cast<const uint8_t*>(tags_.get()); }
+  uint8_t* tags() { return reinterpret_cast<uint8_t*>(tags_.get()); }
+  const std::byte* At(Slot slot) const { return slots_.get() + slot * stride_; }
+  std::byte* At(Slot slot) { return slots_.get() + slot * stride_; }
+  static uint8_t TagOf(uint64_t hash) { return static_cast<uint8_t>(kFull | (hash >> 32 & 0x7f)); }
+  /// Rises with the hash's low half, so that growth reads and writes in order. (Ranges take the high bits.)
+  uint32_t Home(uint64_t hash) const { return static_cast<uint32_t>(uint64_t{static_cast<uint32_t>(hash)} * groups_ >> 32); }
+  bool IsAt(Key key, uint64_t hash, Slot slot) const { return tags()[slot] == TagOf(hash) && KeyAt(slot) == key; }
+  /// Bit i: tag i of the group is `tag`.
+  static uint32_t Matches(const uint8_t* group, uint8_t tag) {
+#ifdef __SSE2__
+    return static_cast<uint32_t>(
+        _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128(reinterpret_cast<const __m128i*>(group)), _mm_set1_epi8(static_cast<char>(tag)))));
+#else
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < kGroup; ++i) found |= uint32_t{group[i] == tag} << i;
+    return found;
+#endif
+  }
+  /// The row's place in the group where it would be made.
+  Slot Vacant(uint64_t hash) const;
+  size_t SlabBytes() const { return row_bytes_ << slab_shift_; }
+  uint32_t NewSlabRow();
+  void Grow(size_t n);
+
+  std::shared_ptr<Arena> arena_;
+  size_t stride_;             // bytes from slot to slot: the key, then the row or its number in the slabs
+  size_t row_bytes_;
+  uint32_t slab_shift_ = 0;   // log2 of a slab's rows; 0: rows lie in their slots
+  uint32_t groups_ = 0;
+  size_t size_ = 0;           // rows
+  size_t used_ = 0;           // and slots of erased ones. Invariant: used_ <= limit_ = 7/8 of the slots.
+  size_t limit_ = 0;
+  Memory tags_, slots_;
+  std::vector<Memory> slabs_;
+  uint32_t slab_rows_ = 0;            // given out so far
+  std::vector<uint32_t> vacated_;     // of them, those that are free again
+};
+
+inline RowStore::Slot RowStore::Find(Key key, uint64_t hash) const {
+  const uint8_t tag = TagOf(hash);
+  for (uint32_t group = Home(hash);;) {
+    const uint8_t* at = tags() + group * kGroup;
+    for (uint32_t found = Matches(at, tag); found != 0; found &= found - 1) {
+      const Slot slot = group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(found));
+      if (KeyAt(slot) == key) return slot;
+    }
+    if (Matches(at, kEmpty) != 0) return kMissing;
+    if (++group == groups_) group = 0;
+  }
+}
+
+}   // namespace troupe::internal

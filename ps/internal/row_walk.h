@@ -1,0 +1,115 @@
+// Many keys of many ranges, as one message brings them: their rows are brought near in steps, each some keys ahead of the next, so that the processor waits for
+// few of them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "ps/internal/row_store.h"
+
+namespace troupe::internal {
+
+/// Distinct keys of one range.
+struct KeyRun {
+  RowStore* store;
+  const Key* keys;
+  size_t n;
+};
+
+inline constexpr size_t kWalkBlock = 32;
+
+/// One step of a walk: goes from key to key, run by run.
+struct WalkCursor {
+  std::span<const KeyRun> runs;
+  size_t run = 0, at = 0, done = 0;
+  /// each(run, i, number of the key among all) up to number `end`.
+  template <class Each>
+  [[gnu::always_inline]] void Until(size_t end, const Each& each) {
+    while (done < end) {
+      const KeyRun& now = runs[run];
+      const size_t n = std::min(end - done, now.n - at);
+      for (size_t i = 0; i < n; ++i) each(now, at + i, done + i);
+      done += n;
+      at += n;
+      if (at == now.n) {
+        ++run;
+        at = 0;
+      }
+    }
+  }
+};
+/// Calls use(run, at, rows) for every run's keys [at, at + rows.size()), at most kWalkBlock at a time and all of one run, with their rows. kMake: rows that are
+/// missing are made, and made(run, i, row) is called for each before use; else they are null. No two runs may be of one store.
+template <bool kMake, class Made, class Use>
+void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
+  constexpr size_t kRing = 4 * kWalkBlock;   // keys on their way
+  std::array<uint64_t, kRing> hashes;
+  std::array<RowStore::Slot, kRing> guesses;
+  std::array<float*, kRing> rows;
+  size_t total = 0;
+  for (const KeyRun& run : runs) total += run.n;
+
+  WalkCursor hashing{runs}, guessing{runs}, finding{runs}, using_rows{runs};
+
+  const auto hash = [&](size_t end) {
+    hashing.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
+      const uint64_t h = HashKey(run.keys[i]);
+      hashes[number % kRing] = h;
+      run.store->Prefetch(h);
+    });
+  };
+  const auto guess = [&](size_t end) {
+    guessing.Until(std::min(end, total), [&](const KeyRun& run, size_t, size_t number) { guesses[number % kRing] = run.store->Guess(hashes[number % kRing]); });
+  };
+  const auto find = [&](size_t end) {
+    size_t room_for = SIZE_MAX;   // the run that has been made room for, so that its rows stay where they are until they are used
+    finding.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
+      float*& row = rows[number % kRing];
+      const uint64_t h = hashes[number % kRing];
+      if constexpr (kMake) {
+        if (room_for != finding.run) {
+          run.store->MakeRoom(std::min(kWalkBlock, run.n - i));
+          room_for = finding.run;
+        }
+        bool fresh;
+        row = run.store->Row(run.store->FindOrMake(run.keys[i], h, guesses[number % kRing], &fresh));
+        if (fresh) made(finding.run, i, row);
+      } else {
+        const RowStore::Slot slot = run.store->Find(run.keys[i], h, guesses[number % kRing]);
+        row = slot == RowStore::kMissing ? nullptr : run.store->Row(slot);
+      }
+      if (row != nullptr && !run.store->rows_in_slots()) run.store->PrefetchRow(row);
+    });
+  };
+  const auto use_rows = [&](size_t end) {
+    end = std::min(end, total);
+    while (using_rows.done < end) {
+      const KeyRun& run = runs[using_rows.run];
+      const size_t place = using_rows.done % kRing;
+      const size_t n = std::min({end - using_rows.done, run.n - using_rows.at, kRing - place});
+      if (n > 0) use(using_rows.run, using_rows.at, std::span<float* const>(rows.data() + place, n));
+      using_rows.done += n;
+      using_rows.at += n;
+      if (using_rows.at == run.n) {
+        ++using_rows.run;
+        using_rows.at = 0;
+      }
+    }
+  };
+
+  constexpr size_t kB = kWalkBlock;
+  // Rows in slots move when their store grows, so they are used at once; others are used when they have come near.
+  const size_t lag = runs.empty() || runs[0].store->rows_in_slots() ? 0 : kB;
+  hash(2 * kB);
+  guess(kB);
+  for (size_t end = kB; end < total + kB + lag; end += kB) {
+    hash(end + 2 * kB);
+    guess(end + kB);
+    find(end);
+    if (end > lag) use_rows(end - lag);
+  }
+}
+
+}   // namespace troupe::internal
