@@ -1,6 +1,7 @@
 // One request to many actors, all replies together: what CAF 0.17 has no fan_out_request for. A target that does not answer is asked again until patience ends.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -13,13 +14,14 @@
 #include "actors/caf_status.h"
 #include "actors/system.h"
 #include "caf/event_based_actor.hpp"
+#include "caf/sec.hpp"
 
 namespace troupe {
 
 struct GatherOptions {
   /// Between two attempts at a target that could not answer (Unavailable, DeadlineExceeded, Cancelled).
   std::chrono::milliseconds retry{20};
-  /// Such a target's last error is final when it has not answered for this long.
+  /// Such a target's last error is final when it has not answered for this long. A target that says nothing at all is not waited for any longer either.
   std::chrono::milliseconds patience{120'000};
 };
 
@@ -27,15 +29,15 @@ template <class Reply>
 struct GatherCallbacks {
   /// Is this reply the target's last? Else it is asked again at once (for long jobs that answer with their progress). Empty: always.
   std::function<bool(size_t target, const Reply&)> is_final;
-  /// Asked after each reply: are the latest replies of all targets enough, though some are being asked again? Empty: never.
+  /// Asked after each reply, once all targets have given one: are the latest enough, though some are being asked again? Empty: never.
   std::function<bool()> is_enough;
   /// Called once, in some actor's context: all last replies in the targets' order, or the first final error.
   std::function<void(absl::StatusOr<std::vector<Reply>>)> done;
 };
 
-/// Sends make(i) to targets[i]. Returns at once.
+/// Sends make(i) to targets[i]. Returns at once, with what asks them: to be stopped (System::Stop) by whoever does not want the answers any more.
 template <class Reply, class Handle, class Make>
-void Gather(System& system, std::vector<Handle> targets, Make make, GatherOptions options, GatherCallbacks<Reply> callbacks) {
+caf::actor Gather(System& system, std::vector<Handle> targets, Make make, GatherOptions options, GatherCallbacks<Reply> callbacks) {
   struct State {
     std::vector<Handle> targets;
     Make make;
@@ -53,9 +55,9 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
   state->silent_since.resize(state->open);
   if (state->open == 0) {
     state->callbacks.done(std::vector<Reply>());
-    return;
+    return {};
   }
-  auto gatherer = system.actors().spawn<caf::hidden>([state](caf::event_based_actor* self) -> caf::behavior {
+  return system.actors().spawn<caf::hidden>([state](caf::event_based_actor* self) -> caf::behavior {
     // Only what is under way (a request's handlers, a retry) holds the state: an abandoned gatherer must not keep itself.
     const std::weak_ptr<State> weak = state;
     const auto finish = [self, weak](absl::StatusOr<std::vector<Reply>> result) {
@@ -68,7 +70,7 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
     state->ask = [self, weak, finish](size_t i) {
       const std::shared_ptr<State> state = weak.lock();
       if (state == nullptr) return;
-      self->request(state->targets[i], caf::infinite, state->make(i))
+      self->request(state->targets[i], state->options.patience, state->make(i))
           .then(
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;
@@ -76,16 +78,14 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
                 state->replies[i] = reply;
                 const bool final = !state->callbacks.is_final || state->callbacks.is_final(i, reply);
                 if (final) --state->open;
-                if (state->open > 0 && !(state->callbacks.is_enough && state->callbacks.is_enough())) {
+                const bool all_there = std::all_of(state->replies.begin(), state->replies.end(), [](const auto& r) { return r.has_value(); });
+                if (state->open > 0 && !(all_there && state->callbacks.is_enough && state->callbacks.is_enough())) {
                   auto ask = state->ask;
                   if (!final) ask(i);
                   return;
                 }
                 std::vector<Reply> replies;
-                for (auto& r : state->replies) {
-                  if (!r) return;   // enough, but of nothing yet
-                  replies.push_back(*r);
-                }
+                for (auto& r : state->replies) replies.push_back(*r);
                 finish(std::move(replies));
               },
               [self, state, finish, i](const caf::error& error) {
@@ -93,7 +93,8 @@ void Gather(System& system, std::vector<Handle> targets, Make make, GatherOption
                 const absl::Status status = FromError(error);
                 const auto now = self->clock().now();
                 if (!state->silent_since[i]) state->silent_since[i] = now;
-                if (!IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
+                const bool said_nothing = error == caf::sec::request_timeout;
+                if (said_nothing || !IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
                   finish(status);
                   return;
                 }

@@ -30,6 +30,9 @@ struct ProxyOptions {
 
 namespace internal {
 
+/// An actor that does not answer a request from outside within this time (it may have ended with the promise) will not.
+inline constexpr std::chrono::minutes kAnswerMax{10};
+
 template <class Request, class Reply>
 auto ForwardHandler(caf::event_based_actor* self, System* system, ProxyOptions options) {
   return [self, system, options](const Request& request) -> caf::result<Reply> {
@@ -76,7 +79,7 @@ struct ProxyOf<caf::typed_actor<caf::typed_mpi<caf::detail::type_list<Requests>,
     auto shared = std::make_shared<Request>(std::move(*request));
     auto* gateway = caf::actor_cast<caf::event_based_actor*>(system->gateway());
     System::Deliver(system->gateway(), Thunk{[gateway, actor, shared, reply] {
-                      gateway->request(actor, caf::infinite, std::move(*shared))
+                      gateway->request(actor, kAnswerMax, std::move(*shared))
                           .then([reply](const Reply& answer) { reply(Codec<Reply>::Encode(answer)); },
                                 [reply](const caf::error& error) { reply(FromError(error)); });
                     }});

@@ -19,6 +19,10 @@ void RestartPolicy::Remove(std::string_view id) {
   std::erase_if(children_, [id](const Child& child) { return child.spec.id == id; });
 }
 
+bool RestartPolicy::Knows(std::string_view id) const {
+  return std::any_of(children_.begin(), children_.end(), [id](const Child& child) { return child.spec.id == id; });
+}
+
 Decision RestartPolicy::OnExit(std::string_view id, bool normal, Clock::Time now) {
   const auto child = std::find_if(children_.begin(), children_.end(), [id](const Child& c) { return c.spec.id == id; });
   if (child == children_.end()) return {};

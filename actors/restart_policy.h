@@ -65,6 +65,9 @@ class RestartPolicy {
   /// Cost O(children). An unknown id is ignored.
   Decision OnExit(std::string_view id, bool normal, Clock::Time now);
 
+  /// Is it one of the children (a temporary one that ended, or was stopped with its group, is not)?
+  bool Knows(std::string_view id) const;
+
   /// How often OnExit said kRestart.
   uint64_t restarts() const { return restarts_; }
 

@@ -15,11 +15,16 @@ namespace {
 struct StartGroup {
   uint64_t number;
 };
+/// A child that was asked to end has had long enough.
+struct StopLimit {
+  caf::actor child;
+};
 
 }   // namespace
 }   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::StartGroup)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::StopLimit)
 
 namespace troupe {
 namespace {
@@ -40,9 +45,13 @@ struct SupervisorState {
   std::set<caf::actor_addr> stopping;   // their ends were asked for
   std::map<uint64_t, Group> groups;     // Invariant: an id is in one at most
   uint64_t last_group = 0;
-  bool over = false;
+  std::optional<std::vector<std::string>> ending;   // children to stop, the last one next: nobody is started any more
+  std::string gave_up;                              // why
 };
 using Self = caf::stateful_actor<SupervisorState>;
+
+/// A child that has not ended by then is killed.
+constexpr std::chrono::seconds kStopMax{5};
 
 void Decide(Self* self, const std::string& id, bool normal);
 
@@ -56,7 +65,7 @@ bool Contains(const std::vector<std::string>& ids, const std::string& id) {
 
 void StartChild(Self* self, const std::string& id, bool again) {
   SupervisorState& state = self->state;
-  if (state.over) return;
+  if (state.ending || !state.policy->Knows(id)) return;   // a temporary one that was stopped with its group is forgotten
   for (const auto& [number, group] : state.groups) {
     if (Contains(group.ids, id)) return;   // one before it could not start: it waits with that one
   }
@@ -78,7 +87,29 @@ void StopChild(Self* self, const std::string& id) {
   if (it == state.running.end()) return;
   state.stopping.insert(it->second.address());
   self->send_exit(it->second, caf::exit_reason::user_shutdown);   // kill would go past the child's own handler
+  self->delayed_send(self, kStopMax, StopLimit{it->second});
   state.running.erase(it);
+}
+
+/// Stops what is left, one after the other, then ends.
+void EndOn(Self* self) {
+  SupervisorState& state = self->state;
+  while (state.stopping.empty() && !state.ending->empty()) {
+    StopChild(self, state.ending->back());
+    state.ending->pop_back();
+  }
+  if (!state.stopping.empty()) return;
+  if (!state.gave_up.empty() && state.events.gave_up) state.events.gave_up(state.gave_up);
+  self->quit(caf::exit_reason::user_shutdown);
+}
+
+void BeginEnd(Self* self) {
+  SupervisorState& state = self->state;
+  if (state.ending) return;
+  state.groups.clear();
+  state.ending.emplace();
+  for (const SupervisedChild& child : state.children) state.ending->push_back(child.spec.id);
+  EndOn(self);
 }
 
 void Schedule(Self* self, uint64_t number, const Group& group) {
@@ -89,13 +120,12 @@ void Decide(Self* self, const std::string& id, bool normal) {
   SupervisorState& state = self->state;
   Decision decision = state.policy->OnExit(id, normal, Now(self));
   if (decision.action == Decision::Action::kIgnore) return;
-  for (const std::string& stop : decision.stop) StopChild(self, stop);
   if (decision.action == Decision::Action::kEscalate) {
-    state.over = true;
-    if (state.events.gave_up) state.events.gave_up(decision.reason);
-    self->quit(caf::exit_reason::user_shutdown);
+    state.gave_up = decision.reason;
+    BeginEnd(self);
     return;
   }
+  for (const std::string& stop : decision.stop) StopChild(self, stop);
   for (auto& [number, group] : state.groups)   // the latest decision counts, so that nobody is started twice
     std::erase_if(group.ids, [&](const std::string& other) { return Contains(decision.start, other); });
   const uint64_t number = ++state.last_group;
@@ -106,6 +136,10 @@ void Decide(Self* self, const std::string& id, bool normal) {
 void OnDown(Self* self, const caf::down_msg& down) {
   SupervisorState& state = self->state;
   if (state.stopping.erase(down.source) > 0) {
+    if (state.ending) {
+      EndOn(self);
+      return;
+    }
     for (auto& [number, group] : state.groups) {
       if (group.stops > 0 && --group.stops == 0) Schedule(self, number, group);
     }
@@ -115,6 +149,7 @@ void OnDown(Self* self, const caf::down_msg& down) {
   if (child == state.running.end()) return;
   const std::string id = child->first;
   state.running.erase(child);
+  if (state.ending) return;
   Decide(self, id, down.reason == caf::exit_reason::normal);
 }
 
@@ -127,18 +162,21 @@ caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<S
     self->state.events = events;
     self->state.policy.emplace(options);
     self->set_down_handler([self](const caf::down_msg& down) { OnDown(self, down); });
-    self->set_exit_handler([self](const caf::exit_msg& exit) {
-      for (auto child = self->state.children.rbegin(); child != self->state.children.rend(); ++child) StopChild(self, child->spec.id);
-      self->quit(exit.reason);
-    });
+    self->set_exit_handler([self](const caf::exit_msg&) { BeginEnd(self); });
     for (const SupervisedChild& child : self->state.children) TROUPE_CHECK(self->state.policy->Add(child.spec).ok());
     std::vector<std::string> ids;
     for (const SupervisedChild& child : self->state.children) ids.push_back(child.spec.id);
     for (const std::string& id : ids) StartChild(self, id, false);
-    return {[self](const StartGroup& start) {
-      const auto group = self->state.groups.extract(start.number);
-      for (const std::string& id : group.mapped().ids) StartChild(self, id, true);
-    }};
+    return {
+        [self](const StartGroup& start) {
+          const auto group = self->state.groups.extract(start.number);
+          if (group.empty()) return;   // it is ending
+          for (const std::string& id : group.mapped().ids) StartChild(self, id, true);
+        },
+        [self](const StopLimit& limit) {
+          if (self->state.stopping.contains(limit.child.address())) self->send_exit(limit.child, caf::exit_reason::kill);
+        },
+    };
   });
 }
 

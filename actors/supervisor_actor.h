@@ -25,7 +25,8 @@ struct SupervisorEvents {
   std::function<void(const std::string& reason)> gave_up;
 };
 
-/// Ends with all its children when it is sent an exit, the last started first.
+/// Ends when it is sent an exit that can be handled (System::Stop; not kill): first its children, one after the other, the last started first. One that takes
+/// more than 5 s is killed.
 caf::actor SpawnSupervisor(System& system, RestartOptions options, std::vector<SupervisedChild> children, SupervisorEvents events);
 
 }   // namespace troupe

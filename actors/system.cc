@@ -33,7 +33,7 @@ void System::SetNetwork(std::unique_ptr<Network> network) {
 }
 
 void System::StopActor(const caf::actor& actor) {
-  caf::anon_send_exit(actor, caf::exit_reason::kill);
+  caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);   // kill would go past what the actor wants to do in the end
 }
 
 void System::RunOnLink(const std::function<void()>& callback) {

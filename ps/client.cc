@@ -75,9 +75,9 @@ void Client::SendCheck(WriterId writer, uint32_t shard) {
 void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  lane.broken_since.reset();
   lane.checking = false;
   if (stream.starting > 0) {
+    lane.broken_since.reset();
     lane.live = true;
     lane.clock = opened.clock;
     lane.stable = opened.stable;
@@ -103,6 +103,8 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
     Start(writer);
     return;
   }
+  // Only what is answered shows that the fault is over: a shard that says what it has may still take nothing.
+  if (lane.unsent == lane.held.size() && !lane.pull_wanted) lane.broken_since.reset();
   lane.in_flight = 0;
   lane.live = true;
   lane.pull_sent = false;
@@ -255,6 +257,7 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
     OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
     return;
   }
+  lane.broken_since.reset();
   if (lane.in_flight > 0) --lane.in_flight;
   lane.clock = std::max(lane.clock, pushed.clock);
   lane.stable = std::max(lane.stable, pushed.stable);
@@ -267,6 +270,7 @@ void Client::OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
   if (!lane.pull_wanted) return;
+  lane.broken_since.reset();
   lane.pull_wanted = lane.pull_sent = false;
   lane.pulled = pulled.values;
   if (std::any_of(stream.lanes.begin(), stream.lanes.end(), [](const Lane& l) { return l.pull_wanted; })) return;

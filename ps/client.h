@@ -57,8 +57,8 @@ class Client {
   void Start(WriterId writer);
   /// False from Start (also one of the client's own, after a loss) until begin_after: neither Push nor Pull may be called.
   bool ready(WriterId writer) const;
-  /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it;
-  /// only for an owner that calls Pull right after.
+  /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it, unless the lane has
+  /// something under way; only for an owner that calls Pull right after.
   void Push(WriterId writer, Round round, RoutedPush push, bool combine = false);
   /// Rows as they are before `round`; one at a time a writer. `pull` is kept until the answer.
   void Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull);

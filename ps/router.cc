@@ -247,7 +247,7 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
   for (uint32_t shard = 0; shard < shards_; ++shard) {
     if (!values[shard].IsArrayOf<float>() || values[shard].As<float>().size() != pull.shards[shard].floats) {
       return absl::InvalidArgumentError(
-          absl::StrCat("shard ", shard, " answered ", values[shard].size() / sizeof(float), " numbers, expected ", pull.shards[shard].floats));
+          absl::StrCat("shard ", shard, " answered ", values[shard].size(), " bytes, expected ", pull.shards[shard].floats, " numbers"));
     }
   }
   std::vector<const float*> next(shards_);

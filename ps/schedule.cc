@@ -18,8 +18,9 @@ struct Form {
   Schedule::Kind kind;
   size_t numbers;
 };
-constexpr Form kForms[] = {{"constant", Schedule::Kind::kConstant, 0}, {"linear", Schedule::Kind::kLinear, 1},           {"cosine", Schedule::Kind::kCosine, 1},
-                           {"step", Schedule::Kind::kStep, 2},         {"exponential", Schedule::Kind::kExponential, 2}, {"inverse", Schedule::Kind::kInverse, 1},
+constexpr Form kForms[] = {{"constant", Schedule::Kind::kConstant, 0},       {"linear", Schedule::Kind::kLinear, 1},
+                           {"cosine", Schedule::Kind::kCosine, 1},           {"step", Schedule::Kind::kStep, 2},
+                           {"exponential", Schedule::Kind::kExponential, 2}, {"inverse", Schedule::Kind::kInverse, 1},
                            {"inverse_root", Schedule::Kind::kInverseRoot, 1}};
 
 std::vector<std::string_view> Words(std::string_view text, char separator) {
@@ -94,9 +95,10 @@ absl::StatusOr<Schedule> ParseSchedule(std::string_view text) {
     rest = comma == rest.size() ? "constant" : rest.substr(comma + 1);
   }
   if (good && ParseDecay(rest, schedule)) return schedule;
-  return absl::InvalidArgumentError(absl::StrCat("schedule is '", Absl(text),
-                                                 "', expected constant, linear:STEPS, cosine:STEPS, step:STEPS:FACTOR, exponential:STEPS:FACTOR, inverse:STEPS or "
-                                                 "inverse_root:STEPS, perhaps behind warmup:STEPS, with steps >= 1 and a factor in (0, 1]"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("schedule is '", Absl(text),
+                   "', expected constant, linear:STEPS, cosine:STEPS, step:STEPS:FACTOR, exponential:STEPS:FACTOR, inverse:STEPS or "
+                   "inverse_root:STEPS, perhaps behind warmup:STEPS, with steps >= 1 and a factor in (0, 1]"));
 }
 
 std::string ToString(const Schedule& schedule) {

@@ -9,7 +9,7 @@
 
 namespace troupe {
 
-/// A factor of the learning rate by step t = 0, 1, 2, ...: a table's rounds under BSP, else the pushes it got, over the number of writers.
+/// A factor of the learning rate by step t = 0, 1, 2, ...: rounds (batches of each writer) that are over, under SSP and ASP the writers' mean.
 struct Schedule {
   enum class Kind : uint8_t {
     kConstant,

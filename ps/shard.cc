@@ -18,7 +18,7 @@ std::string RangeName(const TableSpec& spec, uint32_t range) {
 
 struct LedgerHeader {
   uint32_t writers, slots, shard, shards;
-  uint64_t nonzeros;
+  uint64_t nonzeros, rounds_over;
 };
 
 }   // namespace
@@ -39,7 +39,6 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     shard.tables_.push_back(std::move(table));
   }
   shard.sums_.resize(shard.tables_.size());
-  shard.pushes_.resize(shard.tables_.size());
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.chunks_.assign(shard.options_.writers, 0);
@@ -55,6 +54,7 @@ absl::Status Shard::Check(const Push& push) {
   }
   uint64_t keys = push.keys.As<Key>().size(), values = push.values.As<float>().size();
   for (const PushPart& part : push.parts.As<PushPart>()) {
+    if (part.sequence == 0) return absl::InvalidArgumentError("push: a part's sequence is 0, expected a number");
     if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("push: table is ", part.table, ", expected < ", tables_.size()));
     const Table& table = tables_[part.table];
     if (!table.Owns(part.range))
@@ -137,19 +137,16 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
       ApplyCompleteRounds();
     } else {
       applied_.Advance(writer, push.round);
+      ++rounds_over_;
     }
   }
   return Answer(writer, Pushed::Outcome::kApplied);
 }
 
-/// The schedule of a table's learning rate goes on, by one in `pushes`.
-void Shard::Stepped(uint32_t table, uint32_t pushes) {
-  tables_[table].SetStep(static_cast<double>(pushes_[table]++) / pushes);
-}
-
 void Shard::ApplyNow(const Push& push) {
-  ByTable(push, [this](Table& table, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
-    Stepped(parts[0].table, options_.writers);
+  const double step = static_cast<double>(rounds_over_) / options_.writers;
+  ByTable(push, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
+    table.SetStep(step);
     table.Apply(rows);
     for (const PushPart& part : parts) nonzeros_ += part.nonzeros;
   });
@@ -187,9 +184,10 @@ void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
   }
   for (uint32_t t = 0; t < tables_.size(); ++t) {
     if (sums_[t].empty()) continue;
-    Stepped(t, 1);
+    tables_[t].SetStep(static_cast<double>(rounds_over_));
     sums_[t].ApplyTo(tables_[t], tables_[t].spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
   }
+  ++rounds_over_;
 }
 
 Round Shard::applied() const {
@@ -203,12 +201,18 @@ bool Shard::Ready(const Pull& pull) const {
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   std::span<const Key> keys = pull.keys.As<Key>();
-  uint64_t floats = 0;
+  uint64_t floats = 0, keys_wanted = 0;
   for (const PullPart& part : pull.parts.As<PullPart>()) {
     if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("pull: table is ", part.table, ", expected < ", tables_.size()));
-    floats += uint64_t{part.count} * tables_[part.table].spec().width;
-    if (floats * sizeof(float) > uint64_t{1} << 34) return absl::InvalidArgumentError("pull: more than 16 GiB asked at once");
+    const Table& table = tables_[part.table];
+    if (part.dense != 0 && !table.partition().dense())
+      return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
+    if (part.dense != 0 && (!table.Owns(part.range) || part.count > table.partition().RowsIn(part.range)))
+      return absl::InvalidArgumentError(absl::StrCat("pull: ", part.count, " rows of range ", part.range, " of table '", table.spec().name, "' are not here"));
+    if (part.dense == 0) keys_wanted += part.count;
+    floats += uint64_t{part.count} * table.spec().width;
   }
+  if (keys_wanted != keys.size()) return absl::InvalidArgumentError(absl::StrCat("pull: ", keys.size(), " keys, but its parts ask for ", keys_wanted));
   BlockBuilder values(floats * sizeof(float));
   float* out = values.As<float>().data();
   const std::span<const PullPart> parts = pull.parts.As<PullPart>();
@@ -218,9 +222,6 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
     rows.clear();
     for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
       const PullPart& part = parts[end];
-      if (part.dense != 0 && !table.partition().dense())
-        return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
-      if (part.dense == 0 && part.count > keys.size()) return absl::InvalidArgumentError("pull: fewer keys than its parts say");
       const std::span<const Key> part_keys = keys.first(part.dense != 0 ? 0 : part.count);
       keys = keys.subspan(part_keys.size());
       rows.push_back({part.dense != 0 ? RowSet::Run(part.range, part.first, part.count) : RowSet::Of(part.range, part_keys), out});
@@ -249,18 +250,29 @@ absl::Status Shard::OnAssign(const Assign& assign) {
   }
   const std::span<const Key> keys = assign.keys.As<Key>();
   const float* values = assign.values.As<float>().data();
+  const Partition& partition = table.partition();
+  struct Rows {
+    std::vector<Key> keys;
+    std::vector<float> values;
+  };
+  std::map<uint32_t, Rows> by_range;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (table.partition().dense() && keys[i] >= *table.spec().rows)
+    if (partition.dense() && keys[i] >= *table.spec().rows)
       return absl::InvalidArgumentError(absl::StrCat("assign: row is ", keys[i], ", expected < ", *table.spec().rows));
-    TROUPE_RETURN_IF_ERROR(table.Assign(table.partition().RangeOf(keys[i]), keys.subspan(i, 1), values + i * width));
+    Rows& rows = by_range[partition.RangeOf(keys[i])];
+    rows.keys.push_back(keys[i]);
+    rows.values.insert(rows.values.end(), values + i * width, values + (i + 1) * width);
   }
+  std::vector<RowsIn> rows;
+  for (const auto& [range, in] : by_range) rows.push_back({RowSet::Of(range, in.keys), in.values.data()});
+  TROUPE_RETURN_IF_ERROR(table.Assign(rows));
   ++version_;
   return absl::OkStatus();
 }
 
 std::vector<SnapshotSection> Shard::Save() const {
   std::vector<SnapshotSection> sections;
-  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_};
+  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_};
   std::vector<std::byte> ledger;
   const auto add = [&ledger](const void* from, size_t bytes) {
     ledger.insert(ledger.end(), static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
@@ -268,7 +280,6 @@ std::vector<SnapshotSection> Shard::Save() const {
   add(&header, sizeof header);
   add(applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
   add(applied_.sequences().data(), applied_.sequences().size() * sizeof(Sequence));
-  add(pushes_.data(), pushes_.size() * sizeof(uint64_t));
   sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
   for (const Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
@@ -285,8 +296,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   LedgerHeader header{};
   if (ledger == by_name.end() || ledger->second->size() < sizeof(header)) return absl::InvalidArgumentError("snapshot holds no ledger");
   std::memcpy(&header, ledger->second->data(), sizeof(header));
-  const size_t expected =
-      sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence) + pushes_.size() * sizeof(uint64_t);
+  const size_t expected = sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence);
   if (header.writers != options_.writers || header.slots != applied_.slots() || header.shard != options_.shard || header.shards != options_.shards ||
       ledger->second->size() != expected) {
     return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers,
@@ -294,7 +304,6 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   }
   std::vector<Round> clocks(options_.writers);
   std::vector<Sequence> sequences(applied_.sequences().size());
-  std::vector<uint64_t> pushes(pushes_.size());
   const std::byte* from = ledger->second->data() + sizeof(header);
   const auto take = [&from](auto& into) {
     const size_t bytes = into.size() * sizeof(into[0]);
@@ -303,7 +312,6 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   };
   take(clocks);
   take(sequences);
-  take(pushes);
   for (Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (!table.Owns(range)) continue;
@@ -314,11 +322,11 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   }
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
-  pushes_ = std::move(pushes);
   chunks_.assign(options_.writers, 0);
   waiting_.clear();
-  last_round_ = applied_.min_clock();
+  last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all
   nonzeros_ = header.nonzeros;
+  rounds_over_ = header.rounds_over;
   return absl::OkStatus();
 }
 

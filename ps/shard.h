@@ -60,7 +60,7 @@ class Shard {
   std::vector<Round> AppliedClocks() const { return applied_.clocks(); }
   void SetStable(const std::vector<Round>& clocks);
 
-  /// BSP: stop applying after this round (0: do not stop) so that a snapshot can be taken exactly there. False: it has been passed. Else nothing to do.
+  /// BSP: stop applying after this round so that a snapshot can be taken exactly there. False: it has been passed. Else nothing to do.
   bool HoldAfter(Round round);
   /// Everything up to this round has been applied.
   bool Reached(Round round) const { return arrived_.min_clock() >= round && (waiting_.empty() || waiting_.begin()->first > round); }
@@ -75,7 +75,6 @@ class Shard {
   /// Calls use(table, rows, parts) for the parts of each table.
   template <class Use>
   void ByTable(const Push& push, Use&& use);
-  void Stepped(uint32_t table, uint32_t pushes);
   void ApplyNow(const Push& push);
   void ApplyCompleteRounds();
   void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
@@ -84,7 +83,7 @@ class Shard {
   ShardOptions options_;
   std::vector<Table> tables_;
   std::vector<RowsIn> rows_;                                         // of ByTable
-  std::vector<uint64_t> pushes_;                                     // by table: rounds (BSP) or pushes applied: where its schedule stands
+  uint64_t rounds_over_ = 0;                                         // BSP: rounds applied; else: rounds that writers ended. Where schedules stand
   std::vector<RoundSum> sums_;                                       // by table: the round that is being applied
   std::vector<uint32_t> first_slot_;                                 // by table
   Ledger arrived_{0, 0};                                             // what pushes are compared with

@@ -60,7 +60,11 @@ struct ShardState {
   uint64_t version_saved = 0;
   int failures = 0;    // snapshots in a row that could not be written
   absl::Status disk;   // the last of them, once there were too many: pushes are refused with it
-  std::optional<std::pair<TakeSnapshot, std::function<void(absl::StatusOr<SnapshotTaken>)>>> held;   // waits for its round
+  struct Held {
+    TakeSnapshot request;
+    std::vector<std::function<void(const absl::StatusOr<SnapshotTaken>&)>> answers;   // to all who asked for the same
+  };
+  std::optional<Held> held;   // waits for its round
 };
 using Self = caf::stateful_actor<ShardState>;
 
@@ -118,18 +122,34 @@ void SnapshotForRestart(Self* self) {
 void TakeHeldSnapshot(Self* self) {
   ShardState& state = self->state;
   if (!state.held || state.writing != nullptr) return;
-  if (!state.shard->Reached(state.held->first.at)) return;
-  auto [request, answer] = std::move(*state.held);
+  if (!state.shard->Reached(state.held->request.at)) return;
+  auto [request, answers] = std::move(*state.held);
   state.held.reset();
   const Round clock = state.shard->applied();
-  StartSnapshot(self, request.uri, [answer, clock](const absl::Status& status) {
-    if (status.ok()) {
-      answer(SnapshotTaken{clock});
-    } else {
-      answer(status);
-    }
+  StartSnapshot(self, request.uri, [answers, clock](const absl::Status& status) {
+    const absl::StatusOr<SnapshotTaken> taken = status.ok() ? absl::StatusOr<SnapshotTaken>(SnapshotTaken{clock}) : status;
+    for (const auto& answer : answers) answer(taken);
   });
   Resume(state);   // the cut is made: go on while it is written
+}
+
+void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer) {
+  ShardState& state = self->state;
+  if (state.held && state.held->request.uri == request.uri && state.held->request.at == request.at) {
+    state.held->answers.push_back(std::move(answer));
+    return;
+  }
+  // Another one that waits belongs to an attempt that its asker has given up.
+  if (auto earlier = std::exchange(state.held, std::nullopt)) {
+    for (const auto& earlier_answer : earlier->answers) earlier_answer(absl::CancelledError("a later request for a snapshot came"));
+    Resume(state);
+  }
+  if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
+    answer(absl::OutOfRangeError("the round has passed"));
+    return;
+  }
+  state.held = ShardState::Held{request, {std::move(answer)}};
+  TakeHeldSnapshot(self);
 }
 
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
@@ -242,18 +262,7 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const TakeSnapshot& request) -> caf::result<SnapshotTaken> {
         auto promise = self->make_response_promise<caf::typed_response_promise<SnapshotTaken>>();
-        ShardState& state = self->state;
-        // One that waits belongs to an attempt that its asker has given up, or the asker did not hear in time that it waits.
-        if (auto earlier = std::exchange(state.held, std::nullopt)) {
-          earlier->second(absl::CancelledError("a later request for a snapshot came"));
-          if (earlier->first.at != request.at) Resume(state);
-        }
-        if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
-          promise.deliver(ToError(absl::OutOfRangeError("the round has passed")));
-        } else {
-          state.held.emplace(request, [promise](absl::StatusOr<SnapshotTaken> taken) mutable { Fulfil(promise, std::move(taken)); });
-          TakeHeldSnapshot(self);
-        }
+        OnTakeSnapshot(self, request, [promise](const absl::StatusOr<SnapshotTaken>& taken) mutable { Fulfil(promise, taken); });
         return promise;
       },
       [self](const SaveRows& request) -> caf::result<RowsSaved> {

@@ -76,12 +76,16 @@ absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Ha
       return final;
     };
   }
-  Gather<Reply>(cluster.system(), targets, std::move(make), options,
-                {.is_final = std::move(guarded), .is_enough = std::move(is_enough), .done = [shared](absl::StatusOr<std::vector<Reply>> result) {
-                   shared->result = std::move(result);
-                   shared->ending.Set();
-                 }});
-  TROUPE_RETURN_IF_ERROR(cluster.Await(shared->ending));
+  const caf::actor gatherer =
+      Gather<Reply>(cluster.system(), targets, std::move(make), options,
+                    {.is_final = std::move(guarded), .is_enough = std::move(is_enough), .done = [shared](absl::StatusOr<std::vector<Reply>> result) {
+                       shared->result = std::move(result);
+                       shared->ending.Set();
+                     }});
+  if (absl::Status status = cluster.Await(shared->ending); !status.ok()) {
+    if (gatherer) cluster.system().Stop(gatherer);
+    return status;
+  }
   return std::move(shared->result);
 }
 

@@ -1,5 +1,5 @@
-// The rows of one range of a sparse table, by key, without an allocation a row. Open addressing over groups of 16 slots: one byte of each key's hash stands in a
-// group's tags, which are compared at once, so that a row is found at the first look even where seven of eight slots are taken. Short rows lie in the slots
+// The rows of one range of a sparse table, by key, without an allocation a row. Open addressing over groups of 16 slots: one byte of each key's hash stands in
+// a group's tags, which are compared at once, so that a row is found at the first look even where seven of eight slots are taken. Short rows lie in the slots
 // themselves; long ones in slabs, so that growth moves none of them.
 // Source of the tags: Kulukundis, "Designing a Fast, Efficient, Cache-friendly Hash Table, Step by Step", CppCon 2017.
 #pragma once
@@ -108,22 +108,24 @@ class RowStore {
   }
   /// The row's place in the group where it would be made.
   Slot Vacant(uint64_t hash) const;
-  size_t SlabBytes() const { return row_bytes_ << slab_shift_; }
+  size_t SlabBytes() const {
+    return row_bytes_ << slab_shift_;
+  }
   uint32_t NewSlabRow();
   void Grow(size_t n);
 
   std::shared_ptr<Arena> arena_;
-  size_t stride_;             // bytes from slot to slot: the key, then the row or its number in the slabs
+  size_t stride_;   // bytes from slot to slot: the key, then the row or its number in the slabs
   size_t row_bytes_;
   uint32_t slab_shift_ = 0;   // log2 of a slab's rows; 0: rows lie in their slots
   uint32_t groups_ = 0;
-  size_t size_ = 0;           // rows
-  size_t used_ = 0;           // and slots of erased ones. Invariant: used_ <= limit_ = 7/8 of the slots.
+  size_t size_ = 0;   // rows
+  size_t used_ = 0;   // and slots of erased ones. Invariant: used_ <= limit_ = 7/8 of the slots.
   size_t limit_ = 0;
   Memory tags_, slots_;
   std::vector<Memory> slabs_;
-  uint32_t slab_rows_ = 0;            // given out so far
-  std::vector<uint32_t> vacated_;     // of them, those that are free again
+  uint32_t slab_rows_ = 0;          // given out so far
+  std::vector<uint32_t> vacated_;   // of them, those that are free again
 };
 
 inline RowStore::Slot RowStore::Find(Key key, uint64_t hash) const {

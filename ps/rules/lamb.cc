@@ -30,7 +30,8 @@ class Lamb final : public UpdateRule {
   void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
     for (uint64_t row = rows.first; row < rows.first + rows.n; ++row, gradient += rows.width) {
       float* value = rows.arrays + row * rows.width;
-      ApplyRow({value, value + rows.stride, value + 2 * rows.stride, rows.arrays + 3 * rows.stride + row}, gradient, rows.width, scale, row >= rows.unpenalised);
+      ApplyRow({value, value + rows.stride, value + 2 * rows.stride, rows.arrays + 3 * rows.stride + row}, gradient, rows.width, scale,
+               row >= rows.unpenalised);
     }
   }
 

@@ -19,10 +19,11 @@ struct Momentum {
   }
 };
 
-const RegisterRule registration(
-    {.name = "momentum", .options = {internal::LearningRate(), {"momentum", 0.9, 0, 0.9999}}, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-       return std::make_unique<internal::ElementRule<Momentum>>(internal::MakeKernel<Momentum>(n, n.options[1]), n);
-     }});
+const RegisterRule registration({.name = "momentum",
+                                 .options = {internal::LearningRate(), {"momentum", 0.9, 0, 0.9999}},
+                                 .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
+                                   return std::make_unique<internal::ElementRule<Momentum>>(internal::MakeKernel<Momentum>(n, n.options[1]), n);
+                                 }});
 
 }   // namespace
 }   // namespace troupe

@@ -1,7 +1,7 @@
 // Rule nesterov: v = m v + g;  w -= rate * (g + m v), the gradient being taken where w will be.  State: v, one an element, from 0. Penalties: l2 adds l2 * w to
 // g, l1 is the proximal step over the same rate.
-// Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013, eqs. 3-4, in the form that keeps the
-// point of the gradient: Bengio, Boulanger-Lewandowski, Pascanu, "Advances in optimizing recurrent networks", 2013, sec. 3.5.
+// Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", ICML 2013, eqs. 3-4, in the form that keeps
+// the point of the gradient: Bengio, Boulanger-Lewandowski, Pascanu, "Advances in optimizing recurrent networks", 2013, sec. 3.5.
 #include "ps/internal/element_rule.h"
 
 namespace troupe {
@@ -21,10 +21,11 @@ struct Nesterov {
   }
 };
 
-const RegisterRule registration(
-    {.name = "nesterov", .options = {internal::LearningRate(), {"momentum", 0.9, 0, 0.9999}}, .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-       return std::make_unique<internal::ElementRule<Nesterov>>(internal::MakeKernel<Nesterov>(n, n.options[1]), n);
-     }});
+const RegisterRule registration({.name = "nesterov",
+                                 .options = {internal::LearningRate(), {"momentum", 0.9, 0, 0.9999}},
+                                 .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
+                                   return std::make_unique<internal::ElementRule<Nesterov>>(internal::MakeKernel<Nesterov>(n, n.options[1]), n);
+                                 }});
 
 }   // namespace
 }   // namespace troupe

@@ -248,7 +248,7 @@ BOOST_AUTO_TEST_CASE(replies_are_not_enough_before_every_target_has_given_one) {
   Make(2);
   asked[0].silent = true;
   Start(
-      {}, [](size_t, const Answer&) { return false; }, [] { return true; });
+      {}, [](size_t target, const Answer&) { return target == 1; }, [] { return true; });
   Advance(seconds(1));
   BOOST_TEST(done == 0);
   AnswerNow(0, 7);
@@ -256,17 +256,32 @@ BOOST_AUTO_TEST_CASE(replies_are_not_enough_before_every_target_has_given_one) {
   BOOST_TEST((Numbers() == Ints{7, 100}));
 }
 
-BOOST_AUTO_TEST_CASE(a_gatherer_whose_system_ends_never_calls_back) {
+BOOST_AUTO_TEST_CASE(a_target_that_ends_with_the_question_is_given_up_when_patience_is_over) {
+  Make(1);
+  asked[0].silent = true;
+  Start({.patience = seconds(10)});
+  Settle();
+  asked[0].promises.clear();   // dropped without an answer
+  caf::anon_send_exit(targets[0], caf::exit_reason::kill);
+  Advance(milliseconds(9'999));
+  BOOST_TEST(done == 0);
+  Advance(milliseconds(1));
+  BOOST_TEST(done == 1);
+  BOOST_TEST(absl::IsDeadlineExceeded(result.status()), result.status());
+}
+
+BOOST_AUTO_TEST_CASE(a_gatherer_that_is_stopped_never_calls_back) {
   Make(1);
   asked[0].silent = true;
   auto alive = std::make_shared<int>(0);
-  Gather<Answer>(system(), targets, [alive](size_t i) { return Question{i}; }, {},
-                 {.is_final = nullptr, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
+  const caf::actor gatherer = Gather<Answer>(system(), targets, [alive](size_t i) { return Question{i}; }, {},
+                                             {.is_final = nullptr, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
   Settle();
   BOOST_TEST(alive.use_count() == 2);
-  asked[0].promises.clear();   // dropped without an answer: nobody holds the gatherer any more
-  caf::anon_send_exit(targets[0], caf::exit_reason::kill);
+  system().Stop(gatherer);
   Settle();
+  AnswerNow(0, 7);
+  Advance(seconds(200));
   BOOST_TEST(done == 0);
   BOOST_TEST(alive.use_count() == 1);
 }

@@ -95,16 +95,32 @@ BOOST_AUTO_TEST_CASE(nobody_is_started_before_all_that_were_stopped_have_ended_a
         {Make("a", Restart::kPermanent, true), Make("b"), Make("c", Restart::kPermanent, true)});
   News();
   End("b");
-  Advance(seconds(10));
+  Advance(seconds(2));
   BOOST_TEST(News() == "-b, ?c, ?a");
   End("a");
-  Advance(seconds(10));
+  Advance(seconds(2));
   BOOST_TEST(News() == "-a");
   End("c", exit_reason::normal);
   Advance(milliseconds(99));
   BOOST_TEST(News() == "-c");
   Advance(milliseconds(1));
   BOOST_TEST(News() == "+a, again a, +b, again b, +c, again c");
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_does_not_end_within_five_seconds_is_killed) {
+  Start({.strategy = Strategy::kOneForAll}, {Make("a", Restart::kPermanent, true), Make("b")});
+  News();
+  End("b");
+  Advance(milliseconds(4999));
+  BOOST_TEST(News() == "-b, ?a");
+  Advance(milliseconds(1));
+  BOOST_TEST(News() == "-a, +a, again a, +b, again b");
+  Stop();
+  Advance(milliseconds(4999));
+  BOOST_TEST(News() == "-b, ?a");
+  Advance(milliseconds(1));
+  BOOST_TEST(News() == "-a");
+  BOOST_TEST(over);
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_waits_for_its_restart_joins_the_group_of_one_before_it) {
@@ -138,7 +154,7 @@ BOOST_AUTO_TEST_CASE(one_restart_too_many_stops_everything_says_why_and_ends_the
     BOOST_TEST(!over);
     News();
     End("b");
-    BOOST_TEST(News() == "-b, over, -c, -a");
+    BOOST_TEST(News() == "-b, -c, -a, over");
     BOOST_TEST(reason == "'b' ended again after 2 restarts in 1 m 00 s, expected at most 2");
     BOOST_TEST(over);
     Advance(seconds(100));
@@ -201,7 +217,7 @@ BOOST_AUTO_TEST_CASE(failed_starts_use_intensity_up) {
   failures["b"] = 1000;
   Start({.intensity = 3}, {Make("a"), Make("b")});
   Advance(seconds(10));
-  BOOST_TEST(News() == "+a, !b, !b, !b, !b, over, -a");
+  BOOST_TEST(News() == "+a, !b, !b, !b, !b, -a, over");
   BOOST_TEST(reason == "'b' ended again after 3 restarts in 1 m 00 s, expected at most 3");
   BOOST_TEST(over);
 }
@@ -209,8 +225,17 @@ BOOST_AUTO_TEST_CASE(failed_starts_use_intensity_up) {
 BOOST_AUTO_TEST_CASE(without_any_intensity_the_first_failed_start_is_the_end) {
   failures["b"] = 1;
   Start({.intensity = 0}, {Make("a"), Make("b"), Make("c")});
-  BOOST_TEST(News() == "+a, !b, over, -a");
+  BOOST_TEST(News() == "+a, !b, -a, over");
   BOOST_TEST(over);
+}
+
+BOOST_AUTO_TEST_CASE(a_temporary_child_that_is_stopped_with_its_group_before_it_has_begun_stays_away) {
+  failures["a"] = 1;
+  Start({.strategy = Strategy::kOneForAll, .intensity = 1}, {Make("a"), Make("x", Restart::kTemporary), Make("b")});
+  Advance(seconds(1));
+  BOOST_TEST(News() == "!a, +a, again a, +b, again b");
+  End("a");
+  BOOST_TEST(News() == "-a, -b, over");
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_had_ended_before_it_was_watched_counts_as_ended) {
@@ -220,7 +245,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_had_ended_before_it_was_watched_counts_as_ende
   SupervisedChild child = Make("gone");
   child.start = [gone]() -> absl::StatusOr<caf::actor> { return gone; };
   Start({.intensity = 0}, {child, Make("a")});
-  BOOST_TEST(News() == "+a, over, -a");
+  BOOST_TEST(News() == "+a, -a, over");
 }
 
 BOOST_AUTO_TEST_CASE(a_supervisor_may_be_a_child) {

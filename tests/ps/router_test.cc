@@ -342,11 +342,11 @@ BOOST_AUTO_TEST_CASE(an_answer_of_another_size_is_refused_with_its_shard) {
       answers[shard] = Numbers(floats);
       const absl::Status status = router.Gather(routed, answers, rows);
       BOOST_TEST(absl::IsInvalidArgument(status));
-      BOOST_TEST(Message(status) == absl::StrCat("shard ", shard, " answered ", floats, " numbers, expected 60"));
+      BOOST_TEST(Message(status) == absl::StrCat("shard ", shard, " answered ", floats * 4, " bytes, expected 60 numbers"));
     }
     std::vector<Block> answers = good;
     answers[shard] = Numbers(60).Slice(0, 239);
-    BOOST_TEST(Message(router.Gather(routed, answers, rows)) == absl::StrCat("shard ", shard, " answered 59 numbers, expected 60"));
+    BOOST_TEST(Message(router.Gather(routed, answers, rows)) == absl::StrCat("shard ", shard, " answered 239 bytes, expected 60 numbers"));
   }
   BOOST_TEST(router.Gather(routed, good, rows).ok());
 }

@@ -107,7 +107,8 @@ BOOST_AUTO_TEST_CASE(a_walk_meets_every_key_once_with_its_row) {
       }
       std::set<std::pair<size_t, size_t>> met, made;
       WalkRows<true>(
-          runs, [&](size_t run, size_t i, float* row) {
+          runs,
+          [&](size_t run, size_t i, float* row) {
             BOOST_REQUIRE(made.emplace(run, i).second);
             row[0] = static_cast<float>(keys[run][i]);
           },

@@ -48,8 +48,8 @@ BOOST_AUTO_TEST_CASE(text_and_back) {
 }
 
 BOOST_AUTO_TEST_CASE(anything_else_is_refused) {
-  for (const char* text : {"", "cosin:10", "linear", "linear:", "linear:0", "linear:x", "linear:10:0.5", "step:10", "step:10:0", "step:10:2", "warmup:x", "warmup:-1", "warmup:4,",
-                           "linear:nan", "constant:1", "linear:1e99"}) {
+  for (const char* text : {"", "cosin:10", "linear", "linear:", "linear:0", "linear:x", "linear:10:0.5", "step:10", "step:10:0", "step:10:2", "warmup:x",
+                           "warmup:-1", "warmup:4,", "linear:nan", "constant:1", "linear:1e99"}) {
     const auto schedule = ParseSchedule(text);
     BOOST_TEST(!schedule.ok(), text);
     if (!schedule.ok()) BOOST_TEST(Message(schedule.status()).starts_with("schedule is '" + std::string(text) + "', expected constant, linear:STEPS"));

@@ -344,7 +344,7 @@ absl::Status Sim::AdvanceTime() {
   for (const auto& node : nodes_) {
     if (node->system == nullptr) continue;
     auto& clock = node->scheduler->clock();
-    if (clock.current_time < now_) clock.advance_time(std::chrono::duration_cast<caf::timespan>(now_ - clock.current_time));
+    if (clock.current_time <= now_) clock.advance_time(std::chrono::duration_cast<caf::timespan>(now_ - clock.current_time));
   }
   while (!events_.empty() && events_.top().at <= now_) {
     const std::function<void()> run = events_.top().run;
