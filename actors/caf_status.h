@@ -11,7 +11,7 @@ caf::error ToError(const absl::Status& status);
 /// Ours back again; CAF's own (receiver down, time-out, dropped) as Unavailable or DeadlineExceeded, so that only these are retried.
 absl::Status FromError(const caf::error& error);
 
-/// Unavailable and DeadlineExceeded: the other side may be back; everything else is final.
+/// Unavailable, DeadlineExceeded and Cancelled (what was asked for was replaced by something later): asked again it may work; everything else is final.
 bool IsRetryable(const absl::Status& status);
 
 }   // namespace troupe
