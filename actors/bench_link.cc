@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,10 +19,10 @@
 #include <functional>
 #include <future>
 #include <memory>
-#include <optional>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "actors/bench_pair.h"
 #include "actors/internal/unix_place.h"
 #include "actors/rpc_network.h"
 
@@ -38,21 +37,6 @@ constexpr ActorId kShard{1};
 constexpr size_t kBytesMax = 4 << 20;
 constexpr size_t kRawChunk = 256 << 10;   // the bare loop reads and applies what fits the processor's cache
 constexpr std::chrono::seconds kTimeout{20};
-
-/// The calling thread, and those that it starts, on the `which`th and no other of the processors that this process may use. Left to itself the system puts
-/// a blocking pair now on one processor and now on two, which differ tenfold in time; a worker and a shard have one each.
-cpu_set_t Pin(int which) {
-  cpu_set_t allowed, one;
-  CPU_ZERO(&allowed);
-  CPU_ZERO(&one);
-  ::sched_getaffinity(0, sizeof allowed, &allowed);
-  which %= std::max(CPU_COUNT(&allowed), 1);
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &allowed) && which-- == 0) CPU_SET(cpu, &one);
-  }
-  ::sched_setaffinity(0, sizeof one, &one);
-  return allowed;
-}
 
 double Seconds(Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -120,11 +104,10 @@ struct Bench {
   pid_t peer = -1;
   int bare = -1;
   std::unique_ptr<RpcNetwork> network;
-  std::optional<cpu_set_t> processors;   // those of this thread before the benchmark
+  PinnedHere pinned;
 
   ~Bench() {
     network.reset();
-    if (processors) ::sched_setaffinity(0, sizeof *processors, &*processors);
     if (bare >= 0) ::close(bare);   // which ends the peer
     if (peer > 0) ::waitpid(peer, nullptr, 0);
     std::error_code ignored;
@@ -154,7 +137,7 @@ absl::Status Bench::Start(const std::vector<std::string>& command) {
     peer = -1;
     return absl::UnavailableError(absl::StrCat(argv[0], ": ", std::strerror(spawn_error)));
   }
-  processors = Pin(0);   // now that the peer has all of them to choose from
+  pinned.Pin(0);   // now that the peer has all of them to choose from
   pollfd ready{listening->fd, POLLIN, 0};
   while (::poll(&ready, 1, 100) == 0) {
     if (::waitpid(peer, nullptr, WNOHANG) != peer) continue;
@@ -261,7 +244,8 @@ absl::StatusOr<std::vector<BenchRow>> BenchLink(const std::vector<std::string>& 
 int RunBenchLinkPeer(const std::vector<std::string>& arguments) {
   if (arguments.size() != 1) return 2;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  Pin(1);
+  PinnedHere pinned;
+  pinned.Pin(1);
   std::vector<float> bare_weights(kBytesMax / sizeof(float)), link_weights(bare_weights.size()), chunk(kRawChunk / sizeof(float));
   RpcNetwork::Options options = NetworkOptions(kPeer);
   options.listen = Place(arguments[0], "rpc");

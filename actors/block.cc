@@ -1,10 +1,14 @@
-// Memory of blocks: one allocation holds the reference count and the bytes, which start at the next multiple of 64.
+// Memory of blocks: one allocation holds the reference count and the bytes, which start at the next multiple of 64. Big ones come from the pool that other
+// processes can map, while a network uses it.
 #include "actors/block.h"
+
+#include "actors/internal/shared_memory.h"
 
 namespace troupe {
 
 BlockBuilder::BlockBuilder(size_t size) : size_(size) {
   if (size == 0) return;
+  if (size >= SharedMemory::kBlockBytesMin && (data_ = SharedMemory::OfProcess().Allocate(size)) != nullptr) return;
   auto memory = std::make_shared_for_overwrite<std::byte[]>(size + Block::kAlignment - 1);
   const size_t past = reinterpret_cast<uintptr_t>(memory.get()) % Block::kAlignment;
   std::byte* start = memory.get() + (past == 0 ? 0 : Block::kAlignment - past);

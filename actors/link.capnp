@@ -10,8 +10,22 @@ interface Link {
 
   # One frame to one actor and one back. `incarnation` is the life of the called node that the caller means, 0 for whichever lives.
   # `code` and `message` are the called actor's error; with an error the reply has no frame.
-  request @1 (actor :UInt32, incarnation :UInt64, type :UInt64, head :Data, bulk :List(Data))
-      -> (code :UInt16, message :Text, type :UInt64, head :Data, bulk :List(Data));
+  request @1 (actor :UInt32, incarnation :UInt64, type :UInt64, head :Data, bulk :List(Bulk))
+      -> (code :UInt16, message :Text, type :UInt64, head :Data, bulk :List(Bulk));
+}
+
+struct Bulk {
+  # Bytes, or where they lie in memory that both ends map.
+  union {
+    inline @0 :Data;
+    shared :group {
+      segment @1 :UInt32;
+      counter @2 :UInt32;   # of the sender's references: whoever has read the bytes subtracts one
+      offset @3 :UInt64;
+      size @4 :UInt64;
+      fresh @5 :Bool;       # the segment's descriptor comes with this message
+    }
+  }
 }
 
 struct Hello {
@@ -22,4 +36,5 @@ struct Hello {
   token @4 :Text;           # the cluster's secret; only in the caller's hello
   buildId @5 :Text;         # all processes of a job run the same bytes
   lane @6 :UInt8;           # 0 control, 1 bulk
+  shares @7 :Bool;          # can map the other's memory: both are on one host and have not switched it off
 }

@@ -1,5 +1,6 @@
 // The Network of production: Cap'n Proto RPC over Unix sockets, two connections (control, bulk) to each node that is asked, one thread that owns them all.
-// Blocks of a frame are sent from where they lie, and are views into the received message on the other side (they may outlive the network).
+// Big blocks lie in memory that both processes map, and only references to them are sent; others are sent from where they lie and are views into the received
+// message on the other side. Both may outlive the network.
 #pragma once
 
 #include <functional>
@@ -35,6 +36,8 @@ class RpcNetwork final : public Network {
     Duration backoff_max{500};
     /// Credit: bytes of unanswered requests a connection. More wait, in order, here; a receiver reads no further beyond twice this.
     size_t in_flight_bytes_max = 64 << 20;
+    /// Lend big blocks to processes of this host instead of sending their bytes (actors/internal/shared_memory.h), where the other end does so too.
+    bool share_memory = true;
     /// Requests of other threads that the link thread has not taken yet.
     size_t queued_requests_max = 1 << 16;
     /// Handlers and replies are called on the link thread, and only inside run(...), which must call its argument once before it returns. A system

@@ -95,6 +95,7 @@ void LinkClient::Service() {
 
 void LinkClient::Drop() {
   if (connection_ == nullptr) return;
+  if (connection_->socket.has_lent()) SharedMemory::OfProcess().ForgetLent();
   loop_.Bury(std::exchange(connection_, nullptr));
   Fail(absl::UnavailableError(absl::StrCat("lost the connection to ", Name())));
 }
@@ -145,6 +146,7 @@ void LinkClient::SayHello() {
   hello.setToken(options.token);
   hello.setBuildId(options.build_id);
   hello.setLane(static_cast<uint8_t>(lane_));
+  hello.setShares(options.share_memory);
   auto answer = loop_.timer().timeoutAfter(options.connect_timeout.count() * kj::MILLISECONDS, request.send().dropPipeline());
   connection_->hello = answer
                            .then([this](capnp::Response<wire::Link::HelloResults>&& results) {
@@ -157,6 +159,7 @@ void LinkClient::SayHello() {
                              connection_->incarnation = Incarnation{theirs.getIncarnation()};
                              connection_->greeted = true;
                              connection_->socket.LimitMessages(kMessageBytesMax);
+                             if (loop_.options().share_memory && theirs.getShares()) connection_->socket.ShareMemory();
                              backoff_ = Network::Duration(0);
                              Service();
                            })
@@ -178,18 +181,18 @@ void LinkClient::Send() {
   auto credit = std::make_shared<Credit>(connection_->in_flight, call->bytes);
   connection_->socket.ForgetLastMessage();
   auto request = connection_->link.requestRequest(SizeHint(call->frame));
-  OutgoingMessage* message = connection_->socket.last_message();
   request.setActor(static_cast<uint32_t>(call->to.actor));
   request.setIncarnation(static_cast<uint64_t>(call->to.incarnation));
-  PutFrame<wire::Link::RequestParams::Builder>(call->frame, request, message);
-  if (message != nullptr) message->Hold(credit);
+  PutFrame<wire::Link::RequestParams::Builder>(call->frame, request, &connection_->socket);
+  if (OutgoingMessage* message = connection_->socket.last_message()) message->Hold(credit);
   call->credit = std::move(credit);
   call->frame = Frame();
   call->answer = request.send()
                      .dropPipeline()
                      .then([this, call](capnp::Response<wire::Link::RequestResults>&& results) {
                        try {
-                         if (results.getCode() == 0) return loop_.Finish(sent_, call, TakeFrame<wire::Link::RequestResults::Reader>(loop_.sockets(), results));
+                         if (results.getCode() == 0)
+                           return loop_.Finish(sent_, call, TakeFrame<wire::Link::RequestResults::Reader>(connection_->socket, results));
                          loop_.Finish(sent_, call, absl::Status(static_cast<absl::StatusCode>(results.getCode()), results.getMessage().cStr()));
                        } catch (const kj::Exception& error) {
                          loop_.Finish(sent_, call, absl::InternalError(absl::StrCat(Name(), ": a reply that cannot be read: ", Describe(error))));

@@ -115,6 +115,9 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     hello.setNode(static_cast<uint32_t>(ours.node));
     hello.setIncarnation(static_cast<uint64_t>(ours.incarnation));
     hello.setBuildId(ours.build_id);
+    const bool share = ours.share_memory && context.getParams().getHello().getShares();
+    hello.setShares(share);
+    if (share) session->socket.ShareMemory();
     return kj::READY_NOW;
   }
 
@@ -153,7 +156,7 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
 
   absl::StatusOr<Frame> Take(RequestContext& context) {
     try {
-      return TakeFrame(loop_.sockets(), context.getParams());
+      return TakeFrame((*session_)->socket, context.getParams());
     } catch (const kj::Exception& error) {
       return absl::InvalidArgumentError(Describe(error));
     }
@@ -185,7 +188,7 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
       return;
     }
     auto results = context.getResults(SizeHint(*result));
-    PutFrame(*result, results, session == nullptr ? nullptr : session->socket.last_message());
+    PutFrame(*result, results, session == nullptr ? nullptr : &session->socket);
   }
 
   LinkLoop& loop_;
@@ -245,6 +248,7 @@ void LinkServer::Service() {
     const auto session = it++;
     if (!(*session)->closed) continue;
     if (!(*session)->socket.reason().empty()) loop_.Log(absl::StrCat("a connection is ended: ", (*session)->socket.reason()));
+    if ((*session)->socket.has_lent()) SharedMemory::OfProcess().ForgetLent();
     loop_.Bury(*session);
     sessions_.erase(session);
   }

@@ -20,6 +20,7 @@ constexpr size_t kPiecesMax = 64;   // of one system call; Linux allows 1024
 constexpr size_t kSmallCapacity = 64 << 10;
 constexpr size_t kSmallRead = 16 << 10;   // what one read may bring of messages not yet looked at; of a big one this much is copied
 constexpr uint32_t kSegmentsMax = 512;    // as capnp's own readers
+constexpr size_t kDescriptorsMax = 32;    // of one message, and of those that wait to be mapped
 constexpr std::byte kPadding[kWord] = {};
 
 [[noreturn]] void Refuse(const std::string& why) {
@@ -104,6 +105,7 @@ void LinkSocket::Flush() {
     size_t count = 0, bytes = 0;
     for (size_t i = 0; i < queue_.size() && count < kPiecesMax; ++i) {
       const OutgoingMessage& message = *queue_[i];
+      if (i > 0 && !message.descriptors_.empty()) break;   // descriptors come with the first byte of a call's data
       for (size_t p = message.next_piece_; p < message.pieces_.size() && count < kPiecesMax; ++p) {
         pieces[count++] = message.pieces_[p];
         bytes += message.pieces_[p].iov_len;
@@ -112,13 +114,30 @@ void LinkSocket::Flush() {
     msghdr header{};
     header.msg_iov = pieces;
     header.msg_iovlen = count;
+    std::vector<kj::AutoCloseFd>& descriptors = queue_.front()->descriptors_;
+    alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMax * sizeof(int))] = {};
+    if (!descriptors.empty()) {
+      header.msg_control = control;
+      header.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+      cmsghdr* rights = CMSG_FIRSTHDR(&header);
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+      for (size_t i = 0; i < descriptors.size(); ++i) {
+        const int fd = descriptors[i];
+        std::memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof fd);
+      }
+    }
     const ssize_t sent = ::sendmsg(fd_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno != EAGAIN) {   // the peer is gone: what it sent before is still read, and then the end of file tells
       queue_.clear();
       return;
     }
-    if (sent > 0) Sent(static_cast<size_t>(sent));
+    if (sent > 0) {
+      descriptors.clear();
+      Sent(static_cast<size_t>(sent));
+    }
     if (sent < 0 || static_cast<size_t>(sent) < bytes) WaitWritable();
   }
 }
@@ -285,11 +304,55 @@ void LinkSocket::MakeRoom() {
   small_ = std::move(fresh);
 }
 
+/// As read(); descriptors that come along are kept for MapSegment.
+ssize_t LinkSocket::Receive(std::byte* to, size_t room) {
+  iovec piece{to, room};
+  alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMax * sizeof(int))];
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  const ssize_t got = ::recvmsg(fd_, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (got < 0 || header.msg_controllen == 0) return got;
+  for (cmsghdr* rights = CMSG_FIRSTHDR(&header); rights != nullptr; rights = CMSG_NXTHDR(&header, rights)) {
+    if (rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t at = CMSG_LEN(0); at + sizeof(int) <= rights->cmsg_len; at += sizeof(int)) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(rights) + (at - CMSG_LEN(0)), sizeof fd);
+      descriptors_.emplace_back(fd);
+    }
+  }
+  if (!shares_ || (header.msg_flags & MSG_CTRUNC) != 0 || descriptors_.size() > kDescriptorsMax) {
+    descriptors_.clear();
+    Refuse(reason_ = "garbage: descriptors that nothing asks for");
+  }
+  return got;
+}
+
+absl::Status LinkSocket::MapSegment(uint32_t segment) {
+  if (descriptors_.empty()) return absl::InvalidArgumentError(absl::StrCat("the descriptor of shared segment ", segment, " has not come"));
+  const int fd = descriptors_.front().release();
+  descriptors_.pop_front();
+  auto mapped = MappedSegment::Map(fd);
+  if (!mapped.ok()) return mapped.status();
+  mapped_[segment] = *std::move(mapped);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Block> LinkSocket::Borrow(uint32_t segment, uint64_t offset, uint64_t size, uint32_t counter) const {
+  const auto mapped = mapped_.find(segment);
+  if (mapped == mapped_.end()) return absl::InvalidArgumentError(absl::StrCat("shared segment ", segment, " is not known"));
+  auto owner = mapped->second->Borrow(offset, size, counter);
+  if (!owner.ok()) return owner.status();
+  return Block::View(mapped->second->data(offset), size, *std::move(owner));
+}
+
 bool LinkSocket::Read() {
   if (big_ == nullptr) MakeRoom();
   std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
   const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
-  const ssize_t got = ::read(fd_, to, room);
+  const ssize_t got = Receive(to, room);
   if (got < 0 && errno == EINTR) return true;
   if (got < 0 && errno != EAGAIN) Refuse(reason_ = absl::StrCat("read: ", std::strerror(errno)));
   if (got == 0) {

@@ -1,6 +1,7 @@
 // One connection as Cap'n Proto RPC sees it: messages out of and into a non-blocking stream socket. It differs from capnp::TwoPartyVatNetwork, whose wire
 // format it speaks, where that costs time: messages of one turn of the event loop leave in one system call, several small ones arrive in one, big ones
-// are received into memory that is used again, and Blocks are sent from where they lie and live as long as the message that refers to them.
+// are received into memory that is used again, Blocks are sent from where they lie and live as long as the message that refers to them, and descriptors of
+// shared memory come along.
 #pragma once
 
 #include <capnp/message.h>
@@ -10,14 +11,17 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "actors/block.h"
 #include "actors/internal/receive_buffers.h"
+#include "actors/internal/shared_memory.h"
 
 namespace troupe {
 
@@ -50,6 +54,8 @@ class OutgoingMessage final : public capnp::OutgoingRpcMessage, public kj::Refco
   capnp::Orphan<capnp::Data> Refer(const Block& block);
   /// Destroyed with the message, so once it is sent or can no longer be.
   void Hold(std::shared_ptr<const void> thing) { held_.push_back(std::move(thing)); }
+  /// Arrives with the message's first byte. Takes `fd`.
+  void Attach(kj::AutoCloseFd fd) { descriptors_.push_back(kj::mv(fd)); }
 
  private:
   friend class LinkSocket;
@@ -64,6 +70,7 @@ class OutgoingMessage final : public capnp::OutgoingRpcMessage, public kj::Refco
   capnp::MallocMessageBuilder builder_;
   std::vector<Block> blocks_;
   std::vector<std::shared_ptr<const void>> held_;
+  std::vector<kj::AutoCloseFd> descriptors_;   // until the first byte is sent
   absl::InlinedVector<uint32_t, 6> table_;
   absl::InlinedVector<iovec, 6> pieces_;   // what the socket has not taken yet, from next_piece_ on
   size_t next_piece_ = 0;
@@ -84,6 +91,20 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   /// The message that capnp asked for last, to refer to blocks in it; null after Forget and where capnp builds its messages elsewhere.
   OutgoingMessage* last_message() { return last_; }
   void ForgetLastMessage() { last_ = nullptr; }
+  LinkSockets& all() { return all_; }
+
+  /// From now on blocks may travel as references, both ways. Until then a descriptor that arrives ends the connection.
+  void ShareMemory() { shares_ = true; }
+  bool shares() const { return shares_; }
+  /// The peer was, or will be with the last message, sent the segment's descriptor.
+  bool Introduced(uint32_t segment) const { return introduced_.contains(segment); }
+  void Introduce(uint32_t segment) { introduced_.insert(segment); }
+  /// The peer has, or had, references to blocks of this process.
+  bool has_lent() const { return !introduced_.empty(); }
+  /// Maps the segment whose descriptor has come next.
+  absl::Status MapSegment(uint32_t segment);
+  /// Bytes of a mapped segment, as long as the block lives.
+  absl::StatusOr<Block> Borrow(uint32_t segment, uint64_t offset, uint64_t size, uint32_t counter) const;
 
   kj::Maybe<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> connect(capnp::rpc::twoparty::VatId::Reader peer) override;
   kj::Promise<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> accept() override;
@@ -120,6 +141,7 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   void StartBig(size_t header_words, size_t bytes);
   /// False at end of file.
   bool Read();
+  ssize_t Receive(std::byte* to, size_t room);
 
   LinkSockets& all_;
   kj::AutoCloseFd fd_;
@@ -129,6 +151,10 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   Closer closer_;
   capnp::MallocMessageBuilder peer_id_;
   bool accepted_ = false;
+  bool shares_ = false;
+  std::set<uint32_t> introduced_;                               // our segments whose descriptors were sent
+  std::map<uint32_t, std::shared_ptr<MappedSegment>> mapped_;   // the peer's
+  std::deque<kj::AutoCloseFd> descriptors_;                     // arrived, not yet mapped
   std::string reason_;
   bool broken_ = false;
 

@@ -87,7 +87,7 @@ std::string Request() {
   to.setMethodId(1);
   auto params = to.initParams().getContent().initAs<wire::Link::RequestParams>();
   params.initHead(16);
-  params.initBulk(2).init(1, 40);
+  params.initBulk(2)[1].initInline(40);
   return Flat(call);
 }
 

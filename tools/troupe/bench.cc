@@ -8,6 +8,7 @@
 #include "dataflow/bench.h"
 #include "ps/bench.h"
 #include "ps/bench_actor.h"
+#include "ps/bench_processes.h"
 #include "tools/troupe/child_roles.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/json.h"
@@ -24,6 +25,8 @@ constexpr char kSummary[] =
 absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what, bool full) {
   if (what == "ps") {
     TROUPE_TRY(std::vector<BenchRow> rows, BenchShard());
+    TROUPE_TRY(std::vector<BenchRow> processes, BenchProcesses(BenchProcessesPeerCommand()));
+    for (BenchRow& row : processes) rows.push_back(std::move(row));
     for (BenchRow& row : BenchTables(full)) rows.push_back(std::move(row));
     return rows;
   }

@@ -7,11 +7,18 @@
 
 #include "actors/bench_link.h"
 #include "algorithms/run/process_cluster.h"
+#include "ps/bench_processes.h"
 
 namespace troupe {
 namespace {
 
-constexpr char kBenchLinkPeer[] = "bench-link-peer";
+constexpr char kBenchLinkPeer[] = "bench-link-peer", kBenchProcessesPeer[] = "bench-ps-peer";
+
+std::vector<std::string> This(const char* role) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return {error ? "/proc/self/exe" : program.string(), role};
+}
 
 }   // namespace
 
@@ -19,13 +26,16 @@ std::optional<int> RunChildRole(int argc, char** argv) {
   const std::string_view word = argc > 1 ? argv[1] : "";
   if (word == "worker" || word == "shard") return RunExecutor(argc, argv);
   if (word == kBenchLinkPeer) return RunBenchLinkPeer({argv + 2, argv + argc});
+  if (word == kBenchProcessesPeer) return RunBenchProcessesPeer({argv + 2, argv + argc});
   return std::nullopt;
 }
 
 std::vector<std::string> BenchLinkPeerCommand() {
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return {error ? "/proc/self/exe" : program.string(), kBenchLinkPeer};
+  return This(kBenchLinkPeer);
+}
+
+std::vector<std::string> BenchProcessesPeerCommand() {
+  return This(kBenchProcessesPeer);
 }
 
 }   // namespace troupe

@@ -1,4 +1,4 @@
-// What this program is when a troupe process has started it as one of its own: a worker, a shard, or the other end of `bench link`.
+// What this program is when a troupe process has started it as one of its own: a worker, a shard, or the other end of a benchmark.
 #pragma once
 
 #include <optional>
@@ -11,5 +11,7 @@ namespace troupe {
 std::optional<int> RunChildRole(int argc, char** argv);
 /// Program and first arguments that come to RunBenchLinkPeer.
 std::vector<std::string> BenchLinkPeerCommand();
+/// The same for RunBenchProcessesPeer.
+std::vector<std::string> BenchProcessesPeerCommand();
 
 }   // namespace troupe

@@ -1,0 +1,17 @@
+// What the parameter server costs between two processes of one host: rows of `troupe bench ps`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/bench_row.h"
+
+namespace troupe {
+
+/// Starts `peer_command` with one more argument (a folder) as the process that holds the shard; the two run on different processors. About 6 s.
+absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::string>& peer_command);
+/// The other process. Ends with its parent.
+int RunBenchProcessesPeer(const std::vector<std::string>& arguments);
+
+}   // namespace troupe
