@@ -202,7 +202,8 @@ int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
   if (raw == nullptr) return 1;
   System system({.node = kPeer, .compute_threads = 1});
   ShardActorOptions options;
-  options.shard = {.tables = {DenseSpec()}, .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
+  options.shard = {
+      .tables = {DenseSpec()}, .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   auto shard = SpawnShard(system, options);
   auto network = RpcNetwork::Start(NetworkOptions(system, PlaceIn(arguments[0])));
   if (!shard.ok() || !network.ok()) return 1;

@@ -31,10 +31,10 @@ struct SharedMemory::Segment {
   uint32_t number = 0;
   int fd = -1;
   std::byte* base = nullptr;
-  bool retired = false;                                     // nothing new is put into it
+  bool retired = false;                                                         // nothing new is put into it
   std::vector<uint32_t> length = std::vector<uint32_t>(SharedLayout::kUnits);   // of the run that starts at a unit, 0 where none does
   std::vector<uint32_t> start = std::vector<uint32_t>(SharedLayout::kUnits);    // of the run that a unit belongs to, 0: free
-  size_t used = 0;                                          // units
+  size_t used = 0;                                                              // units
 
   Counter& counter(size_t unit) const { return reinterpret_cast<Counter*>(base)[unit]; }
   /// The first of `count` free units, 0 where there are none.
@@ -233,9 +233,8 @@ absl::StatusOr<std::shared_ptr<const void>> MappedSegment::Borrow(uint64_t offse
       size > SharedLayout::kSegmentBytes - offset) {
     return absl::InvalidArgumentError(absl::StrCat("shared bytes ", offset, " + ", size, " of unit ", counter, " are not inside their segment"));
   }
-  return std::shared_ptr<const void>(base_, [self = shared_from_this(), counter](const void*) {
-    reinterpret_cast<Counter*>(self->base_)[counter].fetch_sub(1, std::memory_order_release);
-  });
+  return std::shared_ptr<const void>(
+      base_, [self = shared_from_this(), counter](const void*) { reinterpret_cast<Counter*>(self->base_)[counter].fetch_sub(1, std::memory_order_release); });
 }
 
 }   // namespace troupe

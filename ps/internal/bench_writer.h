@@ -16,7 +16,8 @@ namespace troupe::internal {
 /// A writer without the client's care for faults: numbers its pushes and keeps some under way, as the client does.
 class BenchWriter {
  public:
-  BenchWriter(System& system, const TableSpec& spec, ShardActor shard) : self_(system.actors()), router_({spec}, 1), last_(router_.slots(), 0), shard_(std::move(shard)) {}
+  BenchWriter(System& system, const TableSpec& spec, ShardActor shard)
+      : self_(system.actors()), router_({spec}, 1), last_(router_.slots(), 0), shard_(std::move(shard)) {}
 
   const Router& router() const { return router_; }
   absl::Status Push(RoutedPush push) {

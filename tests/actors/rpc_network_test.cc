@@ -437,6 +437,55 @@ BOOST_AUTO_TEST_CASE(garbage_on_the_socket_ends_that_connection_only) {
   BOOST_TEST(FirstLine().find("garbage") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_descriptor_before_hello_ends_that_connection) {
+  auto server = Server();
+  RawSocket raw(path());
+  iovec piece{const_cast<char*>("12345678"), 8};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(rights), &raw.fd, sizeof raw.fd);
+  BOOST_REQUIRE(::sendmsg(raw.fd, &header, MSG_NOSIGNAL) == 8);
+  raw.Drain();
+  BOOST_TEST(FirstLine().find("garbage: descriptors that nothing asks for") != std::string::npos);
+  auto client = Client();
+  BOOST_TEST(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
+}
+
+BOOST_AUTO_TEST_CASE(memory_is_shared_only_where_both_ends_do) {
+  Random random(11);
+  const Frame frame{1, {}, {Noise(random, 300'000)}};
+  for (const bool ours : {false, true}) {
+    for (const bool theirs : {false, true}) {
+      auto options = ServerOptions();
+      options.share_memory = theirs;
+      std::promise<Block> received;
+      options.handlers = {{kEcho, [&received](Frame request, const Network::Reply& reply) {
+                             received.set_value(request.bulk[0]);
+                             reply(Frame{});
+                           }}};
+      auto server = Start(std::move(options));
+      options = Options(kClient);
+      options.share_memory = ours;
+      auto client = Start(std::move(options));
+      client->Locate(kServer, place());
+      BOOST_TEST(StatusOf(Ask(*client, frame, kBulk)).ok());
+      const Block block = received.get_future().get();
+      BOOST_TEST(Same(block, frame.bulk[0]));
+      client.reset();
+      server.reset();
+      BOOST_TEST(Same(block, frame.bulk[0]));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(half_a_message_and_silence_end_after_the_time_for_hello) {
   auto options = ServerOptions();
   options.connect_timeout = milliseconds(5);

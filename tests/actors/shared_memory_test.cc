@@ -142,12 +142,12 @@ BOOST_AUTO_TEST_CASE(what_is_no_segment_is_not_mapped_and_what_lies_outside_is_n
   constexpr uint64_t kEnd = SharedLayout::kSegmentBytes;
   BOOST_TEST(mapped->Borrow(kEnd - 1, 1, 1).ok());
   for (const auto& [offset, size, counter] : std::vector<std::tuple<uint64_t, uint64_t, uint32_t>>{{0, 1, 0},
-                                                                                                  {kEnd, 1, 1},
-                                                                                                  {kEnd - 1, 2, 1},
-                                                                                                  {~uint64_t{0}, 2, 1},
-                                                                                                  {SharedLayout::kUnit, ~uint64_t{0}, 1},
-                                                                                                  {SharedLayout::kUnit, 1, 2},
-                                                                                                  {kEnd - 1, 1, SharedLayout::kUnits}}) {
+                                                                                                   {kEnd, 1, 1},
+                                                                                                   {kEnd - 1, 2, 1},
+                                                                                                   {~uint64_t{0}, 2, 1},
+                                                                                                   {SharedLayout::kUnit, ~uint64_t{0}, 1},
+                                                                                                   {SharedLayout::kUnit, 1, 2},
+                                                                                                   {kEnd - 1, 1, SharedLayout::kUnits}}) {
     BOOST_TEST(absl::IsInvalidArgument(mapped->Borrow(offset, size, counter).status()), offset << " " << size << " " << counter);
   }
 }

@@ -74,11 +74,12 @@ std::string Greeting() {
   auto hello = to.initParams().getContent().initAs<wire::Link::HelloParams>().initHello();
   hello.setProtocol(kProtocol);
   hello.setClusterId("fuzz");
+  hello.setShares(true);
   return Flat(bootstrap) + Flat(call);
 }
 
 /// Question 2: one request to the actor that echoes, with some bulk.
-std::string Request() {
+std::string Request(bool shared) {
   capnp::MallocMessageBuilder call;
   auto to = call.initRoot<capnp::rpc::Message>().initCall();
   to.setQuestionId(2);
@@ -87,7 +88,17 @@ std::string Request() {
   to.setMethodId(1);
   auto params = to.initParams().getContent().initAs<wire::Link::RequestParams>();
   params.initHead(16);
-  params.initBulk(2)[1].initInline(40);
+  auto bulk = params.initBulk(2)[1];
+  if (!shared) {
+    bulk.initInline(40);
+    return Flat(call);
+  }
+  auto place = bulk.initShared();   // of a segment whose descriptor never comes
+  place.setSegment(1);
+  place.setCounter(1);
+  place.setOffset(16 << 10);
+  place.setSize(40);
+  place.setFresh(true);
   return Flat(call);
 }
 
@@ -105,12 +116,12 @@ int Connect(const std::string& path) {
 // data[0]: how much of a proper conversation comes first, and whether the bytes are cut into two sends or laid over the proper request.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Nodes nodes;
-  static const std::string greeting = Greeting(), request = Request();
+  static const std::string greeting = Greeting(), request = Request(false), shared = Request(true);
   static unsigned runs = 0;
   if (size == 0 || size > (256 << 10)) return 0;
   std::string bytes;
   if (data[0] & 1) bytes += greeting;
-  if (data[0] & 2) bytes += request;
+  if (data[0] & 2) bytes += (data[0] & 16) != 0 ? shared : request;
   const size_t own = bytes.size();
   bytes.append(reinterpret_cast<const char*>(data + 1), size - 1);
   if ((data[0] & 4) != 0) {   // small changes of proper messages go deeper than noise: pairs of (place, mask)
