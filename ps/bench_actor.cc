@@ -7,7 +7,7 @@
 #include "actors/random.h"
 #include "actors/status.h"
 #include "actors/system.h"
-#include "ps/internal/bench_writer.h"
+#include "ps/internal/bench_writer_actor.h"
 #include "ps/shard_actor.h"
 
 namespace troupe {

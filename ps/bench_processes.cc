@@ -27,7 +27,7 @@
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/system.h"
-#include "ps/internal/bench_writer.h"
+#include "ps/internal/bench_writer_actor.h"
 #include "ps/shard_actor.h"
 #include "ps/wire.h"
 
