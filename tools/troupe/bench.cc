@@ -8,6 +8,7 @@
 #include "dataflow/bench.h"
 #include "ps/bench.h"
 #include "ps/bench_actor.h"
+#include "ps/bench_encoding.h"
 #include "tools/troupe/child_roles.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/json.h"
@@ -25,6 +26,9 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what, bool full
   if (what == "ps") {
     TROUPE_TRY(std::vector<BenchRow> rows, BenchShard());
     for (BenchRow& row : BenchTables(full)) rows.push_back(std::move(row));
+    if (full) {
+      for (BenchRow& row : BenchEncodings()) rows.push_back(std::move(row));
+    }
     return rows;
   }
   if (what == "link") return BenchLink(BenchLinkPeerCommand(), full);
