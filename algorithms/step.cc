@@ -105,6 +105,7 @@ std::vector<ParamSpec> StepAlgorithm::params() const {
       {.name = "l1", .default_value = 0.0, .min = 0, .doc = "L1 penalty on the weights, the intercept spared"},
       {.name = "l2", .default_value = 0.0, .min = 0, .doc = "L2 penalty on the weights, the intercept spared"},
       {.name = "intercept", .default_value = true, .doc = "a constant beside the features"},
+      {.name = "encoding", .default_value = std::string("none"), .doc = "how pushes and pulls travel: none, or words as in int8+feedback+delta"},
   };
 }
 
@@ -119,6 +120,7 @@ absl::StatusOr<Blueprint> StepAlgorithm::Declare(const Params& params, const Dat
   spec.l1 = params.Real("l1");
   spec.l2 = params.Real("l2");
   spec.penalised_from = 1;   // key 0 is the intercept
+  TROUPE_TRY(spec.encoding, ParseEncoding(params.Text("encoding")));
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   return Blueprint{{std::move(spec)}};
 }

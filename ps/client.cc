@@ -11,7 +11,19 @@
 namespace troupe {
 namespace {
 constexpr std::chrono::milliseconds kCheckInterval{250};
+
+/// Keys that the shard should remember do not travel again.
+template <class Message>
+void LeaveKnownKeys(KeyLists& known, Message& message) {
+  if (message.keys_hash == 0) return;
+  if (known.Find(message.keys_hash) == nullptr) {
+    known.Keep(message.keys_hash, Block(), message.keys.size());
+  } else {
+    message.keys = Block();
+    message.keys_kept = true;
+  }
 }
+}   // namespace
 
 Client::Client(caf::event_based_actor* self, std::vector<ShardActor> shards, std::shared_ptr<const Router> router, ClientOptions options, Events events)
     : self_(self), shards_(std::move(shards)), router_(std::move(router)), options_(options), events_(std::move(events)) {}
@@ -39,6 +51,7 @@ void Client::Start(WriterId writer) {
 
 void Client::SendOpen(WriterId writer, uint32_t shard) {
   const uint64_t generation = ++streams_[writer].lanes[shard].generation;
+  streams_[writer].lanes[shard].known.Clear();
   self_->request(shards_[shard], caf::infinite, Open{writer})
       .then(
           [this, writer, shard, generation](const Opened& opened) {
@@ -167,6 +180,8 @@ void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
       held.message.parts = Block::Adopt(std::move(chunks[i].parts));
       held.message.keys = std::move(chunks[i].keys);
       held.message.values = std::move(chunks[i].values);
+      held.message.keys_hash = chunks[i].keys_hash;
+      held.message.packing = std::move(chunks[i].packing);
       held.bytes = sizeof(Held) + held.message.parts.size() + held.message.keys.size() + held.message.values.size();
       held_bytes_ += held.bytes;
       held.message.wants_snapshot = held_bytes_ > options_.held_bytes_max / 2;
@@ -192,9 +207,12 @@ void Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
 }
 
-Pull Client::PullMessage(const Stream& stream, WriterId writer, uint32_t shard) const {
+Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const {
   const RoutedPull::Share& share = stream.pull->shards[shard];
-  return {.writer = writer, .round = *stream.pull_round, .parts = share.parts, .keys = share.keys};
+  ::troupe::Pull message{
+      .writer = writer, .round = *stream.pull_round, .parts = share.parts, .keys = share.keys, .keys_hash = share.keys_hash, .packing = share.packing};
+  LeaveKnownKeys(stream.lanes[shard].known, message);
+  return message;
 }
 
 void Client::Pump(WriterId writer, uint32_t shard) {
@@ -225,14 +243,15 @@ void Client::Pump(WriterId writer, uint32_t shard) {
 void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  const ::troupe::Push& message = lane.held[lane.unsent++].message;
+  ::troupe::Push message = lane.held[lane.unsent++].message;
+  LeaveKnownKeys(lane.known, message);
   ++lane.in_flight;
   const uint64_t generation = lane.generation;
   const auto fault = [this, writer, shard, generation](const caf::error& error) {
     if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
   };
   if (!with_pull) {
-    self_->request(shards_[shard], caf::infinite, message)
+    self_->request(shards_[shard], caf::infinite, std::move(message))
         .then(
             [this, writer, shard, generation](const Pushed& pushed) {
               if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, pushed);
@@ -241,7 +260,7 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
     return;
   }
   lane.pull_sent = true;
-  self_->request(shards_[shard], caf::infinite, PushPull{message, PullMessage(stream, writer, shard)})
+  self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, writer, shard)})
       .then(
           [this, writer, shard, generation](const PushPulled& both) {
             if (streams_[writer].lanes[shard].generation != generation) return;
@@ -258,6 +277,12 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
     return;
   }
   lane.broken_since.reset();
+  if (pushed.outcome == Pushed::Outcome::kNeedKeys) {   // what it has is asked, and the rest goes out again: with all keys, for nothing is known there any more
+    lane.live = false;
+    lane.known.Clear();
+    SendOpen(writer, shard);
+    return;
+  }
   if (lane.in_flight > 0) --lane.in_flight;
   lane.clock = std::max(lane.clock, pushed.clock);
   lane.stable = std::max(lane.stable, pushed.stable);
@@ -271,6 +296,12 @@ void Client::OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled) {
   Lane& lane = stream.lanes[shard];
   if (!lane.pull_wanted) return;
   lane.broken_since.reset();
+  if (pulled.needs_keys) {
+    lane.known.Clear();
+    lane.pull_sent = false;
+    Pump(writer, shard);
+    return;
+  }
   lane.pull_wanted = lane.pull_sent = false;
   lane.pulled = pulled.values;
   if (std::any_of(stream.lanes.begin(), stream.lanes.end(), [](const Lane& l) { return l.pull_wanted; })) return;

@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "caf/event_based_actor.hpp"
 #include "ps/consistency.h"
+#include "ps/encoding/key_lists.h"
 #include "ps/messages.h"
 #include "ps/router.h"
 
@@ -87,6 +88,7 @@ class Client {
     bool combine = false;
     std::optional<std::chrono::steady_clock::time_point> broken_since;
     bool checking = false;
+    KeyLists known;   // hashes of the lists of keys that the shard should remember
   };
   struct Stream {
     std::vector<Lane> lanes;      // by shard
@@ -111,7 +113,7 @@ class Client {
   void DropHeld(Lane& lane, size_t count);
   void ReleaseStable(Lane& lane);
   void UpdateAcked(WriterId writer);
-  ::troupe::Pull PullMessage(const Stream& stream, WriterId writer, uint32_t shard) const;
+  ::troupe::Pull PullMessage(Stream& stream, WriterId writer, uint32_t shard) const;
 
   struct Retry {
     std::chrono::steady_clock::time_point at;

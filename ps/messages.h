@@ -8,9 +8,26 @@
 #include "actors/block.h"
 #include "caf/allowed_unsafe_message_type.hpp"
 #include "caf/typed_actor.hpp"
+#include "ps/encoding.h"
 #include "ps/types.h"
 
 namespace troupe {
+
+/// How the next floats of a message travel between processes; within one, and before and after the codec, they are plain.
+struct ValueRun {
+  ValueCode code = ValueCode::kFloat32;
+  float scale = 1;
+  uint64_t floats = 0;
+  bool operator==(const ValueRun&) const = default;
+};
+/// How a message's arrays travel: encoding/packing.h. Empty: as they are.
+struct Packing {
+  std::vector<ValueRun> values;   ///< all floats, in their order; empty: as they are
+  /// By table of the parts, in their order: the number of ranges that its keys are spread over, where they rise strictly within each and may travel as
+  /// differences; 0: as they are.
+  std::vector<uint32_t> ranges;
+  bool empty() const { return values.empty() && ranges.empty(); }
+};
 
 /// One range's share of a push. Its keys and values are the next ones of the message's arrays. A dense share has no keys: it is rows [first, first + count).
 struct PushPart {
@@ -36,13 +53,17 @@ struct Push {
   Block parts;                   ///< PushPart[]
   Block keys;                    ///< Key[]
   Block values;                  ///< float[], rows x width of their tables, in the order of the parts
+  uint64_t keys_hash = 0;        ///< of `keys`: the shard remembers them by it; 0: it need not
+  bool keys_kept = false;        ///< `keys` is empty: they are what the shard remembers by keys_hash
+  Packing packing = {};
 };
 
 /// reply to Push
 struct Pushed {
   enum class Outcome : uint8_t {
-    kApplied,   ///< this round, or it had been before
-    kExpect,    ///< there is a gap: the shard has this writer's rounds up to `clock` and wants the next ones
+    kApplied,    ///< this round, or it had been before
+    kExpect,     ///< there is a gap: the shard has this writer's rounds up to `clock` and wants the next ones
+    kNeedKeys,   ///< the shard does not remember these keys: nothing has changed, the message is wanted with them
   };
   Outcome outcome = Outcome::kApplied;
   Round clock = 0;    ///< all of this writer's rounds up to here have arrived
@@ -62,12 +83,17 @@ static_assert(sizeof(PullPart) == 24);
 struct Pull {
   WriterId writer{};
   Round round = 0;
-  Block parts;   ///< PullPart[]
-  Block keys;    ///< Key[]
+  Block parts;              ///< PullPart[]
+  Block keys;               ///< Key[]
+  uint64_t keys_hash = 0;   ///< as in Push
+  bool keys_kept = false;
+  Packing packing = {};
 };
 /// reply to Pull
 struct Pulled {
   Block values;   ///< float[], in the order asked
+  Packing packing = {};
+  bool needs_keys = false;   ///< the shard does not remember these keys: there are no values
 };
 
 /// A push and the next batch's pull in one message: one request and one reply a shard and batch.
@@ -75,7 +101,7 @@ struct PushPull {
   Push push;
   Pull pull;
 };
-/// reply to PushPull; no values when the push's outcome is kExpect
+/// reply to PushPull; no values unless the push's outcome is kApplied
 struct PushPulled {
   Pushed pushed;
   Pulled pulled;

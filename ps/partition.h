@@ -18,6 +18,11 @@ inline uint64_t HashKey(Key key) {
   return key;
 }
 
+/// The range of a key of a sparse table.
+inline uint32_t HashRange(Key key, uint32_t ranges) {
+  return static_cast<uint32_t>((static_cast<unsigned __int128>(HashKey(key)) * ranges) >> 64);
+}
+
 class Partition {
  public:
   Partition() = default;
@@ -29,7 +34,7 @@ class Partition {
   uint32_t shards() const { return shards_; }
   uint32_t RangeOf(Key key) const {
     if (dense()) return static_cast<uint32_t>(key / rows_per_range_);
-    return static_cast<uint32_t>((static_cast<unsigned __int128>(HashKey(key)) * ranges_) >> 64);
+    return HashRange(key, ranges_);
   }
   /// Ranges are dealt to the shards in equal contiguous runs.
   uint32_t ShardOf(uint32_t range) const { return static_cast<uint32_t>(uint64_t{range} * shards_ / ranges_); }

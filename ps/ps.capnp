@@ -4,6 +4,16 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("troupe::wire");
 
+struct ValueRun {
+  code @0 :UInt8;
+  scale @1 :Float32;
+  floats @2 :UInt64;
+}
+struct Packing {                           # of bulk arrays: ps/encoding/packing.h; absent: as they are
+  values @0 :List(ValueRun);
+  ranges @1 :List(UInt32);
+}
+
 struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
   writer @0 :UInt32;
   round @1 :UInt64;
@@ -11,17 +21,26 @@ struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
   roundOver @3 :Bool;
   wantsSnapshot @4 :Bool;
   chunk @5 :UInt32;
+  keysHash @6 :UInt64;
+  keysKept @7 :Bool;
+  packing @8 :Packing;
 }
 struct Pushed @0xa8b1f3b0c5d20102 {
   expect @0 :Bool;
   clock @1 :UInt64;
   stable @2 :UInt64;
+  needKeys @3 :Bool;
 }
 struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   writer @0 :UInt32;
   round @1 :UInt64;
+  keysHash @2 :UInt64;
+  keysKept @3 :Bool;
+  packing @4 :Packing;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
+  needsKeys @0 :Bool;
+  packing @1 :Packing;
 }
 struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pull parts, keys
   push @0 :Push;
@@ -29,6 +48,7 @@ struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pul
 }
 struct PushPulled @0xa8b1f3b0c5d20106 {    # bulk: values
   pushed @0 :Pushed;
+  pulled @1 :Pulled;
 }
 struct Open @0xa8b1f3b0c5d20107 {
   writer @0 :UInt32;
@@ -80,6 +100,7 @@ struct TableSpec {
   clipNorm @17 :Float64;
   nonFinite @18 :UInt8;
   stalenessScale @19 :Bool;
+  encoding @20 :Text;
 
   struct Option {
     name @0 :Text;

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/network.h"
+#include "ps/encoding/key_codec.h"
+#include "ps/encoding/key_lists.h"
 
 namespace troupe {
 
@@ -21,6 +23,39 @@ Router::Router(std::vector<TableSpec> tables, uint32_t shards) : tables_(std::mo
   }
 }
 
+uint32_t Router::SortedRanges(uint32_t table) const {
+  return tables_[table].encoding.delta_keys && !tables_[table].rows ? partitions_[table].ranges() : 0;
+}
+
+/// Nothing where no table of the parts wants it. `pushes`: empty for a pull.
+template <class Part>
+void Router::FillPacking(std::span<const Part> parts, std::span<const TablePush> pushes, Packing& packing) const {
+  if (std::all_of(parts.begin(), parts.end(), [this](const Part& part) { return tables_[part.table].encoding == Encoding(); })) return;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const uint32_t table = parts[i].table;
+    if (i == 0 || table != parts[i - 1].table) {
+      packing.ranges.push_back(SortedRanges(table));
+      const auto push = std::find_if(pushes.begin(), pushes.end(), [table](const TablePush& p) { return p.table == table; });
+      if (push != pushes.end()) packing.values.push_back({push->code, push->scale, 0});
+    }
+    if (!pushes.empty()) packing.values.back().floats += uint64_t{parts[i].count} * tables_[table].width;
+  }
+  const bool coded = std::any_of(packing.values.begin(), packing.values.end(), [](const ValueRun& run) { return run.code != ValueCode::kFloat32; });
+  if (!coded) packing.values.clear();
+}
+
+template <class Part>
+uint64_t Router::HashOfKeys(std::span<const Part> parts, const Block& keys) const {
+  const bool wanted = std::any_of(parts.begin(), parts.end(), [this](const Part& part) { return tables_[part.table].encoding.key_cache; });
+  return wanted && !keys.empty() ? HashOf(keys) : 0;
+}
+
+void Router::Close(RoutedPush::Chunk& chunk, std::span<const TablePush> pushes) const {
+  const std::span<const PushPart> parts(chunk.parts);
+  FillPacking(parts, pushes, chunk.packing);
+  chunk.keys_hash = HashOfKeys(parts, chunk.keys);
+}
+
 void Router::Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const {
   const Partition& partition = partitions_[table];
   static thread_local std::vector<uint32_t> range_of;
@@ -32,8 +67,13 @@ void Router::Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) 
   }
   for (uint32_t r = 0; r < partition.ranges(); ++r) grouped.begin[r + 1] += grouped.begin[r];
   grouped.order.resize(keys.size());
-  static thread_local std::vector<uint32_t> next;
+  static thread_local std::vector<uint32_t> next, sorted;
   next.assign(grouped.begin.begin(), grouped.begin.end() - 1);
+  if (SortedRanges(table) != 0) {
+    OrderKeys(keys, sorted);
+    for (const uint32_t i : sorted) grouped.order[next[range_of[i]]++] = i;
+    return;
+  }
   for (size_t i = 0; i < keys.size(); ++i) grouped.order[next[range_of[i]]++] = static_cast<uint32_t>(i);
 }
 
@@ -86,8 +126,12 @@ RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) c
     const Block values = std::move(builder).Finish();
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto [from, to] = rows[i];
-      chunks.push_back({std::move(parts_of[i]), share.keys.Slice(from * sizeof(Key), (to - from) * sizeof(Key)),
-                        values.Slice(from * width * sizeof(float), (to - from) * width * sizeof(float))});
+      chunks.push_back({std::move(parts_of[i]),
+                        share.keys.Slice(from * sizeof(Key), (to - from) * sizeof(Key)),
+                        values.Slice(from * width * sizeof(float), (to - from) * width * sizeof(float)),
+                        0,
+                        {}});
+      Close(chunks.back(), {&push, 1});
     }
   }
   return routed;
@@ -107,7 +151,8 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
   std::vector<Building> building(shards_);
   const auto close = [&](uint32_t shard) {
     Building& b = building[shard];
-    routed.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), Block::Adopt(std::move(b.values))});
+    routed.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), Block::Adopt(std::move(b.values)), 0, {}});
+    Close(routed.shards[shard].back(), pushes);
     b = {};
   };
   Grouped grouped;
@@ -160,7 +205,7 @@ RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
   std::vector<Run> runs(shards_);
   const auto close = [&](uint32_t shard) {
     Run& run = runs[shard];
-    routed.shards[shard].push_back({std::move(run.parts), Block(), values.Slice(run.begin, run.end - run.begin)});
+    routed.shards[shard].push_back({std::move(run.parts), Block(), values.Slice(run.begin, run.end - run.begin), 0, {}});
     run = {};
   };
   for (uint32_t range = 0; range < partition.ranges(); ++range) {
@@ -212,8 +257,11 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
     routed.orders.push_back(std::move(order));
   }
   for (uint32_t shard = 0; shard < shards_; ++shard) {
-    routed.shards[shard].parts = Block::Adopt(std::move(parts[shard]));
-    routed.shards[shard].keys = Block::Adopt(std::move(keys[shard]));
+    RoutedPull::Share& share = routed.shards[shard];
+    FillPacking(std::span<const PullPart>(parts[shard]), {}, share.packing);
+    share.parts = Block::Adopt(std::move(parts[shard]));
+    share.keys = Block::Adopt(std::move(keys[shard]));
+    share.keys_hash = HashOfKeys(share.parts.As<PullPart>(), share.keys);
   }
   return routed;
 }

@@ -19,6 +19,8 @@ struct TablePush {
   std::vector<Key> keys;
   std::vector<float> values;   ///< keys.size() x width
   std::vector<uint32_t> nonzeros;
+  ValueCode code = ValueCode::kFloat32;   ///< how the values travel: they are what it can hold, by this scale
+  float scale = 1;
 };
 
 /// One shard's share of a push, in chunks of at most kChunkBytes (a single range's part may be bigger). Sequence numbers are filled in by the client.
@@ -26,6 +28,8 @@ struct RoutedPush {
   struct Chunk {
     std::vector<PushPart> parts;
     Block keys, values;
+    uint64_t keys_hash = 0;   // 0: not to be remembered
+    Packing packing = {};
   };
   std::vector<std::vector<Chunk>> shards;   // by shard; at least one chunk each, an empty one where the shard gets nothing
 };
@@ -35,6 +39,8 @@ struct RoutedPull {
   struct Share {
     Block parts, keys;
     uint64_t rows = 0, floats = 0;
+    uint64_t keys_hash = 0;
+    Packing packing = {};
   };
   std::vector<Share> shards;
   /// By requested table: by shard order, the position in the asker's keys of each answered row.
@@ -74,6 +80,13 @@ class Router {
   bool SameKeys(const TablePush& push, const RoutedPull& pulled) const;
   RoutedPush PushPulled(const TablePush& push, const RoutedPull& pulled) const;
   void Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const;
+  /// For how many ranges the keys of this table are sorted; 0: they are not.
+  uint32_t SortedRanges(uint32_t table) const;
+  template <class Part>
+  void FillPacking(std::span<const Part> parts, std::span<const TablePush> pushes, Packing& packing) const;
+  template <class Part>
+  uint64_t HashOfKeys(std::span<const Part> parts, const Block& keys) const;
+  void Close(RoutedPush::Chunk& chunk, std::span<const TablePush> pushes) const;
   std::vector<TableSpec> tables_;
   std::vector<Partition> partitions_;
   std::vector<uint32_t> first_slot_;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "ps/encoding/value_codec.h"
 
 namespace troupe {
 namespace {
@@ -42,6 +43,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.chunks_.assign(shard.options_.writers, 0);
+  shard.key_lists_.resize(shard.options_.writers);
   return shard;
 }
 
@@ -100,6 +102,20 @@ Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
 }
 
 absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
+  const auto writer = static_cast<uint32_t>(push.writer);
+  if (push.keys_hash == 0 || writer >= options_.writers) return OnWholePush(push);
+  if (!push.keys_kept) {
+    key_lists_[writer].Keep(push.keys_hash, push.keys, push.keys.size());
+    return OnWholePush(push);
+  }
+  const Block* keys = key_lists_[writer].Find(push.keys_hash);
+  if (keys == nullptr) return Answer(writer, Pushed::Outcome::kNeedKeys);
+  Push whole = push;
+  whole.keys = *keys;
+  return OnWholePush(whole);
+}
+
+absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
   TROUPE_RETURN_IF_ERROR(Check(push));
   const auto writer = static_cast<uint32_t>(push.writer);
   const Round clock = arrived_.clock(writer);
@@ -198,7 +214,19 @@ bool Shard::Ready(const Pull& pull) const {
   return Reached(options_.consistency.Needs(pull.round));
 }
 
+void Shard::FillKeys(Pull& pull) {
+  const auto writer = static_cast<uint32_t>(pull.writer);
+  if (pull.keys_hash == 0 || writer >= options_.writers) return;
+  if (!pull.keys_kept) {
+    key_lists_[writer].Keep(pull.keys_hash, pull.keys, pull.keys.size());
+  } else if (const Block* keys = key_lists_[writer].Find(pull.keys_hash)) {
+    pull.keys = *keys;
+    pull.keys_kept = false;
+  }
+}
+
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
+  if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   std::span<const Key> keys = pull.keys.As<Key>();
   uint64_t floats = 0, keys_wanted = 0;
@@ -217,8 +245,11 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   float* out = values.As<float>().data();
   const std::span<const PullPart> parts = pull.parts.As<PullPart>();
   std::vector<RowsOut> rows;
+  std::vector<ValueRun> runs;
+  bool coded = false;
   for (size_t begin = 0, end; begin < parts.size(); begin = end) {
     const Table& table = tables_[parts[begin].table];
+    float* const its = out;
     rows.clear();
     for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
       const PullPart& part = parts[end];
@@ -228,8 +259,13 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
       out += size_t{part.count} * table.spec().width;
     }
     TROUPE_RETURN_IF_ERROR(table.Pull(rows));
+    const ValueCode code = table.spec().encoding.pulled;
+    Quantise(code, 1, {its, out});
+    coded |= code != ValueCode::kFloat32;
+    runs.push_back({code, 1, static_cast<uint64_t>(out - its)});
   }
-  return Pulled{std::move(values).Finish()};
+  if (!coded) runs.clear();
+  return Pulled{std::move(values).Finish(), {.values = std::move(runs), .ranges = {}}};
 }
 
 absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {
@@ -323,6 +359,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
   chunks_.assign(options_.writers, 0);
+  key_lists_.assign(options_.writers, {});
   waiting_.clear();
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all
   nonzeros_ = header.nonzeros;

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "ps/consistency.h"
+#include "ps/encoding/key_lists.h"
 #include "ps/ledger.h"
 #include "ps/messages.h"
 #include "ps/round_sum.h"
@@ -33,10 +34,12 @@ class Shard {
   static absl::StatusOr<Shard> Make(ShardOptions options);
 
   /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite);
-  /// nothing has changed then.
+  /// nothing has changed then. Keys that it refers to and that are not known are answered kNeedKeys.
   absl::StatusOr<Pushed> OnPush(const Push& push);
   /// May `pull` be answered now?
   bool Ready(const Pull& pull) const;
+  /// Remembers the keys of `pull`, or gives it those that it refers to (where they are not known: to be answered needs_keys, as it stands).
+  void FillKeys(Pull& pull);
   /// The rows. InvalidArgument: malformed.
   absl::StatusOr<Pulled> OnPull(const Pull& pull) const;
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
@@ -72,6 +75,7 @@ class Shard {
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
   /// Everything that may be wrong with a push: what has passed can be applied.
   absl::Status Check(const Push& push);
+  absl::StatusOr<Pushed> OnWholePush(const Push& push);
   /// Calls use(table, rows, parts) for the parts of each table.
   template <class Use>
   void ByTable(const Push& push, Use&& use);
@@ -90,6 +94,7 @@ class Shard {
   Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only under BSP
   std::vector<uint32_t> chunks_;                                     // by writer: messages of its unfinished round that have arrived here
   std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // BSP: round -> writer -> its messages. Invariant: all > applied()
+  std::vector<KeyLists> key_lists_;                                  // by writer
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
   uint64_t version_ = 0;

@@ -157,6 +157,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   TROUPE_RETURN_IF_ERROR(state.disk);
   auto pushed = state.shard->OnPush(push);
   if (!pushed.ok()) return pushed;
+  if (pushed->outcome == Pushed::Outcome::kNeedKeys) return pushed;
   if (push.wants_snapshot) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
   AnswerReadyPulls(state);
@@ -164,13 +165,14 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
 }
 
 template <class Answer>
-void OnPull(Self* self, const Pull& pull, Answer answer) {
+void OnPull(Self* self, Pull pull, Answer answer) {
   ShardState& state = self->state;
   if (static_cast<uint32_t>(pull.writer) >= state.shard->options().writers) {
     answer(absl::InvalidArgumentError(absl::StrCat("pull: writer is ", static_cast<uint32_t>(pull.writer), ", expected < ", state.shard->options().writers)));
     return;
   }
-  if (state.shard->Ready(pull)) {
+  state.shard->FillKeys(pull);
+  if (pull.keys_kept || state.shard->Ready(pull)) {
     answer(state.shard->OnPull(pull));
     return;
   }
@@ -180,7 +182,7 @@ void OnPull(Self* self, const Pull& pull, Answer answer) {
     old->second.answer(absl::CancelledError("a later pull of the same writer came"));
     state.pulls.erase(old);
   }
-  state.pulls.emplace(writer, WaitingPull{number, pull, std::move(answer)});
+  state.pulls.emplace(writer, WaitingPull{number, std::move(pull), std::move(answer)});
   if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{writer, number});
 }
 

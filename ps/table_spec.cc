@@ -51,6 +51,12 @@ absl::Status Validate(const TableSpec& spec) {
        {std::pair<const char*, double>{"clip_value", spec.clip_value}, {"clip_norm", spec.clip_norm}, {"init scale", spec.init.scale}}) {
     if (!(value >= 0 && value <= 1e30)) return Refuse(spec, absl::StrCat(name, " is ", Exact(value), ", expected 0 .. 1e30"));
   }
+  if (spec.rule == "add" && !spec.encoding.exact()) {
+    return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', but sums of the rule add are exact: expected delta or cache"));
+  }
+  if (spec.encoding.filter == Encoding::Filter::kKkt && !(spec.encoding.filter_number < spec.l1)) {
+    return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected a number below l1, ", Exact(spec.l1)));
+  }
   if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
   return absl::OkStatus();
 }

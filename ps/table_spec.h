@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "ps/encoding.h"
 #include "ps/schedule.h"
 #include "ps/types.h"
 
@@ -59,11 +60,14 @@ struct TableSpec {
   enum class Combine : uint8_t { kMean, kSum } combine = Combine::kMean;
   /// Virtual ranges. 0: 64, and for dense tables enough that a range's values are at most 1 MiB.
   uint32_t ranges = 0;
+  /// How rows travel. Tables of the rule "add" hold exact sums: they lose nothing.
+  Encoding encoding = {};
 
   bool operator==(const TableSpec&) const = default;
 };
 
-/// Width 1 .. 65536, rows >= 1, a known rule with known options in range, penalties, clips and scales finite and >= 0. InvalidArgument says which.
+/// Width 1 .. 65536, rows >= 1, a known rule with known options in range, penalties, clips and scales finite and >= 0, an encoding that
+/// fits the rule. InvalidArgument says which.
 absl::Status Validate(const TableSpec& spec);
 /// The number of virtual ranges: spec.ranges, or the default for its shape.
 uint32_t RangeCount(const TableSpec& spec);

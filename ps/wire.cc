@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/wire.h"
+#include "ps/encoding/packing.h"
 #include "ps/ps.capnp.h"
 
 namespace troupe {
@@ -15,37 +16,87 @@ absl::Status CheckBulk(const Frame& frame, size_t blocks) {
   return absl::InvalidArgumentError(absl::StrCat("message has ", frame.bulk.size(), " arrays, expected ", blocks));
 }
 
-void Fill(wire::Push::Builder to, const Push& from) {
+void Fill(wire::Packing::Builder to, const Packing& from) {
+  auto values = to.initValues(static_cast<unsigned>(from.values.size()));
+  for (unsigned i = 0; i < values.size(); ++i) {
+    values[i].setCode(static_cast<uint8_t>(from.values[i].code));
+    values[i].setScale(from.values[i].scale);
+    values[i].setFloats(from.values[i].floats);
+  }
+  auto ranges = to.initRanges(static_cast<unsigned>(from.ranges.size()));
+  for (unsigned i = 0; i < ranges.size(); ++i) ranges.set(i, from.ranges[i]);
+}
+void Read(wire::Packing::Reader from, Packing& to) {
+  for (auto run : from.getValues()) to.values.push_back({static_cast<ValueCode>(run.getCode()), run.getScale(), run.getFloats()});
+  for (const uint32_t ranges : from.getRanges()) to.ranges.push_back(ranges);
+}
+/// What the head says of the message and of how its arrays are packed.
+template <class Reader>
+void ReadPacking(const Reader& from, Packing& to) {
+  if (from.hasPacking()) Read(from.getPacking(), to);
+}
+
+void Fill(wire::Push::Builder to, const Push& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
   to.setRound(from.round);
   to.setPrevious(from.previous);
   to.setRoundOver(from.round_over);
   to.setWantsSnapshot(from.wants_snapshot);
   to.setChunk(from.chunk);
+  to.setKeysHash(from.keys_hash);
+  to.setKeysKept(from.keys_kept);
+  if (!packing.empty()) Fill(to.initPacking(), packing);
 }
-void Read(wire::Push::Reader from, Push& to) {
+void Read(wire::Push::Reader from, Push& to, Packing& packing) {
   to.writer = WriterId{from.getWriter()};
   to.round = from.getRound();
   to.previous = from.getPrevious();
   to.round_over = from.getRoundOver();
   to.wants_snapshot = from.getWantsSnapshot();
   to.chunk = from.getChunk();
+  to.keys_hash = from.getKeysHash();
+  to.keys_kept = from.getKeysKept();
+  ReadPacking(from, packing);
 }
-void Fill(wire::Pull::Builder to, const Pull& from) {
+void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
   to.setRound(from.round);
+  to.setKeysHash(from.keys_hash);
+  to.setKeysKept(from.keys_kept);
+  if (!packing.empty()) Fill(to.initPacking(), packing);
 }
-void Read(wire::Pull::Reader from, Pull& to) {
+void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.writer = WriterId{from.getWriter()};
   to.round = from.getRound();
+  to.keys_hash = from.getKeysHash();
+  to.keys_kept = from.getKeysKept();
+  ReadPacking(from, packing);
+}
+void Fill(wire::Pulled::Builder to, const Pulled& from) {
+  to.setNeedsKeys(from.needs_keys);
+  if (!from.packing.values.empty()) Fill(to.initPacking(), from.packing);
+}
+void Read(wire::Pulled::Reader from, Pulled& to) {
+  to.needs_keys = from.getNeedsKeys();
+  ReadPacking(from, to.packing);
+}
+Block Values(const Pulled& from) {
+  return from.packing.values.empty() ? from.values : PackRuns(from.values, from.packing.values);
+}
+absl::Status ReadValues(const Block& values, Pulled& to) {
+  to.values = values;
+  if (to.packing.values.empty()) return absl::OkStatus();
+  TROUPE_TRY(to.values, UnpackRuns(values, to.packing.values));
+  return absl::OkStatus();
 }
 void Fill(wire::Pushed::Builder to, const Pushed& from) {
   to.setExpect(from.outcome == Pushed::Outcome::kExpect);
+  to.setNeedKeys(from.outcome == Pushed::Outcome::kNeedKeys);
   to.setClock(from.clock);
   to.setStable(from.stable);
 }
 void Read(wire::Pushed::Reader from, Pushed& to) {
-  to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : Pushed::Outcome::kApplied;
+  to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : from.getNeedKeys() ? Pushed::Outcome::kNeedKeys : Pushed::Outcome::kApplied;
   to.clock = from.getClock();
   to.stable = from.getStable();
 }
@@ -80,6 +131,7 @@ void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
   to.setClipNorm(from.clip_norm);
   to.setNonFinite(static_cast<uint8_t>(from.non_finite));
   to.setStalenessScale(from.staleness_scale);
+  to.setEncoding(ToString(from.encoding));
 }
 absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.name = Text(from.getName());
@@ -102,21 +154,22 @@ absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.clip_norm = from.getClipNorm();
   to.non_finite = static_cast<NonFinite>(from.getNonFinite());
   to.staleness_scale = from.getStalenessScale();
+  TROUPE_TRY(to.encoding, ParseEncoding({from.getEncoding().cStr(), from.getEncoding().size()}));
   return absl::OkStatus();
 }
 
 }   // namespace
 
 Frame Codec<Push>::Encode(const Push& m) {
-  return {kType, EncodeHead<wire::Push>([&](wire::Push::Builder to) { Fill(to, m); }), {m.parts, m.keys, m.values}};
+  Packed packed = Pack(m);
+  return {kType, EncodeHead<wire::Push>([&](wire::Push::Builder to) { Fill(to, m, packed.packing); }), {packed.parts, packed.keys, packed.values}};
 }
 absl::StatusOr<Push> Codec<Push>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 3));
   Push m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Push>(frame.head, [&](wire::Push::Reader from) { Read(from, m); }));
-  m.parts = frame.bulk[0];
-  m.keys = frame.bulk[1];
-  m.values = frame.bulk[2];
+  Packed packed{frame.bulk[0], frame.bulk[1], frame.bulk[2], {}};
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Push>(frame.head, [&](wire::Push::Reader from) { Read(from, m, packed.packing); }));
+  TROUPE_RETURN_IF_ERROR(Unpack(packed, m));
   return m;
 }
 
@@ -130,56 +183,67 @@ absl::StatusOr<Pushed> Codec<Pushed>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Pull>::Encode(const Pull& m) {
-  return {kType, EncodeHead<wire::Pull>([&](wire::Pull::Builder to) { Fill(to, m); }), {m.parts, m.keys}};
+  Packed packed = Pack(m);
+  return {kType, EncodeHead<wire::Pull>([&](wire::Pull::Builder to) { Fill(to, m, packed.packing); }), {packed.parts, packed.keys}};
 }
 absl::StatusOr<Pull> Codec<Pull>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2));
   Pull m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pull>(frame.head, [&](wire::Pull::Reader from) { Read(from, m); }));
-  m.parts = frame.bulk[0];
-  m.keys = frame.bulk[1];
+  Packed packed{frame.bulk[0], frame.bulk[1], {}, {}};
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pull>(frame.head, [&](wire::Pull::Reader from) { Read(from, m, packed.packing); }));
+  TROUPE_RETURN_IF_ERROR(Unpack(packed, m));
   return m;
 }
 
 Frame Codec<Pulled>::Encode(const Pulled& m) {
-  return {kType, EncodeHead<wire::Pulled>([](wire::Pulled::Builder) {}), {m.values}};
+  return {kType, EncodeHead<wire::Pulled>([&](wire::Pulled::Builder to) { Fill(to, m); }), {Values(m)}};
 }
 absl::StatusOr<Pulled> Codec<Pulled>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
-  return Pulled{frame.bulk[0]};
+  Pulled m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pulled>(frame.head, [&](wire::Pulled::Reader from) { Read(from, m); }));
+  TROUPE_RETURN_IF_ERROR(ReadValues(frame.bulk[0], m));
+  return m;
 }
 
 Frame Codec<PushPull>::Encode(const PushPull& m) {
+  Packed push = Pack(m.push), pull = Pack(m.pull);
   return {kType,
           EncodeHead<wire::PushPull>([&](wire::PushPull::Builder to) {
-            Fill(to.initPush(), m.push);
-            Fill(to.initPull(), m.pull);
+            Fill(to.initPush(), m.push, push.packing);
+            Fill(to.initPull(), m.pull, pull.packing);
           }),
-          {m.push.parts, m.push.keys, m.push.values, m.pull.parts, m.pull.keys}};
+          {push.parts, push.keys, push.values, pull.parts, pull.keys}};
 }
 absl::StatusOr<PushPull> Codec<PushPull>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 5));
   PushPull m;
+  Packed push{frame.bulk[0], frame.bulk[1], frame.bulk[2], {}}, pull{frame.bulk[3], frame.bulk[4], {}, {}};
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPull>(frame.head, [&](wire::PushPull::Reader from) {
-    Read(from.getPush(), m.push);
-    Read(from.getPull(), m.pull);
+    Read(from.getPush(), m.push, push.packing);
+    Read(from.getPull(), m.pull, pull.packing);
   }));
-  m.push.parts = frame.bulk[0];
-  m.push.keys = frame.bulk[1];
-  m.push.values = frame.bulk[2];
-  m.pull.parts = frame.bulk[3];
-  m.pull.keys = frame.bulk[4];
+  TROUPE_RETURN_IF_ERROR(Unpack(push, m.push));
+  TROUPE_RETURN_IF_ERROR(Unpack(pull, m.pull));
   return m;
 }
 
 Frame Codec<PushPulled>::Encode(const PushPulled& m) {
-  return {kType, EncodeHead<wire::PushPulled>([&](wire::PushPulled::Builder to) { Fill(to.initPushed(), m.pushed); }), {m.pulled.values}};
+  return {kType,
+          EncodeHead<wire::PushPulled>([&](wire::PushPulled::Builder to) {
+            Fill(to.initPushed(), m.pushed);
+            Fill(to.initPulled(), m.pulled);
+          }),
+          {Values(m.pulled)}};
 }
 absl::StatusOr<PushPulled> Codec<PushPulled>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
   PushPulled m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPulled>(frame.head, [&](wire::PushPulled::Reader from) { Read(from.getPushed(), m.pushed); }));
-  m.pulled.values = frame.bulk[0];
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPulled>(frame.head, [&](wire::PushPulled::Reader from) {
+    Read(from.getPushed(), m.pushed);
+    Read(from.getPulled(), m.pulled);
+  }));
+  TROUPE_RETURN_IF_ERROR(ReadValues(frame.bulk[0], m.pulled));
   return m;
 }
 

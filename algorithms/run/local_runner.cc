@@ -10,6 +10,8 @@
 #include "algorithms/registry.h"
 #include "algorithms/run/read_rows.h"
 #include "dataflow/split_reader.h"
+#include "ps/encoding/compressor.h"
+#include "ps/encoding/value_codec.h"
 #include "ps/export.h"
 #include "ps/round_sum.h"
 
@@ -57,7 +59,11 @@ absl::Status PullRows(const Table& table, std::span<const Key> keys, std::vector
 class LocalRunner final : public Driver {
  public:
   LocalRunner(const LocalOptions& options, const Algorithm& algorithm, DataShape shape, LocalResult& result)
-      : options_(options), algorithm_(algorithm), shape_(std::move(shape)), result_(result), sums_(result.tables.size()) {}
+      : options_(options), algorithm_(algorithm), shape_(std::move(shape)), result_(result), sums_(result.tables.size()) {
+    std::vector<TableSpec> specs;
+    for (const Table& table : result.tables) specs.push_back(table.spec());
+    for (uint32_t split = 0; split < options.splits; ++split) compressors_.emplace_back(specs, options.seed, split);
+  }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
   absl::Status Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) override {
@@ -82,7 +88,9 @@ class LocalRunner final : public Driver {
   /// What one split made in one phase.
   struct Split : Out {
     LocalRunner* runner = nullptr;
-    std::vector<bool> pushed;   // by table, in the current batch
+    Compressor* compressor = nullptr;
+    std::vector<GivenRows> given;   // to the current batch
+    std::vector<bool> pushed;       // by table, in the current batch
     absl::Status status;
     PhaseResult sums;
     void Push(uint32_t table, std::vector<Key> keys, std::vector<float> gradient, std::span<const uint32_t> nonzeros) override;
@@ -100,9 +108,10 @@ class LocalRunner final : public Driver {
   const Algorithm& algorithm_;
   const DataShape shape_;
   LocalResult& result_;
-  uint64_t epoch_ = 0;           // shuffled phases so far
-  std::vector<RoundSum> sums_;   // by table
-  std::deque<Rows> round_;       // what they refer to
+  uint64_t epoch_ = 0;                    // shuffled phases so far
+  std::vector<Compressor> compressors_;   // by split
+  std::vector<RoundSum> sums_;            // by table
+  std::deque<Rows> round_;                // what they refer to
 };
 
 void LocalRunner::Split::Combine(std::span<const double> partial) {
@@ -114,9 +123,11 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
   const uint32_t width = table.spec().width;
   TROUPE_CHECK(!pushed[index] && gradient.size() == keys.size() * width && (nonzeros.empty() || nonzeros.size() == keys.size()));
   pushed[index] = true;
-  for (const uint32_t n : nonzeros) runner->result_.nonzeros_pushed += n;
-  status.Update(ByRange(table, keys, [&](uint32_t range, const std::vector<uint32_t>& positions) {
-    const Rows& rows = runner->round_.emplace_back(Gather(keys, gradient.data(), width, positions));
+  TablePush push{.table = index, .keys = std::move(keys), .values = std::move(gradient), .nonzeros = {nonzeros.begin(), nonzeros.end()}};
+  compressor->Compress({&push, 1}, given);
+  for (const uint32_t n : push.nonzeros) runner->result_.nonzeros_pushed += n;
+  status.Update(ByRange(table, push.keys, [&](uint32_t range, const std::vector<uint32_t>& positions) {
+    const Rows& rows = runner->round_.emplace_back(Gather(push.keys, push.values.data(), width, positions));
     const RowsIn share{RowSet::Of(range, rows.keys), rows.values.data()};
     TROUPE_RETURN_IF_ERROR(table.Check({&share, 1}));
     runner->sums_[index].Add(share);
@@ -128,12 +139,15 @@ absl::Status LocalRunner::OneBatch(const Phase& phase, const Batch& batch, Split
   TROUPE_TRY(const std::unique_ptr<Plan> plan, algorithm_.MakePlan(phase, batch));
   std::vector<std::vector<float>> values;
   std::vector<RowsView> views;
+  split.given.clear();
   if (plan != nullptr) {
     values.resize(plan->pulls.size());
     for (size_t i = 0; i < values.size(); ++i) {
       const Table& table = result_.tables.at(plan->pulls[i].table);
       TROUPE_RETURN_IF_ERROR(PullRows(table, plan->pulls[i].keys, values[i]));
+      Quantise(table.spec().encoding.pulled, 1, values[i]);
       views.push_back({plan->pulls[i].keys, values[i], table.spec().width});
+      split.given.push_back({plan->pulls[i].table, plan->pulls[i].keys, values[i]});
     }
   }
   TROUPE_RETURN_IF_ERROR(algorithm_.Work(phase, batch, plan.get(), views, split));
@@ -147,6 +161,7 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
   std::vector<Split> splits(options_.splits);
   for (uint32_t s = 0; s < options_.splits; ++s) {
     splits[s].runner = this;
+    splits[s].compressor = &compressors_[s];
     readers.push_back(std::make_unique<SplitReader>(
         options_.source, nullptr,
         SplitOptions{.split = s, .splits = options_.splits, .batch_rows = phase.batch_rows, .seed = options_.seed, .shuffle = phase.shuffle}));

@@ -12,6 +12,7 @@
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "caf/typed_response_promise.hpp"
+#include "ps/encoding/compressor.h"
 
 namespace troupe {
 namespace {
@@ -31,6 +32,7 @@ struct Pipeline {
   uint64_t generation = 0;   // results of jobs of an older one are dropped
   PhaseRecord record;        // the phase it is in
   std::shared_ptr<BatchSource> source;
+  std::shared_ptr<Compressor> compressor;   // one job at a time uses it; a writer that begins anew has a new one
   bool reading = false, at_end = false;
   std::deque<std::shared_ptr<Prepared>> ready;
   std::shared_ptr<Prepared> current, next;      // being worked on (or waiting for its rows); pulled ahead
@@ -208,26 +210,29 @@ void AskRows(Self* self, Pipeline& pipeline, const Prepared& prepared) {
 void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
   WorkerState& state = self->state;
   pipeline.working = true;
-  state.system->compute().Submit(Compute::Priority::kStep,
-                                 [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, prepared = pipeline.current,
-                                  phase = pipeline.record.phase, algorithm = state.algorithm, router = state.router, rows = std::move(rows)] {
-                                   BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
-                                   worked.status = [&]() -> absl::Status {
-                                     std::vector<std::vector<float>> values;
-                                     std::vector<RowsView> views;
-                                     if (prepared->pull != nullptr) {
-                                       TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
-                                       for (size_t i = 0; i < values.size(); ++i) {
-                                         const Plan::Pull& pull = prepared->plan->pulls[i];
-                                         views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
-                                       }
-                                     }
-                                     TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
-                                     worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes), prepared->pull.get()));
-                                     return absl::OkStatus();
-                                   }();
-                                   System::Deliver(to, std::move(worked));
-                                 });
+  state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation,
+                                                            prepared = pipeline.current, phase = pipeline.record.phase, algorithm = state.algorithm,
+                                                            router = state.router, compressor = pipeline.compressor, rows = std::move(rows)] {
+    BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
+    worked.status = [&]() -> absl::Status {
+      std::vector<std::vector<float>> values;
+      std::vector<RowsView> views;
+      std::vector<GivenRows> given;
+      if (prepared->pull != nullptr) {
+        TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
+        for (size_t i = 0; i < values.size(); ++i) {
+          const Plan::Pull& pull = prepared->plan->pulls[i];
+          views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
+          given.push_back({.table = pull.table, .keys = pull.keys, .values = values[i]});
+        }
+      }
+      TROUPE_RETURN_IF_ERROR(WorkOn(*algorithm, phase, *prepared, views, *worked.result));
+      compressor->Compress(worked.result->pushes, given);
+      worked.push = std::make_shared<RoutedPush>(router->Push(std::move(worked.result->pushes), prepared->pull.get()));
+      return absl::OkStatus();
+    }();
+    System::Deliver(to, std::move(worked));
+  });
 }
 
 RoutedPush EmptyPush(size_t shards) {
@@ -478,7 +483,13 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
         barrier->shards.resize(options.shards);
         state.barrier = std::move(barrier);
         Client::Events events{
-            .begin_after = [self](WriterId writer, Round clock) { Continue(self, self->state.pipelines.at(static_cast<uint32_t>(writer)), clock); },
+            .begin_after =
+                [self](WriterId writer, Round clock) {
+                  WorkerState& s = self->state;
+                  Pipeline& pipeline = s.pipelines.at(static_cast<uint32_t>(writer));
+                  pipeline.compressor = std::make_shared<Compressor>(s.router->tables(), s.options.seed, pipeline.split);
+                  Continue(self, pipeline, clock);
+                },
             .pulled = [self](WriterId writer, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
             .acked =
                 [self](WriterId writer) {

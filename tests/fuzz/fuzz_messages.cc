@@ -6,6 +6,7 @@
 
 #include "actors/spawner_actor.h"
 #include "algorithms/run/wire.h"
+#include "ps/encoding/packing.h"
 #include "ps/shard.h"
 #include "ps/wire.h"
 
@@ -48,6 +49,25 @@ Shard SmallShard() {
   return std::move(*Shard::Make({.tables = {sparse, dense}, .shard = 0, .shards = 1, .writers = 2, .consistency = {.kind = Consistency::Kind::kAsp}}));
 }
 
+/// The arrays as packed ones, with a packing made of the fuzzer's bytes: refused, or a message that is packed and unpacked to the same.
+template <class Message>
+std::optional<Message> Unpacked(const Frame& frame, const uint8_t* data, size_t size) {
+  const auto byte = [&](size_t i) -> uint8_t { return i < size ? data[size - 1 - i] : 0; };
+  Packed packed{frame.bulk[0], frame.bulk[1], frame.bulk.size() > 2 ? frame.bulk[2] : Block(), {}};
+  for (size_t i = 0; i < byte(0) % 4u; ++i) packed.packing.ranges.push_back(byte(1 + i) % 8 == 7 ? 1u << 30 : byte(1 + i) % 8);
+  for (size_t i = 0; i < byte(4) % 4u; ++i) packed.packing.values.push_back({static_cast<ValueCode>(byte(5 + 2 * i) % 6), 0.5F, byte(6 + 2 * i)});
+  Message message;
+  if (const absl::Status status = Unpack(packed, message); !status.ok()) {
+    if (!absl::IsInvalidArgument(status)) std::abort();
+    return std::nullopt;
+  }
+  Message again;
+  const Packed once = Pack(message);
+  if (!Unpack(once, again).ok()) std::abort();
+  if (!Same(again.parts, message.parts) || !Same(again.keys, message.keys)) std::abort();
+  return message;
+}
+
 /// The first byte chooses the type; the next four are a quarter of the length of each array and of the head; then these follow.
 Frame FrameOf(const uint8_t* data, size_t size) {
   Frame frame;
@@ -71,7 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
   const Frame frame = FrameOf(data, size);
-  switch (data[0] % 20) {
+  switch (data[0] % 22) {
     case 0: {
       // Also without a head that fits: the arrays are what a shard has to check.
       Push push;
@@ -156,6 +176,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 19:
       Check(DecodeWorkerJob(frame.head).status());
+      break;
+    case 20:
+      if (frame.bulk.size() >= 3) {
+        if (auto push = Unpacked<Push>(frame, data, size)) {
+          push->writer = WriterId{0};
+          push->round = MakeRound(1, 1);
+          push->previous = kFirstRound;
+          Shard shard = SmallShard();
+          Check(shard.OnPush(*push).status());
+        }
+      }
+      break;
+    case 21:
+      if (frame.bulk.size() >= 2) Unpacked<Pull>(frame, data, size);
       break;
     default:
       break;

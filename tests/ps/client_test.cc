@@ -72,11 +72,15 @@ caf::result<Reply> Pass(caf::event_based_actor* self, Gate& gate, const std::str
   return promise;
 }
 
+absl::StatusOr<Pulled> OnPull(Shard& shard, Pull pull) {
+  shard.FillKeys(pull);
+  return shard.OnPull(pull);
+}
 absl::StatusOr<PushPulled> OnBoth(Shard& shard, const PushPull& both) {
   const auto pushed = shard.OnPush(both.push);
   if (!pushed.ok()) return pushed.status();
   if (pushed->outcome != Pushed::Outcome::kApplied) return PushPulled{*pushed, {}};
-  return PushPulled{*pushed, *shard.OnPull(both.pull)};
+  return PushPulled{*pushed, *OnPull(shard, both.pull)};
 }
 
 caf::behavior GateBehavior(caf::event_based_actor* self, Gate* gate) {
@@ -85,7 +89,7 @@ caf::behavior GateBehavior(caf::event_based_actor* self, Gate* gate) {
             gate->pushes.push_back(push);
             return Pass<Pushed>(self, *gate, Name(push), [&] { return gate->shard->OnPush(push); });
           },
-          [self, gate](const Pull& pull) { return Pass<Pulled>(self, *gate, Name(pull), [&] { return gate->shard->OnPull(pull); }); },
+          [self, gate](const Pull& pull) { return Pass<Pulled>(self, *gate, Name(pull), [&] { return OnPull(*gate->shard, pull); }); },
           [self, gate](const PushPull& both) {
             gate->pushes.push_back(both.push);
             return Pass<PushPulled>(self, *gate, Name(both.push) + "+" + Name(both.pull), [&] { return OnBoth(*gate->shard, both); });
@@ -117,9 +121,10 @@ struct Fixture : testing::VirtualSystem {
   std::string told;   // since the test looked last: "begin0 acked pulled failed "
   std::vector<Block> pulled;
   absl::Status failure;
+  const char* encoding = "none";   // of the tables that Make makes
 
   void Make(uint32_t n, ClientOptions options = {}) {
-    const TableSpec spec{.name = "w", .rows = {}, .rule_options = {}, .ranges = 6};
+    const TableSpec spec{.name = "w", .rows = {}, .rule_options = {}, .ranges = 6, .encoding = *ParseEncoding(encoding)};
     router = std::make_shared<const Router>(std::vector{spec}, n);
     for (uint32_t i = 0; i < n; ++i) {
       Gate& gate = gates.emplace_back();
@@ -545,6 +550,102 @@ BOOST_AUTO_TEST_CASE(what_was_under_way_at_a_start_is_forgotten) {
   BOOST_TEST(AllAre(0, pulled));
   Push(1);
   BOOST_TEST(Told() == "acked ");
+}
+
+struct Remembering : Fixture {
+  Remembering() { encoding = "delta+cache"; }
+  /// Of the pushes that came to shard 0 since the last look: did their keys come along?
+  std::string Keys() {
+    std::string keys;
+    for (; looked_at < gates[0].pushes.size(); ++looked_at) {
+      const troupe::Push& push = gates[0].pushes[looked_at];
+      BOOST_TEST(push.keys_kept == push.keys.empty());
+      keys += push.keys_kept ? "hash " : "keys ";
+    }
+    return keys;
+  }
+  /// The shard is another one that has all of it but the keys.
+  void Forget(size_t shard) { Replace(shard, gates[shard].shard->Save()); }
+  size_t looked_at = 0;
+};
+
+BOOST_FIXTURE_TEST_CASE(keys_that_the_shard_remembers_do_not_travel_again, Remembering) {
+  Make(2);
+  Start();
+  Push(1);
+  Push(2, true);
+  Pull(3);
+  Push(3);
+  BOOST_TEST(Keys() == "keys hash hash ");
+  BOOST_TEST(AllAre(2, pulled));
+  BOOST_TEST(Applied(3));
+}
+
+BOOST_FIXTURE_TEST_CASE(keys_that_the_shard_has_forgotten_are_sent_again_with_the_same_push, Remembering) {
+  Make(2);
+  Start();
+  Push(1);
+  Keys();
+  Forget(0);
+  Came(0);
+  Told();
+  Push(2);
+  BOOST_TEST(Came(0) == "push2 open push2 ");
+  BOOST_TEST(Came(1) == "open push1 push2 ");
+  BOOST_TEST(Keys() == "hash keys ");
+  BOOST_TEST(Told() == "acked ");
+  BOOST_TEST(Applied(2));
+  Push(3);
+  BOOST_TEST(Keys() == "hash ");
+  BOOST_TEST(Applied(3));
+}
+
+BOOST_FIXTURE_TEST_CASE(several_pushes_whose_keys_are_forgotten_are_each_applied_once, Remembering) {
+  Make(1);
+  Start();
+  Push(1);
+  Forget(0);
+  Keys();
+  gates[0].closed = true;
+  for (uint64_t ordinal = 2; ordinal <= 4; ++ordinal) Push(ordinal);
+  BOOST_TEST(Keys() == "hash hash hash ");
+  gates[0].closed = false;
+  for (int i = 0; i < 3; ++i) Release(0);
+  BOOST_TEST(Keys() == "keys hash hash ");
+  BOOST_TEST(client->acked(kMe) == MakeRound(1, 4));
+  BOOST_TEST(Applied(4));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_pull_whose_keys_are_forgotten_is_sent_again_alone, Remembering) {
+  Make(1);
+  Start();
+  Push(1);
+  Forget(0);
+  Came(0);
+  Told();
+  Pull(2);
+  BOOST_TEST(Came(0) == "pull2 pull2 ");
+  BOOST_TEST(Told() == "pulled ");
+  BOOST_TEST(AllAre(1, pulled));
+  Push(2, true);
+  Forget(0);
+  Pull(3);
+  BOOST_TEST(Came(0) == "push2+pull3 open push2+pull3 ");
+  BOOST_TEST(AllAre(2, pulled));
+}
+
+BOOST_FIXTURE_TEST_CASE(after_a_loss_all_keys_are_sent, Remembering) {
+  Make(1);
+  Start();
+  Push(1);
+  const Sections saved = gates[0].shard->Save();
+  Push(2);
+  Replace(0, saved);
+  Keys();
+  Push(3);
+  Wait(20);
+  BOOST_TEST(Keys() == "hash keys hash ");   // then what was lost and the rest
+  BOOST_TEST(Applied(3));
 }
 
 BOOST_AUTO_TEST_CASE(a_fault_that_lasts_longer_than_the_patience_is_final_and_names_the_shard) {

@@ -523,6 +523,52 @@ BOOST_AUTO_TEST_CASE(a_state_is_loaded_whole_and_that_of_another_shard_is_refuse
   BOOST_TEST(restored.OnOpen({WriterId{2}})->stable == kEnd);
 }
 
+BOOST_AUTO_TEST_CASE(keys_that_are_remembered_need_not_come_and_others_are_asked_for_with_nothing_changed) {
+  for (const Consistency& consistency : {kBsp, kAsp}) {
+    const Script script = MakeScript(consistency);
+    Shard told = Make(consistency), remembering = Make(consistency);
+    uint64_t hash = 0;
+    for (const std::vector<Push>& pushes : script) {
+      for (Push push : pushes) {
+        Send(told, push);
+        push.keys_hash = ++hash;
+        Push kept = push;
+        kept.keys = Block();
+        kept.keys_kept = true;
+        const auto before = Saved(remembering);
+        const Pushed unknown = Send(remembering, kept);
+        BOOST_TEST((unknown.outcome == Pushed::Outcome::kNeedKeys));
+        BOOST_TEST(Saved(remembering) == before);
+        Push other = push;   // the keys become known by a message that is refused
+        other.values = Block();
+        if (!push.values.empty()) BOOST_TEST(!remembering.OnPush(other).ok());
+        if (push.values.empty()) Send(remembering, push);
+        for (int twice = 0; twice < 2; ++twice) BOOST_TEST((Send(remembering, kept).outcome == Pushed::Outcome::kApplied));
+      }
+    }
+    BOOST_TEST(Saved(remembering) == Saved(told));
+    BOOST_TEST(remembering.nonzeros() == told.nonzeros());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(one_writers_keys_are_not_anothers_and_a_restored_shard_has_none) {
+  Shard shard = Make(kAsp);
+  Pull pull{.writer = WriterId{0}, .parts = {}, .keys = Block::Adopt(std::vector<Key>{1, 2}), .keys_hash = 7};
+  shard.FillKeys(pull);
+  const auto known = [&](uint32_t writer) {
+    Pull kept{.writer = WriterId{writer}, .parts = {}, .keys = {}, .keys_hash = 7, .keys_kept = true};
+    shard.FillKeys(kept);
+    BOOST_TEST(kept.keys.size() == (kept.keys_kept ? 0U : 16U));
+    if (kept.keys_kept) BOOST_TEST(shard.OnPull(kept)->needs_keys);
+    return !kept.keys_kept;
+  };
+  BOOST_TEST(known(0));
+  BOOST_TEST(!known(1));
+  BOOST_TEST(!known(kWriters));   // no such writer
+  BOOST_REQUIRE(shard.Load(shard.Save()).ok());
+  BOOST_TEST(!known(0));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }   // namespace troupe

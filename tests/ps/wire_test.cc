@@ -121,6 +121,7 @@ ShardActorOptions SomeShardJob() {
   spec.clip_norm = 4;
   spec.non_finite = NonFinite::kDrop;
   spec.staleness_scale = true;
+  spec.encoding = *ParseEncoding("int8+pull_float16+top_k:0.25+feedback+delta");
   TableSpec plain;
   plain.name = "counts";
   ShardActorOptions options;
@@ -175,6 +176,51 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   BOOST_TEST(saved.nonzeros == UINT64_MAX);
 }
 
+/// SomePush with numbers that int8 can hold, of a table with one range.
+Push PackedPush() {
+  Push push = SomePush();
+  push.parts = Array<PushPart>({{.table = 1, .range = 0, .sequence = 3, .previous = 1, .first = 0, .count = 2, .dense = 0, .nonzeros = 7}});
+  push.keys = Array<Key>({5, UINT64_MAX});
+  push.values = Array<float>({1.5F, -2});
+  push.keys_hash = 77;
+  push.packing = {.values = {{ValueCode::kInt8, 0.5F, 2}}, .ranges = {1}};
+  return push;
+}
+Pull KeptPull() {
+  Pull pull = SomePull();
+  pull.keys = Block();
+  pull.keys_hash = 78;
+  pull.keys_kept = true;
+  pull.packing.ranges = {0};
+  return pull;
+}
+
+BOOST_AUTO_TEST_CASE(packed_messages_come_out_as_they_went_in) {
+  const PushPull both = Again(PushPull{PackedPush(), KeptPull()});
+  for (const Push& push : {Again(PackedPush()), both.push}) {
+    BOOST_TEST(Same(push.parts, PackedPush().parts));
+    BOOST_TEST(Same(push.keys, PackedPush().keys));
+    BOOST_TEST(Same(push.values, PackedPush().values));
+    BOOST_TEST(push.keys_hash == 77U);
+    BOOST_TEST(!push.keys_kept);
+    BOOST_TEST((push.packing.values == PackedPush().packing.values));
+  }
+  for (const Pull& pull : {Again(KeptPull()), both.pull}) {
+    BOOST_TEST(Same(pull.parts, KeptPull().parts));
+    BOOST_TEST(pull.keys.empty());
+    BOOST_TEST(pull.keys_hash == 78U);
+    BOOST_TEST(pull.keys_kept);
+  }
+  const Pushed unknown{.outcome = Pushed::Outcome::kNeedKeys, .clock = 10, .stable = 9};
+  BOOST_TEST((Again(unknown).outcome == Pushed::Outcome::kNeedKeys));
+  const Pulled halves{Array<float>({1, 0.5F}), {.values = {{ValueCode::kFloat16, 1, 2}}, .ranges = {}}};
+  BOOST_TEST(Codec<Pulled>::Encode(halves).bulk[0].size() == 4U);
+  BOOST_TEST(Again(halves).values.As<float>()[1] == 0.5F);
+  const PushPulled answers = Again(PushPulled{unknown, {.values = {}, .packing = {}, .needs_keys = true}});
+  BOOST_TEST(answers.pulled.needs_keys);
+  BOOST_TEST(Again(PushPulled{unknown, halves}).pulled.values.As<float>()[0] == 1.0F);
+}
+
 BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   const ShardActorOptions options = SomeShardJob();
   const auto decoded = DecodeShardJob(EncodeShardJob(options));
@@ -205,6 +251,9 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(Pulled{Array<float>({1})});
   Damage(PushPull{SomePush(), SomePull()});
   Damage(PushPulled{});
+  Damage(PackedPush());
+  Damage(PushPull{PackedPush(), KeptPull()});
+  Damage(PushPulled{{}, {Array<float>({1}), {.values = {{ValueCode::kBfloat16, 1, 1}}, .ranges = {}}}});
   Damage(Open{WriterId{1}});
   Damage(Opened{});
   Damage(Assign{});

@@ -213,6 +213,28 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
+  constexpr const char* kEncodings[] = {"cache",
+                                        "delta+cache",
+                                        "int8+feedback+delta+cache",
+                                        "random_k:0.5+float16+feedback+cache",
+                                        "onebit+feedback+delta",
+                                        "top_k:0.3+delta+cache+pull_float16"};
+  for (const uint64_t seed : Seeds(150)) {
+    Random random(seed);
+    Job job = Regression(random);
+    job.consistency = AnyConsistency(random);
+    job.params["encoding"] = kEncodings[random.Below(std::size(kEncodings))];
+    job.params["batch_size"] = random.Below(2) == 0 ? "10" : "400";   // 400: every epoch of a split is one batch, whose keys come again
+    job.epochs = 4;
+    const Faults faults = WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome) + " " + job.params["encoding"];
+    if (!CheckLedger(about, outcome)) continue;
+    BOOST_TEST(outcome.report->losses.back().second < 0.7, about << ": loss " << outcome.report->losses.back().second);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
   uint64_t done = 0, refused = 0;
   for (const uint64_t seed : Seeds(150)) {
