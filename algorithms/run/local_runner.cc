@@ -10,6 +10,7 @@
 #include "algorithms/registry.h"
 #include "algorithms/run/read_rows.h"
 #include "dataflow/split_reader.h"
+#include "ps/call.h"
 #include "ps/export.h"
 #include "ps/round_sum.h"
 
@@ -67,6 +68,7 @@ class LocalRunner final : public Driver {
       return target.Assign(range, rows.keys, rows.values.data());
     });
   }
+  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override { return CallTables(call, result_.tables); }
   void Report(int epoch, std::string_view metric, double value) override { result_.reports.push_back({epoch, std::string(metric), value}); }
   absl::Status Checkpoint(const Numbers& state) override {
     result_.checkpoints.push_back(state);

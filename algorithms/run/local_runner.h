@@ -1,7 +1,7 @@
 // The serial oracle: any algorithm in one thread, without actors, straight over tables. What it computes is what a run with BSP must compute, bit for bit, with
 // any number of workers and shards and the same splits; so it says in the fewest lines what a run means.
-// One exception: a worker that falls between its pushes to two shards is replaced by one that pulls a round which the first of them has applied already. Nothing
-// is lost or counted twice, but its gradients for the second shard are those of a newer model. Pushes that depend on no pull (naive Bayes) stay exact.
+// One exception: a worker that falls between its pushes to two shards is replaced by one that pulls a round which the first of them has applied already.
+// Nothing is lost or counted twice, but its gradients for the second shard are those of a newer model. Pushes that depend on no pull (naive Bayes) stay exact.
 #pragma once
 
 #include <cstdint>
