@@ -16,6 +16,7 @@
 #include "algorithms/params.h"
 #include "dataflow/batch.h"
 #include "dataflow/source.h"
+#include "ps/function_call.h"
 #include "ps/table_spec.h"
 
 namespace troupe {
@@ -65,6 +66,8 @@ struct Phase {
   bool shuffle = true;      ///< rows in seeded random order; false: as in the file
   uint32_t batch_rows = 256;
   bool pushes = true;   ///< its batches pull from and push to tables; false: they only combine and collect
+  /// The phase is this change of rows and nothing else: no data is read. What Driver::Call makes of one.
+  std::optional<FunctionCall> change = {};
   bool operator==(const Phase&) const = default;
 };
 
@@ -92,6 +95,10 @@ class Driver {
  public:
   virtual ~Driver() = default;
   virtual absl::StatusOr<PhaseResult> Run(const Phase& phase) = 0;
+  /// A server-side function (ps/function.h) over whole tables, which are numbered as in the Blueprint: everything pushed by the phases so far, nothing else.
+  /// One that changes rows does so exactly once, as a phase of its own (a resumed run begins after it), and answers nothing; it may not be about a table whose
+  /// rows were assigned. InvalidArgument: as MakeFunction.
+  virtual absl::StatusOr<FunctionValue> Call(const FunctionCall& call) = 0;
   /// Sets rows of a table without a rule (centroids after an iteration). Keys distinct.
   virtual absl::Status Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) = 0;
   /// After each epoch or iteration: progress to people and logs. `epoch` counts from 1.

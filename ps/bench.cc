@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/check.h"
+#include "ps/call.h"
 #include "ps/round_sum.h"
 #include "ps/table.h"
 
@@ -238,11 +239,41 @@ class SparseBench {
   PlainTable plain_;
 };
 
+/// Function norm over a whole dense table, all slices one after the other. The plain loop has eight sums of doubles too.
+BenchRow DenseNorm(size_t n) {
+  TableSpec spec;
+  spec.rule = "sgd";
+  spec.rows = n;
+  std::vector<Table> tables;
+  tables.push_back(*Table::Make(spec, 0, 1));
+  std::vector<float> plain(n);
+  std::mt19937 random(3);
+  for (float& x : plain) x = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
+  const Partition& partition = tables[0].partition();
+  for (uint32_t range = 0; range < partition.ranges(); ++range) {
+    const Key first = partition.FirstRow(range);
+    TROUPE_CHECK(tables[0].ApplyDense(range, first, partition.RowsIn(range), plain.data() + first).ok());
+  }
+  double ours = 0, other = 0;
+  BenchRow row = Compare(
+      absl::StrCat("dense norm ", n / 1000000, "M floats"), static_cast<double>(n) / 1e6, "Mfloats/s",
+      [&] { ours += CallTables({.function = "norm"}, tables)->numbers[0]; },
+      [&] {
+        double sums[8] = {};
+        for (size_t i = 0; i + 8 <= n; i += 8)
+          for (size_t j = 0; j < 8; ++j) sums[j] += double{plain[i + j]} * double{plain[i + j]};
+        for (const double sum : sums) other += sum;
+      });
+  TROUPE_CHECK(ours > 0 && other > 0);   // both are needed
+  return row;
+}
+
 }   // namespace
 
 std::vector<BenchRow> BenchTables(bool full) {
   std::vector<BenchRow> rows;
   for (const char* rule : {"sgd", "adagrad", "adam", "ftrl", "add"}) rows.push_back(DensePush(rule, 10'000'000));
+  rows.push_back(DenseNorm(10'000'000));
   SparseBench sparse(1'000'000, 1 << 21);
   rows.push_back(sparse.Push(100'000, 3));
   rows.push_back(sparse.Push(1'700, 200));

@@ -177,6 +177,8 @@ void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
       held.message.previous = stream.sent;
       held.message.chunk = static_cast<uint32_t>(i);
       held.message.round_over = i + 1 == chunks.size();
+      held.message.after = push.after;
+      if (held.message.round_over) held.message.change = push.change;
       held.message.parts = Block::Adopt(std::move(chunks[i].parts));
       held.message.keys = std::move(chunks[i].keys);
       held.message.values = std::move(chunks[i].values);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "caf/allowed_unsafe_message_type.hpp"
 #include "caf/typed_actor.hpp"
 #include "ps/encoding.h"
+#include "ps/function_call.h"
 #include "ps/types.h"
 
 namespace troupe {
@@ -56,6 +58,10 @@ struct Push {
   uint64_t keys_hash = 0;        ///< of `keys`: the shard remembers them by it; 0: it need not
   bool keys_kept = false;        ///< `keys` is empty: they are what the shard remembers by keys_hash
   Packing packing = {};
+  /// Not applied before every writer's clock is at least this; Unavailable until then (the writer sends it again). Under BSP it is so in any case.
+  Round after = 0;
+  /// A function that changes rows, only where the round is over: applied once, after the round's gradients. BSP: in the order of the writers. Null: none.
+  std::shared_ptr<const FunctionCall> change = nullptr;
 };
 
 /// reply to Push
@@ -148,9 +154,32 @@ struct RowsSaved {
   uint64_t nonzeros = 0;   ///< the ledger: entries behind all pushes applied
 };
 
-using ShardActor = caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::replies_to<Pull>::with<Pulled>, caf::replies_to<PushPull>::with<PushPulled>,
-                                    caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>,
-                                    caf::replies_to<TakeSnapshot>::with<SnapshotTaken>, caf::replies_to<SaveRows>::with<RowsSaved>>;
+/// A function that reads rows, over all that the shard has of its tables: as they are when every writer's clock is at least `at` (a writer that is to see what
+/// a pull of its round sees asks for Consistency::Needs(round)); no push comes in between. Waits at the shard, with a bound. Repeating it is harmless.
+struct Call {
+  FunctionCall call;
+  Round at = 0;
+  std::vector<Assign> assigned;   ///< set first, as by SaveRows
+};
+/// The merged part of consecutive ranges first .. first + size - 1. Its keys and numbers are the next ones of the message's arrays.
+struct CalledPart {
+  uint32_t first;
+  uint32_t size;   ///< a power of two that divides `first`
+  uint64_t keys, numbers;
+};
+static_assert(sizeof(CalledPart) == 24);
+
+/// reply to Call
+struct Called {
+  Block parts;     ///< CalledPart[], by rising range
+  Block keys;      ///< Key[]
+  Block numbers;   ///< double[]
+};
+
+using ShardActor =
+    caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::replies_to<Pull>::with<Pulled>, caf::replies_to<PushPull>::with<PushPulled>,
+                     caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>, caf::replies_to<TakeSnapshot>::with<SnapshotTaken>,
+                     caf::replies_to<SaveRows>::with<RowsSaved>, caf::replies_to<Call>::with<Called>>;
 
 }   // namespace troupe
 
@@ -168,3 +197,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakeSnapshot)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTaken)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SaveRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::RowsSaved)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Call)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Called)

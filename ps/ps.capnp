@@ -24,6 +24,8 @@ struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
   keysHash @6 :UInt64;
   keysKept @7 :Bool;
   packing @8 :Packing;
+  after @9 :UInt64;
+  change @10 :FunctionCall;                # null: none
 }
 struct Pushed @0xa8b1f3b0c5d20102 {
   expect @0 :Bool;
@@ -77,6 +79,31 @@ struct SaveRows @0xa8b1f3b0c5d2010d {      # bulk: keys, values of each assigned
 struct RowsSaved @0xa8b1f3b0c5d2010e {
   rows @0 :UInt64;
   nonzeros @1 :UInt64;
+}
+struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned table
+  call @0 :FunctionCall;
+  at @1 :UInt64;
+  assigned @2 :List(UInt32);               # tables
+}
+struct Called @0xa8b1f3b0c5d20110 {        # bulk: parts, keys, numbers
+}
+
+struct FunctionCall {
+  function @0 :Text;
+  tables @1 :List(UInt32);
+  numbers @2 :List(Numbers);
+  words @3 :List(Word);
+  keys @4 :List(UInt64);
+  values @5 :List(Float32);
+
+  struct Numbers {
+    name @0 :Text;
+    values @1 :List(Float64);
+  }
+  struct Word {
+    name @0 :Text;
+    word @1 :Text;
+  }
 }
 
 struct TableSpec {

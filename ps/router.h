@@ -31,7 +31,17 @@ struct RoutedPush {
     uint64_t keys_hash = 0;   // 0: not to be remembered
     Packing packing = {};
   };
-  std::vector<std::vector<Chunk>> shards;   // by shard; at least one chunk each, an empty one where the shard gets nothing
+  std::vector<std::vector<Chunk>> shards;                 // by shard; at least one chunk each, an empty one where the shard gets nothing
+  Round after = 0;                                        // of all of its messages: Push::after
+  std::shared_ptr<const FunctionCall> change = nullptr;   // of the last one to each shard: Push::change
+
+  /// Nothing for anybody: what a change alone travels with.
+  static RoutedPush Empty(size_t shards) {
+    RoutedPush push;
+    push.shards.resize(shards);
+    for (auto& chunks : push.shards) chunks.emplace_back();
+    return push;
+  }
 };
 
 /// What a batch asks of each shard, and where each answered row belongs.

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "actors/check.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/encoding/value_codec.h"
@@ -73,9 +74,24 @@ absl::Status Shard::Check(const Push& push) {
     }
   }
   if (keys != 0 || values != 0) return absl::InvalidArgumentError("push: more keys or values than its parts say");
-  absl::Status status;
+  absl::Status status = CheckChange(push);
   ByTable(push, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart>) { status.Update(table.Check(rows)); });
   return status.ok() ? status : WithContext(status, absl::StrCat("push of writer ", static_cast<uint32_t>(push.writer)));
+}
+
+absl::Status Shard::CheckChange(const Push& push) const {
+  if (push.change == nullptr) return absl::OkStatus();
+  if (!push.round_over) return absl::InvalidArgumentError("a function before the end of its round");   // a chunk may come twice, the end counts once
+  TROUPE_TRY(const Function function, MakeFunction(*push.change, options_.tables));
+  if (function.change != nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("function '", push.change->function, "' changes nothing, expected one that changes rows"));
+}
+
+void Shard::ApplyChange(const Push& push) {
+  if (push.change == nullptr) return;
+  const auto function = MakeFunction(*push.change, options_.tables);
+  TROUPE_CHECK(function.ok());   // as it was checked
+  ChangeTables(*push.change, *function->change, tables_);
 }
 
 template <class Use>
@@ -121,6 +137,9 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
   const Round clock = arrived_.clock(writer);
   if (push.round <= clock) return Answer(writer, Pushed::Outcome::kApplied);   // a retry of what is known
   if (push.previous != clock || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
+  if (!bsp() && arrived_.min_clock() < push.after) {
+    return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " is catching up: a push comes before what it is to come after"));
+  }
   // Within the round each range's part is compared with that range's own history: parts of a big push arrive in several messages, some of them twice.
   bool known = false, fresh = false;
   for (const PushPart& part : push.parts.As<PushPart>()) {
@@ -166,6 +185,7 @@ void Shard::ApplyNow(const Push& push) {
     table.Apply(rows);
     for (const PushPart& part : parts) nonzeros_ += part.nonzeros;
   });
+  ApplyChange(push);
 }
 
 void Shard::ApplyCompleteRounds() {
@@ -202,6 +222,9 @@ void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
     if (sums_[t].empty()) continue;
     tables_[t].SetStep(static_cast<double>(rounds_over_));
     sums_[t].ApplyTo(tables_[t], tables_[t].spec().combine == TableSpec::Combine::kMean ? static_cast<float>(pushes.size()) : 1.0F);
+  }
+  for (const auto& [writer, messages] : pushes) {
+    for (const Push& push : messages) ApplyChange(push);
   }
   ++rounds_over_;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ps/call.h"
 #include "ps/consistency.h"
 #include "ps/encoding/key_lists.h"
 #include "ps/ledger.h"
@@ -33,8 +34,8 @@ class Shard {
  public:
   static absl::StatusOr<Shard> Make(ShardOptions options);
 
-  /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite);
-  /// nothing has changed then. Keys that it refers to and that are not known are answered kNeedKeys.
+  /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite).
+  /// Unavailable: it comes before what it is to come after. Nothing has changed then. Keys that it refers to and that are not known are answered kNeedKeys.
   absl::StatusOr<Pushed> OnPush(const Push& push);
   /// May `pull` be answered now?
   bool Ready(const Pull& pull) const;
@@ -44,6 +45,8 @@ class Shard {
   absl::StatusOr<Pulled> OnPull(const Pull& pull) const;
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
+  /// A call that begins: its rows must not change until it is done. Errors as RunningCall::Start.
+  absl::StatusOr<RunningCall> StartCall(const Call& call) const { return RunningCall::Start(call.call, tables_); }
 
   /// Every writer's rounds up to here have been applied.
   Round applied() const;
@@ -80,6 +83,8 @@ class Shard {
   template <class Use>
   void ByTable(const Push& push, Use&& use);
   void ApplyNow(const Push& push);
+  absl::Status CheckChange(const Push& push) const;
+  void ApplyChange(const Push& push);
   void ApplyCompleteRounds();
   void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;

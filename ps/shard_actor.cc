@@ -1,5 +1,7 @@
 #include "ps/shard_actor.h"
 
+#include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
@@ -30,6 +32,12 @@ struct WaitingPull {
   std::function<void(absl::StatusOr<Pulled>)> answer;
 };
 
+struct WaitingCall {
+  uint64_t number;
+  Call call;
+  std::function<void(absl::StatusOr<Called>)> answer;
+};
+
 struct SnapshotWritten {
   std::shared_ptr<Writing> writing;
 };
@@ -38,6 +46,10 @@ struct PullExpired {
   uint32_t writer;
   uint64_t number;
 };
+struct CallExpired {
+  uint64_t number;
+};
+struct CallGoesOn {};
 
 }   // namespace
 }   // namespace troupe
@@ -45,6 +57,8 @@ struct PullExpired {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PullExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallGoesOn)
 
 namespace troupe {
 namespace {
@@ -64,11 +78,29 @@ struct ShardState {
     TakeSnapshot request;
     std::vector<std::function<void(const absl::StatusOr<SnapshotTaken>&)>> answers;   // to all who asked for the same
   };
-  std::optional<Held> held;   // waits for its round
+  std::optional<Held> held;        // waits for its round
+  std::deque<WaitingCall> calls;   // in the order of their arrival
+  uint64_t calls_seen = 0;
+  std::optional<RunningCall> running;   // at most one call at a time
+  std::function<void(absl::StatusOr<Called>)> running_answer;
+  std::deque<std::function<void()>> changes;   // what came while a call runs and would change its rows
 };
 using Self = caf::stateful_actor<ShardState>;
 
 constexpr int kSnapshotFailuresMax = 5;
+constexpr size_t kCallsMax = 64;             // waiting at once
+constexpr uint64_t kSliceFloats = 1 << 18;   // of a call, between two looks into the mailbox
+
+void StartReadyCall(Self* self);
+
+/// Does `change` when no call is running: one result is of one state.
+void WhenUnread(ShardState& state, std::function<void()> change) {
+  if (state.running || !state.changes.empty()) {
+    state.changes.push_back(std::move(change));
+  } else {
+    change();
+  }
+}
 
 void AnswerReadyPulls(ShardState& state) {
   for (auto it = state.pulls.begin(); it != state.pulls.end();) {
@@ -121,7 +153,7 @@ void SnapshotForRestart(Self* self) {
 
 void TakeHeldSnapshot(Self* self) {
   ShardState& state = self->state;
-  if (!state.held || state.writing != nullptr) return;
+  if (!state.held || state.writing != nullptr || state.running) return;
   if (!state.shard->Reached(state.held->request.at)) return;
   auto [request, answers] = std::move(*state.held);
   state.held.reset();
@@ -161,6 +193,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   if (push.wants_snapshot) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
   AnswerReadyPulls(state);
+  if (state.changes.empty()) StartReadyCall(self);
   return pushed;
 }
 
@@ -184,6 +217,65 @@ void OnPull(Self* self, Pull pull, Answer answer) {
   }
   state.pulls.emplace(writer, WaitingPull{number, std::move(pull), std::move(answer)});
   if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{writer, number});
+}
+
+// --- calls ---
+
+void EndCall(Self* self, absl::StatusOr<Called> called) {
+  ShardState& state = self->state;
+  state.running.reset();
+  std::exchange(state.running_answer, nullptr)(std::move(called));
+  while (!state.running && !state.changes.empty()) {
+    const auto change = std::move(state.changes.front());
+    state.changes.pop_front();
+    change();
+  }
+  TakeHeldSnapshot(self);
+  StartReadyCall(self);
+}
+
+void GoOn(Self* self) {
+  ShardState& state = self->state;
+  const auto done = state.running->Advance(kSliceFloats);
+  if (!done.ok()) {
+    EndCall(self, done.status());
+  } else if (*done) {
+    EndCall(self, state.running->Answer());
+  } else {
+    self->send(self, CallGoesOn{});
+  }
+}
+
+/// The first call that may see the rows now.
+void StartReadyCall(Self* self) {
+  ShardState& state = self->state;
+  if (state.running) return;
+  const auto next = std::find_if(state.calls.begin(), state.calls.end(), [&](const WaitingCall& waiting) { return state.shard->Reached(waiting.call.at); });
+  if (next == state.calls.end()) return;
+  const WaitingCall waiting = std::move(*next);
+  state.calls.erase(next);
+  state.running_answer = waiting.answer;
+  absl::Status status;
+  for (const Assign& assign : waiting.call.assigned) status.Update(state.shard->OnAssign(assign));
+  absl::StatusOr<RunningCall> running = status.ok() ? state.shard->StartCall(waiting.call) : status;
+  if (!running.ok()) {
+    EndCall(self, running.status());
+    return;
+  }
+  state.running.emplace(std::move(*running));
+  GoOn(self);
+}
+
+void OnCall(Self* self, const Call& call, std::function<void(absl::StatusOr<Called>)> answer) {
+  ShardState& state = self->state;
+  if (state.calls.size() >= kCallsMax) {
+    answer(absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " has ", kCallsMax, " calls that wait")));
+    return;
+  }
+  const uint64_t number = ++state.calls_seen;
+  state.calls.push_back({number, call, std::move(answer)});
+  if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, CallExpired{number});
+  if (state.changes.empty()) StartReadyCall(self);
 }
 
 /// The rows as they are now; a compute job writes them.
@@ -224,6 +316,23 @@ void Fulfil(caf::typed_response_promise<T>& promise, absl::StatusOr<T> result) {
   }
 }
 
+void OnPushPull(Self* self, const PushPull& both, caf::typed_response_promise<PushPulled> promise) {
+  auto pushed = OnPush(self, both.push);
+  if (!pushed.ok()) {
+    promise.deliver(ToError(pushed.status()));
+  } else if (pushed->outcome != Pushed::Outcome::kApplied) {
+    promise.deliver(PushPulled{*pushed, {}});
+  } else {
+    OnPull(self, both.pull, [promise, pushed = *pushed](absl::StatusOr<Pulled> pulled) mutable {
+      if (!pulled.ok()) {
+        promise.deliver(ToError(pulled.status()));
+      } else {
+        promise.deliver(PushPulled{pushed, std::move(*pulled)});
+      }
+    });
+  }
+}
+
 template <class T>
 caf::result<T> Reply(absl::StatusOr<T> result) {
   if (!result.ok()) return ToError(result.status());
@@ -233,7 +342,12 @@ caf::result<T> Reply(absl::StatusOr<T> result) {
 caf::behavior ShardBehavior(Self* self) {
   if (!self->state.options.snapshot_uri.empty()) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
   return {
-      [self](const Push& push) -> caf::result<Pushed> { return Reply(OnPush(self, push)); },
+      [self](const Push& push) -> caf::result<Pushed> {
+        if (!self->state.running) return Reply(OnPush(self, push));
+        auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
+        WhenUnread(self->state, [self, push, promise]() mutable { Fulfil(promise, OnPush(self, push)); });
+        return promise;
+      },
       [self](const Pull& pull) -> caf::result<Pulled> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
         OnPull(self, pull, [promise](absl::StatusOr<Pulled> pulled) mutable { Fulfil(promise, std::move(pulled)); });
@@ -241,43 +355,58 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const PushPull& both) -> caf::result<PushPulled> {
         auto promise = self->make_response_promise<caf::typed_response_promise<PushPulled>>();
-        auto pushed = OnPush(self, both.push);
-        if (!pushed.ok()) {
-          promise.deliver(ToError(pushed.status()));
-        } else if (pushed->outcome != Pushed::Outcome::kApplied) {
-          promise.deliver(PushPulled{*pushed, {}});
+        if (!self->state.running) {
+          OnPushPull(self, both, promise);
         } else {
-          OnPull(self, both.pull, [promise, pushed = *pushed](absl::StatusOr<Pulled> pulled) mutable {
-            if (!pulled.ok()) {
-              promise.deliver(ToError(pulled.status()));
-            } else {
-              promise.deliver(PushPulled{pushed, std::move(*pulled)});
-            }
-          });
+          WhenUnread(self->state, [self, both, promise] { OnPushPull(self, both, promise); });
         }
         return promise;
       },
       [self](const Open& open) -> caf::result<Opened> { return Reply(self->state.shard->OnOpen(open)); },
       [self](const Assign& assign) -> caf::result<Assigned> {
-        if (absl::Status status = self->state.shard->OnAssign(assign); !status.ok()) return ToError(status);
-        return Assigned{};
+        auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
+        WhenUnread(self->state, [self, assign, promise]() mutable {
+          const absl::Status status = self->state.shard->OnAssign(assign);
+          Fulfil(promise, status.ok() ? absl::StatusOr<Assigned>(Assigned{}) : status);
+        });
+        return promise;
       },
       [self](const TakeSnapshot& request) -> caf::result<SnapshotTaken> {
         auto promise = self->make_response_promise<caf::typed_response_promise<SnapshotTaken>>();
-        OnTakeSnapshot(self, request, [promise](const absl::StatusOr<SnapshotTaken>& taken) mutable { Fulfil(promise, taken); });
+        WhenUnread(self->state, [self, request, promise] {
+          OnTakeSnapshot(self, request, [promise](const absl::StatusOr<SnapshotTaken>& taken) mutable { Fulfil(promise, taken); });
+          StartReadyCall(self);   // the rounds that were held for the snapshot may be what one waits for
+        });
         return promise;
       },
       [self](const SaveRows& request) -> caf::result<RowsSaved> {
         auto promise = self->make_response_promise<caf::typed_response_promise<RowsSaved>>();
-        const auto answer = [promise](absl::StatusOr<RowsSaved> saved) mutable { Fulfil(promise, std::move(saved)); };
-        if (absl::Status status = OnSaveRows(self, request, answer); !status.ok()) promise.deliver(ToError(status));
+        WhenUnread(self->state, [self, request, promise]() mutable {
+          const auto answer = [promise](absl::StatusOr<RowsSaved> saved) mutable { Fulfil(promise, std::move(saved)); };
+          if (absl::Status status = OnSaveRows(self, request, answer); !status.ok()) promise.deliver(ToError(status));
+        });
         return promise;
+      },
+      [self](const Call& call) -> caf::result<Called> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Called>>();
+        OnCall(self, call, [promise](absl::StatusOr<Called> called) mutable { Fulfil(promise, std::move(called)); });
+        return promise;
+      },
+      [self](CallGoesOn) { GoOn(self); },
+      [self](const CallExpired& expired) {
+        std::deque<WaitingCall>& calls = self->state.calls;
+        const auto it = std::find_if(calls.begin(), calls.end(), [&](const WaitingCall& waiting) { return waiting.number == expired.number; });
+        if (it == calls.end()) return;
+        const auto answer = std::move(it->answer);
+        calls.erase(it);
+        answer(absl::DeadlineExceededError("other writers are behind"));
       },
       [](const Thunk& thunk) { thunk.run(); },
       [self](const SnapshotWritten& written) {
         written.writing->done(written.writing->status);
         self->state.writing = nullptr;
         TakeHeldSnapshot(self);
+        StartReadyCall(self);
       },
       [self](SnapshotTick) {
         SnapshotForRestart(self);

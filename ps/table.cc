@@ -227,6 +227,11 @@ uint64_t Table::rows() const {
   return rows;
 }
 
+uint64_t Table::rows(uint32_t range) const {
+  const uint32_t place = impl_->Place(range);
+  return impl_->partition.dense() ? impl_->dense[place].rows() : impl_->sparse[place].rows();
+}
+
 size_t Table::bytes() const {
   size_t bytes = 0;
   for (const internal::RowStore& range : impl_->sparse) bytes += range.bytes();

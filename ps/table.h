@@ -38,6 +38,18 @@ struct RowsOut {
   float* values = nullptr;
 };
 
+/// Some rows of a range with their values as doubles, exact also where the rule keeps more than a float.
+struct TableRows {
+  size_t n = 0;
+  const Key* keys = nullptr;   ///< rising; null: rows first, first + 1, ...
+  Key first = 0;
+  uint32_t width = 1;
+  const double* values = nullptr;   ///< n x width
+
+  Key key(size_t i) const { return keys == nullptr ? first + i : keys[i]; }
+  std::span<const double> row(size_t i) const { return {values + i * width, width}; }
+};
+
 class Table {
  public:
   /// Holds the ranges of `spec` that `shard` of `shards` owns. Dense memory is allocated and touched here.
@@ -71,6 +83,8 @@ class Table {
 
   /// Rows present, over all ranges of this shard (dense: all).
   uint64_t rows() const;
+  /// Of one range that is held here.
+  uint64_t rows(uint32_t range) const;
   size_t bytes() const;
   /// Elements that were not finite, and rows that were cut to clip_norm or clip_value, so far.
   uint64_t non_finite() const;
@@ -79,6 +93,13 @@ class Table {
   void SetStep(double step);
   /// Calls visit(key, row) for every row of a range in rising key order; `row` holds the rule's floats, as in ApplyRows.
   void Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const;
+  /// Calls visit for all rows of a range (dense: all; sparse: those that exist) by rising key, some at a time. Sparse: O(n log n), the keys are sorted.
+  void EachRow(uint32_t range, const std::function<void(const TableRows&)>& visit) const;
+  /// Values as EachRow gives them, keys.size() x width. The keys are of this range; a sparse row that does not exist reads as its initial values.
+  void Read(uint32_t range, std::span<const Key> keys, double* values) const;
+  /// Gives the rows of a range new values without the rule, as Assign does. change(rows, values): what they are and, the same at first, what they become. Rows
+  /// that stay the same are not touched. An element that is no finite float then stays as it was, and counts in non_finite().
+  void Change(uint32_t range, const std::function<void(const TableRows&, double* values)>& change);
   const UpdateRule& rule() const;
   /// Do the rule's penalties hold for this key?
   bool Penalises(Key key) const { return key >= spec().penalised_from; }
@@ -90,6 +111,7 @@ class Table {
 
  private:
   struct Impl;
+  class RowBlocks;
   explicit Table(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

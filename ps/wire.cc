@@ -36,6 +36,49 @@ void ReadPacking(const Reader& from, Packing& to) {
   if (from.hasPacking()) Read(from.getPacking(), to);
 }
 
+std::string Text(capnp::Text::Reader text) {
+  return {text.cStr(), text.size()};
+}
+
+template <class List, class T>
+void FillList(List to, const std::vector<T>& from) {
+  for (unsigned i = 0; i < to.size(); ++i) to.set(i, from[i]);
+}
+unsigned Size(const auto& container) {
+  return static_cast<unsigned>(container.size());
+}
+void Fill(wire::FunctionCall::Builder to, const FunctionCall& from) {
+  to.setFunction(from.function);
+  FillList(to.initTables(Size(from.tables)), from.tables);
+  auto numbers = to.initNumbers(Size(from.numbers));
+  unsigned i = 0;
+  for (const auto& [name, values] : from.numbers) {
+    numbers[i].setName(name);
+    FillList(numbers[i++].initValues(Size(values)), values);
+  }
+  auto words = to.initWords(Size(from.words));
+  i = 0;
+  for (const auto& [name, word] : from.words) {
+    words[i].setName(name);
+    words[i++].setWord(word);
+  }
+  FillList(to.initKeys(Size(from.keys)), from.keys);
+  FillList(to.initValues(Size(from.values)), from.values);
+}
+void Read(wire::FunctionCall::Reader from, FunctionCall& to) {
+  to.function = Text(from.getFunction());
+  to.tables.clear();
+  for (const uint32_t table : from.getTables()) to.tables.push_back(table);
+  for (auto numbers : from.getNumbers()) {
+    std::vector<double>& values = to.numbers[Text(numbers.getName())];
+    values.clear();
+    for (const double value : numbers.getValues()) values.push_back(value);
+  }
+  for (auto word : from.getWords()) to.words[Text(word.getName())] = Text(word.getWord());
+  for (const uint64_t key : from.getKeys()) to.keys.push_back(key);
+  for (const float value : from.getValues()) to.values.push_back(value);
+}
+
 void Fill(wire::Push::Builder to, const Push& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
   to.setRound(from.round);
@@ -46,6 +89,8 @@ void Fill(wire::Push::Builder to, const Push& from, const Packing& packing) {
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
+  to.setAfter(from.after);
+  if (from.change != nullptr) Fill(to.initChange(), *from.change);
 }
 void Read(wire::Push::Reader from, Push& to, Packing& packing) {
   to.writer = WriterId{from.getWriter()};
@@ -57,6 +102,11 @@ void Read(wire::Push::Reader from, Push& to, Packing& packing) {
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);
+  to.after = from.getAfter();
+  if (!from.hasChange()) return;
+  auto change = std::make_shared<FunctionCall>();
+  Read(from.getChange(), *change);
+  to.change = std::move(change);
 }
 void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
@@ -99,10 +149,6 @@ void Read(wire::Pushed::Reader from, Pushed& to) {
   to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : from.getNeedKeys() ? Pushed::Outcome::kNeedKeys : Pushed::Outcome::kApplied;
   to.clock = from.getClock();
   to.stable = from.getStable();
-}
-
-std::string Text(capnp::Text::Reader text) {
-  return {text.cStr(), text.size()};
 }
 
 void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
@@ -363,6 +409,50 @@ absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
     m.nonzeros = from.getNonzeros();
   }));
   return m;
+}
+
+Frame Codec<Call>::Encode(const Call& m) {
+  Frame frame{kType,
+              EncodeHead<wire::Call>([&](wire::Call::Builder to) {
+                Fill(to.initCall(), m.call);
+                to.setAt(m.at);
+                auto assigned = to.initAssigned(static_cast<unsigned>(m.assigned.size()));
+                for (unsigned i = 0; i < assigned.size(); ++i) assigned.set(i, m.assigned[i].table);
+              }),
+              {}};
+  for (const Assign& assign : m.assigned) frame.bulk.insert(frame.bulk.end(), {assign.keys, assign.values});
+  return frame;
+}
+absl::StatusOr<Call> Codec<Call>::Decode(const Frame& frame) {
+  Call m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Call>(frame.head, [&](wire::Call::Reader from) {
+    Read(from.getCall(), m.call);
+    m.at = from.getAt();
+    for (uint32_t table : from.getAssigned()) m.assigned.push_back({.table = table, .keys = {}, .values = {}});
+  }));
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2 * m.assigned.size()));
+  for (size_t i = 0; i < m.assigned.size(); ++i) {
+    m.assigned[i].keys = frame.bulk[2 * i];
+    m.assigned[i].values = frame.bulk[2 * i + 1];
+  }
+  return m;
+}
+
+Frame Codec<Called>::Encode(const Called& m) {
+  return {kType, EncodeHead<wire::Called>([](wire::Called::Builder) {}), {m.parts, m.keys, m.numbers}};
+}
+absl::StatusOr<Called> Codec<Called>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 3));
+  return Called{frame.bulk[0], frame.bulk[1], frame.bulk[2]};
+}
+
+Block EncodeFunctionCall(const FunctionCall& call) {
+  return EncodeHead<wire::FunctionCall>([&](wire::FunctionCall::Builder to) { Fill(to, call); });
+}
+absl::StatusOr<FunctionCall> DecodeFunctionCall(const Block& bytes) {
+  FunctionCall call;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::FunctionCall>(bytes, [&](wire::FunctionCall::Reader from) { Read(from, call); }));
+  return call;
 }
 
 Block EncodeShardJob(const ShardActorOptions& options) {

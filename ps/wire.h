@@ -30,6 +30,12 @@ TROUPE_CODEC(TakeSnapshot, 0xa8b1f3b0c5d2010b);
 TROUPE_CODEC(SnapshotTaken, 0xa8b1f3b0c5d2010c);
 TROUPE_CODEC(SaveRows, 0xa8b1f3b0c5d2010d);
 TROUPE_CODEC(RowsSaved, 0xa8b1f3b0c5d2010e);
+TROUPE_CODEC(Call, 0xa8b1f3b0c5d2010f);
+TROUPE_CODEC(Called, 0xa8b1f3b0c5d20110);
+
+/// A call inside a message of another layer.
+Block EncodeFunctionCall(const FunctionCall& call);
+absl::StatusOr<FunctionCall> DecodeFunctionCall(const Block& bytes);
 
 /// The arguments with which a shard is spawned in another process.
 Block EncodeShardJob(const ShardActorOptions& options);

@@ -12,6 +12,7 @@
 #include "dataflow/split_reader.h"
 #include "ps/encoding/compressor.h"
 #include "ps/encoding/value_codec.h"
+#include "ps/call.h"
 #include "ps/export.h"
 #include "ps/round_sum.h"
 
@@ -73,6 +74,7 @@ class LocalRunner final : public Driver {
       return target.Assign(range, rows.keys, rows.values.data());
     });
   }
+  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override { return CallTables(call, result_.tables); }
   void Report(int epoch, std::string_view metric, double value) override { result_.reports.push_back({epoch, std::string(metric), value}); }
   absl::Status Checkpoint(const Numbers& state) override {
     result_.checkpoints.push_back(state);

@@ -12,6 +12,7 @@ struct PhaseRecord {
   shuffle @4 :Bool;
   batchRows @5 :UInt32;
   pushes @6 :Bool;
+  change @7 :Data;                         # a FunctionCall of ps.capnp; empty: none
 }
 struct RunPhase @0xc7d0b8a190010301 {
   run @0 :UInt64;

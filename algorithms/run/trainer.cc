@@ -22,6 +22,7 @@
 #include "algorithms/run/checkpoint.h"
 #include "algorithms/run/read_rows.h"
 #include "algorithms/run/scorer.h"
+#include "ps/call.h"
 #include "ps/partition.h"
 
 namespace troupe {
@@ -31,6 +32,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 /// A worker that is done and asked on answers this often.
 constexpr std::chrono::milliseconds kHoldWait{20};
+/// A function that takes a shard longer than this (or than a request between processes may) is never answered.
+constexpr std::chrono::milliseconds kCallPatience{10'000};
 constexpr uint64_t kMarginMin = 64, kMarginMax = 1 << 16;
 
 size_t MachineMemory() {
@@ -97,6 +100,7 @@ class TrainerDriver final : public Driver {
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
+  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override;
   absl::Status Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) override;
   void Report(int epoch, std::string_view metric, double value) override {
     std::lock_guard lock(mutex_);
@@ -145,6 +149,11 @@ class TrainerDriver final : public Driver {
     std::lock_guard lock(mutex_);
     return saving_;
   }
+  /// All shards' replies, once they have everything of the phases so far.
+  template <class Reply, class Make>
+  absl::StatusOr<std::vector<Reply>> AskCaughtUp(Make make, std::chrono::milliseconds patience);
+  /// Where the phases so far end.
+  Round EndOfPhases() const { return phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0); }
   /// What is assigned to `shard`, a message a table.
   std::vector<troupe::Assign> AssignedTo(uint32_t shard) const;
   troupe::Checkpoint Describe(uint64_t id) const;
@@ -169,6 +178,7 @@ class TrainerDriver final : public Driver {
   uint64_t rows_ = 0, bad_rows_ = 0, nonzeros_ = 0, rows_total_ = 0;
   std::vector<PhaseRecord> history_;   // pushing phases
   std::map<uint32_t, std::map<Key, Kept>> assigned_;
+  std::map<uint32_t, uint64_t> assigned_at_;   // by table: pushing phases before the last of them
   std::vector<std::pair<int, double>> losses_;
   std::string loss_name_;
   int epoch_ = 0;
@@ -360,6 +370,7 @@ absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
 
 absl::Status TrainerDriver::Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) {
   const uint32_t width = tables_[table].width;
+  assigned_at_[table] = phase_number_;
   for (size_t i = 0; i < keys.size(); ++i) {
     assigned_[table][keys[i]].values.assign(values.begin() + static_cast<std::ptrdiff_t>(i * width),
                                             values.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
@@ -392,25 +403,48 @@ std::vector<troupe::Assign> TrainerDriver::AssignedTo(uint32_t shard) const {
   return messages;
 }
 
-absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
-  const Round at = phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0);
-  std::vector<SaveRows> messages;
-  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
-    messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = at, .assigned = AssignedTo(shard)});
-  }
+template <class Reply, class Make>
+absl::StatusOr<std::vector<Reply>> TrainerDriver::AskCaughtUp(Make make, std::chrono::milliseconds patience) {
   // A shard that was replaced waits for pushes that perhaps nobody holds any more, because their worker was replaced as well: every worker is asked for the
   // last phase again. One that has done it says so at once; a new one makes again what is missing.
   constexpr int kAttempts = 60;
   for (int attempt = 1;; ++attempt) {
     TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
-    auto saved = AskAll<RowsSaved>(cluster_, cluster_.shards(), [messages](size_t shard) { return messages[shard]; }, nullptr,
-                                   {.retry = std::chrono::milliseconds(20), .patience = std::chrono::milliseconds(2'000)});
-    if (!saved.ok() && IsRetryable(saved.status()) && !absl::IsCancelled(saved.status()) && attempt < kAttempts) continue;
-    TROUPE_RETURN_IF_ERROR(saved.status());
-    uint64_t nonzeros = 0;
-    for (const RowsSaved& shard : *saved) nonzeros += shard.nonzeros;
-    return nonzeros;
+    auto replies = AskAll<Reply>(cluster_, cluster_.shards(), make, nullptr, {.retry = std::chrono::milliseconds(20), .patience = patience});
+    if (!replies.ok() && IsRetryable(replies.status()) && !absl::IsCancelled(replies.status()) && attempt < kAttempts) continue;
+    return replies;
   }
+}
+
+absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
+  TROUPE_TRY(const Function function, MakeFunction(call, tables_));
+  if (function.change != nullptr) {
+    if (assigned_.contains(call.tables[0])) {   // they would be assigned again, without the change, when the model is saved
+      return absl::FailedPreconditionError(
+          absl::StrCat("function '", call.function, "' changes table '", tables_[call.tables[0]].name, "', whose rows were assigned"));
+    }
+    TROUPE_RETURN_IF_ERROR(Run({.name = call.function, .arguments = {}, .shuffle = false, .pushes = true, .change = call}).status());
+    return FunctionValue();
+  }
+  std::vector<troupe::Call> messages;
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    messages.push_back({.call = call, .at = EndOfPhases(), .assigned = AssignedTo(shard)});
+    std::erase_if(messages.back().assigned, [&](const troupe::Assign& assign) { return assigned_at_[assign.table] != phase_number_; });   // pushed to since
+  }
+  TROUPE_TRY(const std::vector<Called> called, AskCaughtUp<Called>([messages](size_t shard) { return messages[shard]; }, kCallPatience));
+  return MergeCalled(call, tables_, called);
+}
+
+absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
+  std::vector<SaveRows> messages;
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
+  }
+  TROUPE_TRY(const std::vector<RowsSaved> saved,
+             AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
+  uint64_t nonzeros = 0;
+  for (const RowsSaved& shard : saved) nonzeros += shard.nonzeros;
+  return nonzeros;
 }
 
 std::map<std::string, std::string> Identity(const TrainOptions& options, const Params& params, uint32_t splits, const Source& source) {

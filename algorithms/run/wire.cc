@@ -4,6 +4,7 @@
 #include "actors/status.h"
 #include "actors/wire.h"
 #include "algorithms/run/run.capnp.h"
+#include "ps/wire.h"
 
 namespace troupe {
 namespace {
@@ -21,13 +22,19 @@ void Fill(wire::PhaseRecord::Builder to, const PhaseRecord& from) {
   to.setShuffle(from.phase.shuffle);
   to.setBatchRows(from.phase.batch_rows);
   to.setPushes(from.phase.pushes);
+  if (!from.phase.change) return;
+  const Block change = EncodeFunctionCall(*from.phase.change);
+  to.setChange(kj::arrayPtr(reinterpret_cast<const kj::byte*>(change.data()), change.size()));
 }
-PhaseRecord Read(wire::PhaseRecord::Reader from) {
+absl::StatusOr<PhaseRecord> Read(wire::PhaseRecord::Reader from) {
   PhaseRecord to{.number = from.getNumber(), .epoch = from.getEpoch(), .phase = {.name = Text(from.getName())}};
   for (double argument : from.getArguments()) to.phase.arguments.push_back(argument);
   to.phase.shuffle = from.getShuffle();
   to.phase.batch_rows = from.getBatchRows();
   to.phase.pushes = from.getPushes();
+  if (from.getChange().size() > 0) {
+    TROUPE_TRY(to.phase.change, DecodeFunctionCall(Block::Copy(from.getChange().begin(), from.getChange().size())));
+  }
   return to;
 }
 
@@ -47,12 +54,16 @@ Frame Codec<RunPhase>::Encode(const RunPhase& m) {
 }
 absl::StatusOr<RunPhase> Codec<RunPhase>::Decode(const Frame& frame) {
   RunPhase m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RunPhase>(frame.head, [&](wire::RunPhase::Reader from) {
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RunPhase>(frame.head, [&](wire::RunPhase::Reader from) -> absl::Status {
     m.run = from.getRun();
-    m.current = Read(from.getCurrent());
-    for (auto record : from.getEarlier()) m.earlier.push_back(Read(record));
+    TROUPE_TRY(m.current, Read(from.getCurrent()));
+    for (auto record : from.getEarlier()) {
+      TROUPE_TRY(PhaseRecord earlier, Read(record));
+      m.earlier.push_back(std::move(earlier));
+    }
     m.wait = std::chrono::milliseconds(from.getWaitMs());
     m.hold = from.getHold();
+    return absl::OkStatus();
   }));
   if (m.current.phase.batch_rows == 0) return absl::InvalidArgumentError("run phase: batches of 0 rows");
   return m;

@@ -39,6 +39,7 @@ struct Pipeline {
   bool waiting_rows = false, working = false;   // current's
   std::optional<std::vector<Block>> next_rows;
   Round last_round = 0;
+  Round after = 0;   // of the phase: Push::after
   SplitReport report;
 };
 
@@ -167,6 +168,18 @@ void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_ski
   });
 }
 
+/// Before the pushes of this phase are applied, all writers must be past the last change of rows, and before a change past the phase before it. The rounds that
+/// everybody has had order them the first time; when shards have lost some, writers would else overtake each other.
+Round AfterOf(const WorkerState& state, uint64_t phase) {
+  Round after = 0;
+  for (const auto& [number, record] : state.phases) {
+    if (!record.phase.change) continue;
+    if (number == phase) return MakeRound(number, 0);
+    if (number < phase) after = MakeRound(number + 1, 0);
+  }
+  return after;
+}
+
 /// Goes on after `clock`: in that phase, or in the last one that is known where the shards have all of it (to count its rows).
 void Continue(Self* self, Pipeline& pipeline, Round clock) {
   WorkerState& state = self->state;
@@ -189,11 +202,17 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   }
   pipeline.stage = Pipeline::Stage::kRunning;
   pipeline.record = record->second;
+  pipeline.after = AfterOf(state, number);
   if (number == target && !pipeline.report.done)
     pipeline.report =
         SplitReport{.split = pipeline.split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
   pipeline.source =
       std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
+  if (pipeline.record.phase.change) {   // reads nothing
+    pipeline.at_end = true;
+    Advance(self, pipeline);
+    return;
+  }
   ReadAhead(self, pipeline, PhaseOf(clock) > number ? UINT64_MAX : OrdinalOf(clock));
 }
 
@@ -235,13 +254,6 @@ void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
   });
 }
 
-RoutedPush EmptyPush(size_t shards) {
-  RoutedPush push;
-  push.shards.resize(shards);
-  for (auto& chunks : push.shards) chunks.emplace_back();
-  return push;
-}
-
 void Ended(Self* self, Pipeline& pipeline) {
   if (pipeline.record.number < TargetPhase(self->state)) {
     Continue(self, pipeline, MakeRound(pipeline.record.number + 1, 0));
@@ -257,7 +269,10 @@ void EndPhase(Self* self, Pipeline& pipeline) {
   pipeline.stage = Pipeline::Stage::kEnding;
   if (pipeline.last_round < end) {
     pipeline.last_round = end;
-    self->state.client->Push(WriterId{pipeline.split}, end, EmptyPush(self->state.options.shards));
+    RoutedPush push = RoutedPush::Empty(self->state.options.shards);
+    push.after = pipeline.after;
+    if (pipeline.record.phase.change && pipeline.split == 0) push.change = std::make_shared<const FunctionCall>(*pipeline.record.phase.change);
+    self->state.client->Push(WriterId{pipeline.split}, end, std::move(push));
   }
   if (self->state.client->acked(WriterId{pipeline.split}) >= end) Ended(self, pipeline);
 }
@@ -344,6 +359,7 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   pipeline.last_round = round;
   const bool pull_follows = pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
                             state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
+  worked.push->after = pipeline.after;
   state.client->Push(WriterId{worked.split}, round, std::move(*worked.push), pull_follows);
   Advance(self, pipeline);
 }

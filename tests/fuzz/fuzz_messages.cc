@@ -7,6 +7,7 @@
 #include "actors/spawner_actor.h"
 #include "algorithms/run/wire.h"
 #include "ps/encoding/packing.h"
+#include "ps/call.h"
 #include "ps/shard.h"
 #include "ps/wire.h"
 
@@ -91,7 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
   const Frame frame = FrameOf(data, size);
-  switch (data[0] % 22) {
+  switch (data[0] % 24) {
     case 0: {
       // Also without a head that fits: the arrays are what a shard has to check.
       Push push;
@@ -104,6 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         push.previous = kFirstRound;
         push.writer = WriterId{0};
       }
+      push.after = 0;   // else it may be one that is only too early
       Shard shard = SmallShard();
       Check(shard.OnPush(push).status());
       break;
@@ -191,6 +193,29 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 21:
       if (frame.bulk.size() >= 2) Unpacked<Pull>(frame, data, size);
       break;
+    case 22: {
+      // What decodes is often no function of ours: its arguments are also given to one.
+      Shard shard = SmallShard();
+      auto call = Decoded<Call>(frame);
+      for (const char* name : {"", "norm", "dot", "top_k", "sum", "apply", "histogram_merge", "split_search"}) {
+        if (!call) break;
+        if (*name != 0) call->call.function = name;
+        Check(shard.StartCall(*call).status());
+      }
+      for (const Assign& assign : call ? call->assigned : std::vector<Assign>()) Check(shard.OnAssign(assign));
+      break;
+    }
+    case 23: {
+      // Also without a head: the arrays are what has to be checked.
+      std::optional<Called> called = Decoded<Called>(frame);
+      if (!called && frame.bulk.size() >= 3) called = Called{frame.bulk[0], frame.bulk[1], frame.bulk[2]};
+      const std::vector<TableSpec> tables = SmallShard().options().tables;
+      for (uint32_t table = 0; called && table < 2; ++table) {
+        for (const char* name : {"norm", "sum"}) Check(MergeCalled({.function = name, .tables = {table}}, tables, {&*called, 1}).status());
+        Check(MergeCalled({.function = "top_k", .tables = {table}, .numbers = {{"k", {3}}}}, tables, {&*called, 1}).status());
+      }
+      break;
+    }
     default:
       break;
   }

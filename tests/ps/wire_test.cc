@@ -33,6 +33,9 @@ Message Again(const Message& message) {
   return std::move(*decoded);
 }
 
+FunctionCall SomeCall() {
+  return {.function = "f", .tables = {2, 1}, .numbers = {{"k", {10}}, {"none", {}}}, .words = {{"by", "norm"}}, .keys = {UINT64_MAX, 1}, .values = {0.5F, -1}};
+}
 Push SomePush() {
   Push push;
   push.writer = WriterId{3};
@@ -44,6 +47,8 @@ Push SomePush() {
   push.parts = Array<PushPart>({{.table = 1, .range = 2, .sequence = 3, .previous = 4, .first = 5, .count = 1, .dense = 0, .nonzeros = 7}});
   push.keys = Array<Key>({UINT64_MAX});
   push.values = Array<float>({1.5F, -2});
+  push.after = MakeRound(2, 0);
+  push.change = std::make_shared<const FunctionCall>(SomeCall());
   return push;
 }
 Pull SomePull() {
@@ -60,6 +65,9 @@ void Check(const Push& push) {
   BOOST_TEST(!push.round_over);
   BOOST_TEST(push.wants_snapshot);
   BOOST_TEST(push.chunk == 4U);
+  BOOST_TEST(push.after == MakeRound(2, 0));
+  BOOST_REQUIRE(push.change != nullptr);
+  BOOST_TEST((*push.change == SomeCall()));
   BOOST_TEST(push.parts.As<PushPart>()[0].nonzeros == 7U);
   BOOST_TEST(push.keys.As<Key>()[0] == UINT64_MAX);
   BOOST_TEST(push.values.As<float>()[1] == -2.0F);
@@ -221,6 +229,24 @@ BOOST_AUTO_TEST_CASE(packed_messages_come_out_as_they_went_in) {
   BOOST_TEST(Again(PushPulled{unknown, halves}).pulled.values.As<float>()[0] == 1.0F);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_and_its_answer_come_out_as_they_went_in) {
+  const Call call = Again(Call{.call = SomeCall(), .at = 5, .assigned = {Assign{.table = 7, .keys = Array<Key>({1}), .values = Array<float>({2})}}});
+  BOOST_TEST((call.call == SomeCall()));
+  BOOST_TEST(call.at == 5U);
+  BOOST_REQUIRE(call.assigned.size() == 1U);
+  BOOST_TEST(call.assigned[0].table == 7U);
+  BOOST_TEST(call.assigned[0].values.As<float>()[0] == 2.0F);
+  const Called called =
+      Again(Called{.parts = Array<CalledPart>({{.first = 4, .size = 2, .keys = 1, .numbers = 1}}), .keys = Array<Key>({9}), .numbers = Array<double>({0.5})});
+  BOOST_TEST(called.parts.As<CalledPart>()[0].first == 4U);
+  BOOST_TEST(called.keys.As<Key>()[0] == 9U);
+  BOOST_TEST(called.numbers.As<double>()[0] == 0.5);
+  const auto alone = DecodeFunctionCall(EncodeFunctionCall(SomeCall()));
+  BOOST_REQUIRE_MESSAGE(alone.ok(), alone.status().ToString());
+  BOOST_TEST((*alone == SomeCall()));
+  BOOST_TEST(absl::IsInvalidArgument(DecodeFunctionCall(Block::Copy("12345678", 8)).status()));
+}
+
 BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   const ShardActorOptions options = SomeShardJob();
   const auto decoded = DecodeShardJob(EncodeShardJob(options));
@@ -261,6 +287,8 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(SnapshotTaken{.clock = 1});
   Damage(SaveRows{.uri = "uri", .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});
   Damage(RowsSaved{.rows = 1});
+  Damage(Call{.call = SomeCall(), .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});
+  Damage(Called{});
   const Frame odd{Codec<Opened>::kType, Codec<Opened>::Encode({}).head, {Block::Copy("abc", 3)}};
   BOOST_TEST(Message(Codec<Opened>::Decode(odd).status()) == "opened: array is cut or not aligned");
 }
