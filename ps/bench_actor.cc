@@ -36,7 +36,7 @@ absl::StatusOr<BenchRow> DensePush(System& system) {
   constexpr size_t kFloats = 10'000'000;
   const TableSpec spec{.name = "w", .width = 1, .rows = kFloats, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}};
   TROUPE_TRY(ShardActor shard, SpawnShard(system, BenchShardOptions(spec)));
-  internal::BenchWriter writer(system, spec, shard);
+  internal::BenchWriter writer(system, {spec}, shard);
   const Block gradient = Block::Adopt(std::vector<float>(kFloats, 0.5f));
   std::vector<float> plain(kFloats, 1.0f);
   std::vector<double> ours, limit;
@@ -83,7 +83,7 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   constexpr size_t kKeys = 1'000'000, kBatch = 1'700, kBatches = 400;
   const TableSpec spec{.name = "w", .width = 1, .rows = std::nullopt, .rule = "adagrad", .rule_options = {{"learning_rate", 0.1}}};
   TROUPE_TRY(ShardActor shard, SpawnShard(system, BenchShardOptions(spec)));
-  internal::BenchWriter writer(system, spec, shard);
+  internal::BenchWriter writer(system, {spec}, shard);
   FlatTable flat(1 << 21);
   Random random(1);
   std::vector<std::vector<Key>> batches(kBatches);

@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,9 +41,14 @@ constexpr NodeId kPeer{1};
 constexpr ActorId kShard{7};
 constexpr size_t kFloats = 10'000'000;
 constexpr int kRuns = 11;
+constexpr int kEcho = 3;          // the peer's descriptor of a socket that sends back what it gets
+constexpr size_t kSmall = 64;     // bytes of it
+constexpr int kSmallRuns = 40, kSmallPushes = 100;
 
-TableSpec DenseSpec() {
-  return {.name = "w", .width = 1, .rows = kFloats, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}};
+/// 0: a big dense table, 1: scalars by key.
+std::vector<TableSpec> Tables() {
+  return {{.name = "w", .width = 1, .rows = kFloats, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}},
+          {.name = "s", .width = 1, .rows = std::nullopt, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}}};
 }
 
 /// Memory that both processes map: what two loops without any runtime would use.
@@ -98,6 +104,7 @@ struct Pair {
   std::string folder;
   int raw_fd = -1;
   Raw* raw = nullptr;
+  int echo = -1;
   pid_t peer = -1;
   std::unique_ptr<System> system;
   PinnedHere pinned;
@@ -110,6 +117,7 @@ struct Pair {
     }
     if (raw != nullptr) ::munmap(raw, sizeof(Raw));
     if (raw_fd >= 0) ::close(raw_fd);
+    if (echo >= 0) ::close(echo);
     std::error_code ignored;
     if (!folder.empty()) std::filesystem::remove_all(folder, ignored);
   }
@@ -130,7 +138,16 @@ struct Pair {
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
-    if (const int spawn_error = ::posix_spawn(&peer, argv[0], nullptr, nullptr, argv.data(), environ); spawn_error != 0) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return absl::UnavailableError(absl::StrCat("socketpair: ", std::strerror(errno)));
+    echo = ends[0];
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, ends[1], kEcho);
+    const int spawn_error = ::posix_spawn(&peer, argv[0], &actions, nullptr, argv.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(ends[1]);
+    if (spawn_error != 0) {
       peer = -1;
       return absl::UnavailableError(absl::StrCat(argv[0], ": ", std::strerror(spawn_error)));
     }
@@ -141,6 +158,11 @@ struct Pair {
     system->SetNetwork(*std::move(network));
     system->network().Locate(kPeer, PlaceIn(folder));
     return absl::OkStatus();
+  }
+  /// 64 bytes there and back, both ends blocking.
+  bool Echo() {
+    char bytes[kSmall] = {};
+    return ::send(echo, bytes, sizeof bytes, MSG_NOSIGNAL) == ssize_t{sizeof bytes} && ::recv(echo, bytes, sizeof bytes, MSG_WAITALL) == ssize_t{sizeof bytes};
   }
   void AskRaw() {
     const uint32_t before = raw->answered.load();
@@ -154,9 +176,8 @@ struct Pair {
 absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::string>& peer_command) {
   Pair pair;
   TROUPE_RETURN_IF_ERROR(pair.Start(peer_command));
-  const TableSpec spec = DenseSpec();
   const ShardActor shard = SpawnProxy<ShardActor>(*pair.system, {.to = {kPeer, Incarnation{0}, kShard}, .timeout = std::chrono::seconds(20)});
-  internal::BenchWriter writer(*pair.system, spec, shard);
+  internal::BenchWriter writer(*pair.system, Tables(), shard);
   const std::vector<float> gradient(kFloats, 0.5f);
   std::vector<float> weights(kFloats), copy(kFloats, 1.0f);
   const Block block = Block::Copy(std::span<const float>(gradient));
@@ -175,11 +196,25 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
     }));
     pulls.push_back(Seconds([&] {
       auto pulled = writer.Pull(pull);
-      status.Update(pulled.ok() ? writer.router().Gather(pull, {&pulled->values, 1}, rows) : pulled.status());
+      status.Update(pulled.ok() ? writer.router().Gather(pull, *pulled, rows) : pulled.status());
     }));
     raw_pull.push_back(Seconds([&] {
       std::memcpy(copy.data(), weights.data(), kFloats * sizeof(float));
       asm volatile("" : : "r"(copy.data()) : "memory");
+    }));
+  }
+  std::vector<double> small, echo;
+  for (int run = 0; run < kSmallRuns && status.ok(); ++run) {
+    small.push_back(Seconds([&] {
+      for (int i = 0; i < kSmallPushes; ++i) {
+        status.Update(writer.Push(writer.router().Push({{.table = 1, .keys = {Key{7}}, .values = {0.5f}, .nonzeros = {}}})));
+        status.Update(writer.AwaitAll());
+      }
+    }));
+    echo.push_back(Seconds([&] {
+      for (int i = 0; i < kSmallPushes; ++i) {
+        if (!pair.Echo()) status.Update(absl::UnavailableError("the other process has ended"));
+      }
     }));
   }
   pair.system->Stop(shard);
@@ -189,7 +224,9 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
     return BenchRow{std::move(name), mine, "GB/s", best, mine / best};
   };
   return std::vector<BenchRow>{row("push of 40 MB with sgd to another process, acknowledged; limit: copy to shared memory, sgd there", push, raw_push),
-                               row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull)};
+                               row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
+                               {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
+                                Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)}};
 }
 
 int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
@@ -203,12 +240,16 @@ int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
   System system({.node = kPeer, .compute_threads = 1});
   ShardActorOptions options;
   options.shard = {
-      .tables = {DenseSpec()}, .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
+      .tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   auto shard = SpawnShard(system, options);
   auto network = RpcNetwork::Start(NetworkOptions(system, PlaceIn(arguments[0])));
   if (!shard.ok() || !network.ok()) return 1;
   system.SetNetwork(*std::move(network));
   Expose(system, kShard, *shard);
+  std::thread([] {
+    char bytes[kSmall];
+    while (::recv(kEcho, bytes, sizeof bytes, MSG_WAITALL) == ssize_t{sizeof bytes}) ::send(kEcho, bytes, sizeof bytes, MSG_NOSIGNAL);
+  }).detach();
   std::vector<float> weights(kFloats);
   for (uint32_t asked = 0;;) {
     Wait(raw->asked, asked);

@@ -44,7 +44,8 @@ void Client::Start(WriterId writer) {
     lane.unsent = 0;
     lane.in_flight = 0;
     lane.live = false;
-    lane.pull_wanted = lane.pull_sent = lane.combine = lane.checking = false;
+    lane.pull_wanted = lane.combine = lane.checking = false;
+    lane.pieces_sent = 0;
     SendOpen(writer, shard);
   }
 }
@@ -120,7 +121,7 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
   if (lane.unsent == lane.held.size() && !lane.pull_wanted) lane.broken_since.reset();
   lane.in_flight = 0;
   lane.live = true;
-  lane.pull_sent = false;
+  lane.pieces_sent = 0;
   ReleaseStable(lane);
   UpdateAcked(writer);
   Pump(writer, shard);
@@ -203,7 +204,7 @@ void Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull
   stream.pull = std::move(pull);
   for (Lane& lane : stream.lanes) {
     lane.pull_wanted = true;
-    lane.pull_sent = false;
+    lane.pieces_sent = 0;
     lane.combine = false;
   }
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
@@ -211,10 +212,35 @@ void Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull
 
 Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const {
   const RoutedPull::Share& share = stream.pull->shards[shard];
-  ::troupe::Pull message{
-      .writer = writer, .round = *stream.pull_round, .parts = share.parts, .keys = share.keys, .keys_hash = share.keys_hash, .packing = share.packing};
-  LeaveKnownKeys(stream.lanes[shard].known, message);
+  Lane& lane = stream.lanes[shard];
+  if (lane.pieces_sent == 0) {
+    lane.pulled.assign(share.messages(), Block());
+    lane.pieces_answered = 0;
+  }
+  const size_t piece = lane.pieces_sent++;
+  ::troupe::Pull message{.writer = writer,
+                         .round = *stream.pull_round,
+                         .parts = share.pieces.empty() ? share.parts : Block::Copy(share.PartsOf(piece)),
+                         .keys = share.KeysOf(piece),
+                         .keys_hash = share.keys_hash,
+                         .piece = static_cast<uint32_t>(piece),
+                         .packing = share.PackingOf(piece)};
+  LeaveKnownKeys(lane.known, message);
   return message;
+}
+
+void Client::SendPull(WriterId writer, uint32_t shard) {
+  Stream& stream = streams_[writer];
+  const size_t piece = stream.lanes[shard].pieces_sent;
+  const uint64_t generation = stream.lanes[shard].generation;
+  self_->request(shards_[shard], caf::infinite, PullMessage(stream, writer, shard))
+      .then(
+          [this, writer, shard, generation, piece](const Pulled& pulled) {
+            if (streams_[writer].lanes[shard].generation == generation) OnPulled(writer, shard, piece, pulled);
+          },
+          [this, writer, shard, generation](const caf::error& error) {
+            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+          });
 }
 
 void Client::Pump(WriterId writer, uint32_t shard) {
@@ -227,19 +253,13 @@ void Client::Pump(WriterId writer, uint32_t shard) {
     if (last && lane.combine && lane.in_flight == 0) return;   // the pull that follows at once takes it along
     // The last chunk of a big push says that the round is over: it must not overtake the others.
     if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) return;
-    SendPush(writer, shard, last && lane.pull_wanted && !lane.pull_sent);
+    SendPush(writer, shard, last && lane.pull_wanted && lane.pieces_sent == 0);
   }
-  if (lane.unsent < lane.held.size() || !lane.pull_wanted || lane.pull_sent) return;
-  lane.pull_sent = true;
-  const uint64_t generation = lane.generation;
-  self_->request(shards_[shard], caf::infinite, PullMessage(stream, writer, shard))
-      .then(
-          [this, writer, shard, generation](const Pulled& pulled) {
-            if (streams_[writer].lanes[shard].generation == generation) OnPulled(writer, shard, pulled);
-          },
-          [this, writer, shard, generation](const caf::error& error) {
-            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
-          });
+  if (lane.unsent < lane.held.size() || !lane.pull_wanted) return;
+  const size_t messages = stream.pull->shards[shard].messages();
+  while (lane.pieces_sent < messages && (lane.pieces_sent == 0 || lane.pieces_sent - lane.pieces_answered < options_.pulls_in_flight_max)) {
+    SendPull(writer, shard);
+  }
 }
 
 void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
@@ -261,13 +281,12 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
             fault);
     return;
   }
-  lane.pull_sent = true;
   self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, writer, shard)})
       .then(
           [this, writer, shard, generation](const PushPulled& both) {
             if (streams_[writer].lanes[shard].generation != generation) return;
             OnPushed(writer, shard, both.pushed);
-            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, both.pulled);
+            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, 0, both.pulled);
           },
           fault);
 }
@@ -293,22 +312,30 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
   Pump(writer, shard);
 }
 
-void Client::OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled) {
+void Client::OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulled& pulled) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  if (!lane.pull_wanted) return;
+  if (!lane.pull_wanted || piece >= lane.pieces_sent) return;
   lane.broken_since.reset();
   if (pulled.needs_keys) {
     lane.known.Clear();
-    lane.pull_sent = false;
+    lane.pieces_sent = 0;
     Pump(writer, shard);
     return;
   }
-  lane.pull_wanted = lane.pull_sent = false;
-  lane.pulled = pulled.values;
+  lane.pulled[piece] = pulled.values;
+  if (++lane.pieces_answered < lane.pulled.size()) {
+    Pump(writer, shard);
+    return;
+  }
+  lane.pull_wanted = false;
+  lane.pieces_sent = 0;
   if (std::any_of(stream.lanes.begin(), stream.lanes.end(), [](const Lane& l) { return l.pull_wanted; })) return;
   std::vector<Block> values;
-  for (Lane& l : stream.lanes) values.push_back(std::exchange(l.pulled, Block()));
+  for (Lane& l : stream.lanes) {
+    for (Block& block : l.pulled) values.push_back(std::move(block));
+    l.pulled.clear();
+  }
   stream.pull_round.reset();
   stream.pull = nullptr;
   events_.pulled(writer, std::move(values));
@@ -382,7 +409,7 @@ void Client::Tick() {
     for (uint32_t shard = 0; shard < stream.lanes.size() && stream.starting == 0; ++shard) {
       Lane& lane = stream.lanes[shard];
       // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
-      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pull_sent || lane.stable < lane.clock)) SendCheck(writer, shard);
+      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pieces_sent > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
     }
   }
 }

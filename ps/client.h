@@ -29,6 +29,8 @@ struct ClientOptions {
   size_t held_bytes_max = 64 << 20;
   /// Pushes of one writer to one shard that are under way at once.
   uint32_t pushes_in_flight_max = 4;
+  /// The same for the messages of a big pull.
+  uint32_t pulls_in_flight_max = 8;
   /// After a fault a shard is asked again after this time.
   std::chrono::milliseconds retry{20};
   /// A fault that lasts longer than this is final: Unavailable.
@@ -42,7 +44,7 @@ class Client {
     /// Everything after `clock` has to be pushed (again), beginning with the next round; what was under way is forgotten. The answer to Start, and after a
     /// shard came back without pushes that are no longer held.
     std::function<void(WriterId, Round clock)> begin_after;
-    /// The answer to Pull: values by shard.
+    /// The answer to Pull, for Router::Gather.
     std::function<void(WriterId, std::vector<Block> values)> pulled;
     /// More of the writer's pushes are answered: acked() has grown.
     std::function<void(WriterId)> acked;
@@ -83,8 +85,9 @@ class Client {
     size_t unsent = 0;         // index into held
     uint32_t in_flight = 0;
     Round clock = 0, stable = 0;
-    bool pull_wanted = false, pull_sent = false;
-    Block pulled;
+    bool pull_wanted = false;
+    size_t pieces_sent = 0, pieces_answered = 0;   // of the pull
+    std::vector<Block> pulled;                     // by piece
     bool combine = false;
     std::optional<std::chrono::steady_clock::time_point> broken_since;
     bool checking = false;
@@ -105,7 +108,7 @@ class Client {
   void SendCheck(WriterId writer, uint32_t shard);
   void OnOpened(WriterId writer, uint32_t shard, const Opened& opened);
   void OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed);
-  void OnPulled(WriterId writer, uint32_t shard, const Pulled& pulled);
+  void OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulled& pulled);
   void OnFault(WriterId writer, uint32_t shard, const absl::Status& status);
   void Pump(WriterId writer, uint32_t shard);
   bool Continues(const Lane& lane, const Opened& opened) const;
@@ -113,7 +116,9 @@ class Client {
   void DropHeld(Lane& lane, size_t count);
   void ReleaseStable(Lane& lane);
   void UpdateAcked(WriterId writer);
+  /// The next message of the pull.
   ::troupe::Pull PullMessage(Stream& stream, WriterId writer, uint32_t shard) const;
+  void SendPull(WriterId writer, uint32_t shard);
 
   struct Retry {
     std::chrono::steady_clock::time_point at;

@@ -39,6 +39,7 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   keysHash @2 :UInt64;
   keysKept @3 :Bool;
   packing @4 :Packing;
+  piece @5 :UInt32;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;

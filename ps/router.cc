@@ -262,6 +262,7 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
     share.parts = Block::Adopt(std::move(parts[shard]));
     share.keys = Block::Adopt(std::move(keys[shard]));
     share.keys_hash = HashOfKeys(share.parts.As<PullPart>(), share.keys);
+    Cut(share);
   }
   return routed;
 }
@@ -271,7 +272,6 @@ RoutedPull Router::PullDense(uint32_t table) const {
   routed.shards.resize(shards_);
   const Partition& partition = partitions_[table];
   std::vector<std::vector<PullPart>> parts(shards_);
-  RoutedPull::Order order{.table = table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0)};
   for (uint32_t range = 0; range < partition.ranges(); ++range) {
     const uint64_t rows = partition.RowsIn(range);
     const uint32_t shard = partition.ShardOf(range);
@@ -279,45 +279,116 @@ RoutedPull Router::PullDense(uint32_t table) const {
     parts[shard].push_back({.table = table, .range = range, .first = partition.FirstRow(range), .count = static_cast<uint32_t>(rows), .dense = 1});
     routed.shards[shard].rows += rows;
     routed.shards[shard].floats += rows * tables_[table].width;
-    for (uint64_t row = 0; row < rows; ++row) order.position.push_back(static_cast<uint32_t>(partition.FirstRow(range) + row));
-    order.shard_begin[shard + 1] = static_cast<uint32_t>(order.position.size());
   }
   for (uint32_t shard = 0; shard < shards_; ++shard) {
-    order.shard_begin[shard + 1] = std::max(order.shard_begin[shard + 1], order.shard_begin[shard]);
     routed.shards[shard].parts = Block::Adopt(std::move(parts[shard]));
+    Cut(routed.shards[shard]);
   }
-  routed.orders.push_back(std::move(order));
+  routed.orders.push_back({.table = table, .position = {}, .shard_begin = {}});
   return routed;
+}
+
+/// An answer of more than a chunk in several messages, which then are under way at once and are read while they are in the processor's cache.
+void Router::Cut(RoutedPull::Share& share) const {
+  if (share.floats * sizeof(float) <= kChunkBytes) return;
+  RoutedPull::Share::Piece piece{};
+  uint64_t begin = 0;
+  for (const PullPart& part : share.parts.As<PullPart>()) {
+    const uint64_t floats = uint64_t{part.count} * tables_[part.table].width;
+    if (piece.floats_end > begin && (piece.floats_end - begin + floats) * sizeof(float) > kChunkBytes) {
+      share.pieces.push_back(piece);
+      begin = piece.floats_end;
+    }
+    ++piece.parts_end;
+    piece.keys_end += part.dense != 0 ? 0 : part.count;
+    piece.floats_end += floats;
+  }
+  share.pieces.push_back(piece);
+  share.keys_hash = 0;   // such lists are not remembered
+  for (size_t i = 0; i < share.pieces.size(); ++i) FillPacking(share.PartsOf(i), {}, share.pieces[i].packing);
+}
+
+std::span<const PullPart> RoutedPull::Share::PartsOf(size_t message) const {
+  const std::span<const PullPart> all = parts.As<PullPart>();
+  if (pieces.empty()) return all;
+  const size_t begin = message == 0 ? 0 : pieces[message - 1].parts_end;
+  return all.subspan(begin, pieces[message].parts_end - begin);
+}
+
+Block RoutedPull::Share::KeysOf(size_t message) const {
+  if (pieces.empty()) return keys;
+  const size_t begin = message == 0 ? 0 : pieces[message - 1].keys_end;
+  return keys.Slice(begin * sizeof(Key), (pieces[message].keys_end - begin) * sizeof(Key));
+}
+
+uint64_t RoutedPull::Share::FloatsOf(size_t message) const {
+  if (pieces.empty()) return floats;
+  return pieces[message].floats_end - (message == 0 ? 0 : pieces[message - 1].floats_end);
 }
 
 absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const {
   out.resize(pull.orders.size());
+  std::vector<size_t> next(shards_);   // the answer that each shard's rows are read from now
+  size_t answers = 0;
   for (uint32_t shard = 0; shard < shards_; ++shard) {
-    if (!values[shard].IsArrayOf<float>() || values[shard].As<float>().size() != pull.shards[shard].floats) {
+    next[shard] = answers;
+    const RoutedPull::Share& share = pull.shards[shard];
+    for (size_t message = 0; message < share.messages(); ++message, ++answers) {
+      if (answers >= values.size()) return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", message, " messages of ", share.messages()));
+      const Block& block = values[answers];
+      if (block.IsArrayOf<float>() && block.As<float>().size() == share.FloatsOf(message)) continue;
       return absl::InvalidArgumentError(
-          absl::StrCat("shard ", shard, " answered ", values[shard].size(), " bytes, expected ", pull.shards[shard].floats, " numbers"));
+          absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
     }
   }
-  std::vector<const float*> next(shards_);
-  for (uint32_t shard = 0; shard < shards_; ++shard) next[shard] = values[shard].As<float>().data();
+  std::vector<size_t> used(shards_);   // floats of it
   for (size_t i = 0; i < pull.orders.size(); ++i) {
     const RoutedPull::Order& order = pull.orders[i];
     const uint32_t width = tables_[order.table].width;
+    if (order.shard_begin.empty()) {
+      GatherDense(pull, order.table, values, out[i]);
+      continue;
+    }
     out[i].resize(order.position.size() * width);
     for (uint32_t shard = 0; shard < shards_; ++shard) {
-      const float* from = next[shard];
-      for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1]; ++j) {
-        if (width == 1) {
-          out[i][order.position[j]] = *from;
-        } else {
-          std::memcpy(out[i].data() + size_t{order.position[j]} * width, from, width * sizeof(float));
+      for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1];) {
+        std::span<const float> from = values[next[shard]].As<float>().subspan(used[shard]);
+        if (from.empty()) {
+          ++next[shard];
+          used[shard] = 0;
+          continue;
         }
-        from += width;
+        const uint32_t end = j + static_cast<uint32_t>(std::min<size_t>(order.shard_begin[shard + 1] - j, from.size() / width));
+        used[shard] += size_t{end - j} * width;
+        const float* row = from.data();
+        for (; j < end; ++j, row += width) {
+          if (width == 1) {
+            out[i][order.position[j]] = *row;
+          } else {
+            std::memcpy(out[i].data() + size_t{order.position[j]} * width, row, width * sizeof(float));
+          }
+        }
       }
-      next[shard] = from;
     }
   }
   return absl::OkStatus();
+}
+
+/// The answers to PullDense: runs of rows.
+void Router::GatherDense(const RoutedPull& pull, uint32_t table, std::span<const Block> values, std::vector<float>& out) const {
+  const uint32_t width = tables_[table].width;
+  out.resize(*tables_[table].rows * width);
+  size_t answer = 0;
+  for (const RoutedPull::Share& share : pull.shards) {
+    for (size_t message = 0; message < share.messages(); ++message, ++answer) {
+      const float* from = values[answer].As<float>().data();
+      for (const PullPart& part : share.PartsOf(message)) {
+        const size_t floats = size_t{part.count} * width;
+        std::memcpy(out.data() + part.first * width, from, floats * sizeof(float));
+        from += floats;
+      }
+    }
+  }
 }
 
 }   // namespace troupe

@@ -51,9 +51,22 @@ struct RoutedPull {
     uint64_t rows = 0, floats = 0;
     uint64_t keys_hash = 0;
     Packing packing = {};
+    /// Where the answer is longer than kChunkBytes it is asked for in several messages: each ends before these parts, keys and floats. Else empty.
+    struct Piece {
+      size_t parts_end, keys_end;
+      uint64_t floats_end;
+      Packing packing;
+    };
+    std::vector<Piece> pieces = {};
+    size_t messages() const { return pieces.empty() ? 1 : pieces.size(); }
+    /// Parts, keys and floats of one of the messages.
+    std::span<const PullPart> PartsOf(size_t message) const;
+    Block KeysOf(size_t message) const;
+    uint64_t FloatsOf(size_t message) const;
+    const Packing& PackingOf(size_t message) const { return pieces.empty() ? packing : pieces[message].packing; }
   };
   std::vector<Share> shards;
-  /// By requested table: by shard order, the position in the asker's keys of each answered row.
+  /// By requested table: by shard order, the position in the asker's keys of each answered row. A whole dense table has no positions: its parts say.
   struct Order {
     uint32_t table;
     std::vector<uint32_t> position;
@@ -82,7 +95,8 @@ class Router {
   };
   RoutedPull Pull(std::span<const TablePull> pulls) const;
   RoutedPull PullDense(uint32_t table) const;
-  /// values[s]: what shard s answered. out[i]: the rows of the i-th requested table in the asker's order. InvalidArgument: an answer of another size.
+  /// `values`: what the shards answered, shard by shard, message by message. out[i]: the rows of the i-th requested table in the asker's order.
+  /// InvalidArgument: an answer of another size.
   absl::Status Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const;
 
  private:
@@ -96,6 +110,8 @@ class Router {
   void FillPacking(std::span<const Part> parts, std::span<const TablePush> pushes, Packing& packing) const;
   template <class Part>
   uint64_t HashOfKeys(std::span<const Part> parts, const Block& keys) const;
+  void Cut(RoutedPull::Share& share) const;
+  void GatherDense(const RoutedPull& pull, uint32_t table, std::span<const Block> values, std::vector<float>& out) const;
   void Close(RoutedPush::Chunk& chunk, std::span<const TablePush> pushes) const;
   std::vector<TableSpec> tables_;
   std::vector<Partition> partitions_;

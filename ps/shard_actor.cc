@@ -42,8 +42,9 @@ struct SnapshotWritten {
   std::shared_ptr<Writing> writing;
 };
 struct SnapshotTick {};
+using PullKey = std::pair<uint32_t, uint32_t>;   // writer, piece
 struct PullExpired {
-  uint32_t writer;
+  PullKey key;
   uint64_t number;
 };
 struct CallExpired {
@@ -68,7 +69,7 @@ struct ShardState {
   System* system = nullptr;
   ShardActorOptions options;
   std::optional<Shard> shard;
-  std::map<uint32_t, WaitingPull> pulls;   // by writer: at most one each
+  std::map<PullKey, WaitingPull> pulls;   // at most one each
   uint64_t pulls_seen = 0;
   std::shared_ptr<Writing> writing;   // at most one snapshot at a time
   uint64_t version_saved = 0;
@@ -209,14 +210,14 @@ void OnPull(Self* self, Pull pull, Answer answer) {
     answer(state.shard->OnPull(pull));
     return;
   }
-  const auto writer = static_cast<uint32_t>(pull.writer);
+  const PullKey key{static_cast<uint32_t>(pull.writer), pull.piece};
   const uint64_t number = ++state.pulls_seen;
-  if (auto old = state.pulls.find(writer); old != state.pulls.end()) {
+  if (auto old = state.pulls.find(key); old != state.pulls.end()) {
     old->second.answer(absl::CancelledError("a later pull of the same writer came"));
     state.pulls.erase(old);
   }
-  state.pulls.emplace(writer, WaitingPull{number, std::move(pull), std::move(answer)});
-  if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{writer, number});
+  state.pulls.emplace(key, WaitingPull{number, std::move(pull), std::move(answer)});
+  if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, PullExpired{key, number});
 }
 
 // --- calls ---
@@ -413,7 +414,7 @@ caf::behavior ShardBehavior(Self* self) {
         self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
       },
       [self](const PullExpired& expired) {
-        auto it = self->state.pulls.find(expired.writer);
+        auto it = self->state.pulls.find(expired.key);
         if (it == self->state.pulls.end() || it->second.number != expired.number) return;
         auto answer = std::move(it->second.answer);
         self->state.pulls.erase(it);

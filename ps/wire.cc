@@ -111,6 +111,7 @@ void Read(wire::Push::Reader from, Push& to, Packing& packing) {
 void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
   to.setRound(from.round);
+  to.setPiece(from.piece);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
@@ -118,6 +119,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
 void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.writer = WriterId{from.getWriter()};
   to.round = from.getRound();
+  to.piece = from.getPiece();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);

@@ -16,8 +16,8 @@ namespace troupe::internal {
 /// A writer without the client's care for faults: numbers its pushes and keeps some under way, as the client does.
 class BenchWriter {
  public:
-  BenchWriter(System& system, const TableSpec& spec, ShardActor shard)
-      : self_(system.actors()), router_({spec}, 1), last_(router_.slots(), 0), shard_(std::move(shard)) {}
+  BenchWriter(System& system, std::vector<TableSpec> tables, ShardActor shard)
+      : self_(system.actors()), router_(std::move(tables), 1), last_(router_.slots(), 0), shard_(std::move(shard)) {}
 
   const Router& router() const { return router_; }
   absl::Status Push(RoutedPush push) {
@@ -49,12 +49,24 @@ class BenchWriter {
     under_way_.pop_front();
     return status;
   }
-  /// Rows as they are now.
-  absl::StatusOr<Pulled> Pull(const RoutedPull& pull) {
-    absl::StatusOr<Pulled> result = absl::UnknownError("no answer");
-    self_->request(shard_, std::chrono::seconds(30), ::troupe::Pull{.parts = pull.shards[0].parts, .keys = pull.shards[0].keys})
-        .receive([&result](const Pulled& pulled) { result = pulled; }, [&result](const caf::error& error) { result = FromError(error); });
-    return result;
+  /// Rows as they are now, for Router::Gather.
+  absl::StatusOr<std::vector<Block>> Pull(const RoutedPull& pull) {
+    const RoutedPull::Share& share = pull.shards[0];
+    const auto ask = [&](size_t i) {
+      return self_->request(shard_, std::chrono::seconds(30),
+                            ::troupe::Pull{.parts = Block::Copy(share.PartsOf(i)), .keys = share.KeysOf(i), .piece = static_cast<uint32_t>(i)});
+    };
+    std::deque<decltype(ask(0))> under_way;
+    std::vector<Block> values;
+    absl::Status status;
+    for (size_t next = 0; values.size() < share.messages() && status.ok();) {
+      while (next < share.messages() && under_way.size() < kUnderWay) under_way.push_back(ask(next++));
+      under_way.front().receive([&values](const Pulled& pulled) { values.push_back(pulled.values); },
+                                [&status](const caf::error& error) { status = FromError(error); });
+      under_way.pop_front();
+    }
+    if (!status.ok()) return status;
+    return values;
   }
   absl::Status AwaitAll() {
     absl::Status status;

@@ -182,7 +182,17 @@ Block AnswerOf(const Router& router, uint32_t shard, const RoutedPull::Share& sh
 std::vector<Block> AnswersOf(const Router& router, const RoutedPull& routed) {
   BOOST_REQUIRE_EQUAL(routed.shards.size(), router.shards());
   std::vector<Block> answers;
-  for (uint32_t shard = 0; shard < router.shards(); ++shard) answers.push_back(AnswerOf(router, shard, routed.shards[shard]));
+  for (uint32_t shard = 0; shard < router.shards(); ++shard) {
+    const RoutedPull::Share& share = routed.shards[shard];
+    const Block whole = AnswerOf(router, shard, share);
+    size_t begin = 0;
+    for (size_t message = 0; message < share.messages(); ++message) {
+      const size_t size = share.FloatsOf(message) * sizeof(float);
+      answers.push_back(whole.Slice(begin, size));
+      begin += size;
+    }
+    BOOST_REQUIRE_EQUAL(begin, whole.size());
+  }
   return answers;
 }
 
@@ -273,6 +283,42 @@ BOOST_AUTO_TEST_CASE(pulled_rows_come_back_in_the_order_in_which_they_were_asked
     BOOST_REQUIRE_EQUAL(rows.size(), pulls.size());
     for (size_t i = 0; i < pulls.size(); ++i) CheckRows(router, pulls[i].table, pulls[i].keys, rows[i]);
   }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_of_more_than_a_chunk_is_asked_for_in_several_messages) {
+  const Router router({Spec(48, {}, 64), Spec(5, 700'000, 0), Spec(1, {}, 8)}, 3);
+  CheckPullDense(router, 1);
+  std::vector<Key> wide(40'000), narrow(1'000);
+  Random random(1);
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = i * 17 + 5;
+  std::iota(narrow.begin(), narrow.end(), Key{3});
+  random.Shuffle(std::span(wide));
+  const Router::TablePull pulls[] = {{.table = 2, .keys = narrow}, {.table = 0, .keys = wide}};
+  const RoutedPull routed = router.Pull(pulls);
+  for (const RoutedPull::Share& share : routed.shards) {
+    BOOST_TEST(share.messages() >= 3u);
+    size_t parts = 0, keys = 0, floats = 0;
+    for (size_t i = 0; i < share.messages(); ++i) {
+      BOOST_TEST(share.FloatsOf(i) * sizeof(float) <= kChunkBytes);
+      parts += share.PartsOf(i).size();
+      keys += share.KeysOf(i).size() / sizeof(Key);
+      floats += share.FloatsOf(i);
+      size_t of_parts = 0;
+      for (const PullPart& part : share.PartsOf(i)) of_parts += part.count;
+      BOOST_TEST(of_parts == share.KeysOf(i).size() / sizeof(Key));
+    }
+    BOOST_TEST(parts == share.parts.As<PullPart>().size());
+    BOOST_TEST(keys == share.rows);
+    BOOST_TEST(floats == share.floats);
+  }
+  std::vector<std::vector<float>> rows;
+  std::vector<Block> answers = AnswersOf(router, routed);
+  BOOST_REQUIRE(router.Gather(routed, answers, rows).ok());
+  CheckRows(router, 2, narrow, rows[0]);
+  CheckRows(router, 0, wide, rows[1]);
+  const std::string all = absl::StrCat(routed.shards[2].messages());
+  answers.pop_back();
+  BOOST_TEST(Message(router.Gather(routed, answers, rows)) == absl::StrCat("shard 2 answered ", routed.shards[2].messages() - 1, " messages of ", all));
 }
 
 BOOST_AUTO_TEST_CASE(a_push_of_what_was_pulled_says_the_same_and_goes_the_same_way) {
