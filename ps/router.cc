@@ -138,7 +138,7 @@ RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) c
 }
 
 RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled) const {
-  if (pulled != nullptr && pushes.size() == 1 && SameKeys(pushes[0], *pulled)) return PushPulled(pushes[0], *pulled);
+  if (pulled != nullptr && pushes.size() == 1 && pushes[0].filtered.empty() && SameKeys(pushes[0], *pulled)) return PushPulled(pushes[0], *pulled);
   std::sort(pushes.begin(), pushes.end(), [](const TablePush& a, const TablePush& b) { return a.table < b.table; });   // shards want rising parts
   RoutedPush routed;
   routed.shards.resize(shards_);
@@ -146,7 +146,7 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
     std::vector<PushPart> parts;
     std::vector<Key> keys;
     std::vector<float> values;
-    size_t bytes() const { return keys.size() * sizeof(Key) + values.size() * sizeof(float); }
+    size_t bytes = 0;   // with those of filtered rows
   };
   std::vector<Building> building(shards_);
   const auto close = [&](uint32_t shard) {
@@ -155,21 +155,26 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
     Close(routed.shards[shard].back(), pushes);
     b = {};
   };
-  Grouped grouped;
+  Grouped grouped, filtered;
   for (const TablePush& push : pushes) {
     const Partition& partition = partitions_[push.table];
     const uint32_t width = tables_[push.table].width;
+    Group(push.table, push.filtered, filtered);
     Group(push.table, push.keys, grouped);
     for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].keys.reserve(push.keys.size() / shards_ + 64);
     for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].values.reserve(push.values.size() / shards_ + 64);
     for (uint32_t range = 0; range < partition.ranges(); ++range) {
       const uint32_t begin = grouped.begin[range], end = grouped.begin[range + 1];
-      if (begin == end) continue;
+      const uint32_t gone = filtered.begin[range + 1] - filtered.begin[range];
+      if (begin == end && gone == 0) continue;
       const uint32_t shard = partition.ShardOf(range);
       Building& b = building[shard];
-      const size_t part_bytes = size_t{end - begin} * (sizeof(Key) + width * sizeof(float));
-      if (!b.parts.empty() && b.bytes() + part_bytes > kChunkBytes) close(shard);
+      const size_t part_bytes = size_t{end - begin + gone} * (sizeof(Key) + width * sizeof(float));
+      if (!b.parts.empty() && b.bytes + part_bytes > kChunkBytes) close(shard);
+      b.bytes += part_bytes;
       PushPart part{.table = push.table, .range = range, .sequence = 0, .previous = 0, .first = 0, .count = end - begin, .dense = 0, .nonzeros = 0};
+      for (uint32_t i = filtered.begin[range]; i < filtered.begin[range + 1] && !push.filtered_nonzeros.empty(); ++i)
+        part.nonzeros += push.filtered_nonzeros[filtered.order[i]];
       const size_t values_before = b.values.size();
       b.values.resize(values_before + size_t{part.count} * width);
       float* out = b.values.data() + values_before;

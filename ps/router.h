@@ -21,6 +21,10 @@ struct TablePush {
   std::vector<uint32_t> nonzeros;
   ValueCode code = ValueCode::kFloat32;   ///< how the values travel: they are what it can hold, by this scale
   float scale = 1;
+  /// Rows that do not travel, because a filter wants it so. Their ranges get their nonzeros all the same, in a part without rows if need be: a batch that is
+  /// made again, perhaps with other rows kept, must be cut into the same messages and count for the same ledgers.
+  std::vector<Key> filtered = {};
+  std::vector<uint32_t> filtered_nonzeros = {};
 };
 
 /// One shard's share of a push, in chunks of at most kChunkBytes (a single range's part may be bigger). Sequence numbers are filled in by the client.

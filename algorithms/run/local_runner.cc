@@ -128,6 +128,7 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
   TablePush push{.table = index, .keys = std::move(keys), .values = std::move(gradient), .nonzeros = {nonzeros.begin(), nonzeros.end()}};
   compressor->Compress({&push, 1}, given);
   for (const uint32_t n : push.nonzeros) runner->result_.nonzeros_pushed += n;
+  for (const uint32_t n : push.filtered_nonzeros) runner->result_.nonzeros_pushed += n;
   status.Update(ByRange(table, push.keys, [&](uint32_t range, const std::vector<uint32_t>& positions) {
     const Rows& rows = runner->round_.emplace_back(Gather(push.keys, push.values.data(), width, positions));
     const RowsIn share{RowSet::Of(range, rows.keys), rows.values.data()};

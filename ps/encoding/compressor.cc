@@ -50,23 +50,23 @@ std::vector<uint32_t> KeptRows(const TableSpec& spec, const TablePush& push, con
   return all;
 }
 
-/// Rows that are not kept go; their nonzeros move to the first that is.
+/// Rows that are not kept go to the filtered ones.
 void Compact(const std::vector<uint32_t>& kept, uint32_t width, TablePush& push) {
-  uint64_t all = 0, left = 0;
-  for (const uint32_t n : push.nonzeros) all += n;
-  for (size_t to = 0; to < kept.size(); ++to) {
-    const uint32_t from = kept[to];
+  size_t to = 0;
+  for (uint32_t from = 0; from < push.keys.size(); ++from) {
+    if (to == kept.size() || kept[to] != from) {
+      push.filtered.push_back(push.keys[from]);
+      if (!push.nonzeros.empty()) push.filtered_nonzeros.push_back(push.nonzeros[from]);
+      continue;
+    }
     push.keys[to] = push.keys[from];
     std::copy_n(push.values.begin() + static_cast<std::ptrdiff_t>(size_t{from} * width), width, push.values.begin() + static_cast<std::ptrdiff_t>(to * width));
-    if (push.nonzeros.empty()) continue;
-    push.nonzeros[to] = push.nonzeros[from];
-    left += push.nonzeros[to];
+    if (!push.nonzeros.empty()) push.nonzeros[to] = push.nonzeros[from];
+    ++to;
   }
-  push.keys.resize(kept.size());
-  push.values.resize(kept.size() * width);
-  if (push.nonzeros.empty()) return;
-  push.nonzeros.resize(kept.size());
-  push.nonzeros[0] += static_cast<uint32_t>(all - left);
+  push.keys.resize(to);
+  push.values.resize(to * width);
+  if (!push.nonzeros.empty()) push.nonzeros.resize(to);
 }
 
 }   // namespace

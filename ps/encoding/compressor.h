@@ -26,7 +26,7 @@ class Compressor {
  public:
   Compressor(const std::vector<TableSpec>& tables, uint64_t seed, uint32_t writer);
 
-  /// Makes of each push what will travel, with its code and scale. Rows that do not travel leave their nonzeros to one that does, so that the ledger is exact.
+  /// Makes of each push what will travel, with its code and scale. Rows that do not travel are filtered ones.
   /// A push with numbers that are not finite stays as it is: the shard does with them what its table says.
   /// Cost O(rows * width) and a look-up a row where there is feedback; its memory is some 20 + 4 * width bytes for every key that this writer has pushed.
   void Compress(std::span<TablePush> pushes, std::span<const GivenRows> given);

@@ -55,12 +55,13 @@ uint64_t KeysOf(std::span<const Part> parts) {
   return keys;
 }
 
-/// Do rising keys and the number of ranges say all of these parts?
+/// Do rising keys and the number of ranges say all of these parts that have rows?
 template <class Part>
 bool Follows(std::span<const Part> parts, std::span<const Key> keys, uint32_t ranges) {
+  if (keys.empty()) return false;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
-    if (part.dense != 0 || part.first != 0 || part.count == 0 || (i > 0 && part.range <= parts[i - 1].range)) return false;
+    if (part.dense != 0 || part.first != 0 || (i > 0 && part.range <= parts[i - 1].range)) return false;
     for (uint32_t j = 0; j < part.count; ++j) {
       if (HashRange(keys[j], ranges) != part.range || (j > 0 && keys[j] <= keys[j - 1])) return false;
     }
@@ -79,6 +80,19 @@ void WriteParts(ByteWriter& out, std::span<const Part> parts, Numbers& last) {
     if (part.dense != 0) out.Varint(part.first);
     Write(out, part, last);
     range = part.range;
+  }
+}
+
+/// The ranges of parts without rows.
+template <class Part>
+void WriteEmpty(ByteWriter& out, std::span<const Part> parts) {
+  const auto empty = [](const Part& part) { return part.count == 0; };
+  out.Varint(static_cast<uint64_t>(std::count_if(parts.begin(), parts.end(), empty)));
+  uint32_t next = 0;
+  for (const Part& part : parts) {
+    if (!empty(part)) continue;
+    out.Varint(part.range - next);
+    next = part.range + 1;
   }
 }
 
@@ -108,6 +122,7 @@ Packed PackArrays(const Message& message) {
       continue;
     }
     out.Varint(its.size());
+    WriteEmpty(out, table);
     for (const Part& part : table) Write(out, part, last);
     sorted.assign(its.begin(), its.end());
     SortKeys(sorted);
@@ -163,6 +178,26 @@ absl::Status Cut(const char* what) {
   return absl::InvalidArgumentError(absl::StrCat("message: packed ", what, " are cut or garbage"));
 }
 
+/// Parts without rows between those of parts[first ..], which rise. False: cut, or one of a range that has rows.
+template <class Part>
+bool ReadEmpty(ByteReader& in, uint32_t table, size_t first, std::vector<Part>& parts) {
+  uint64_t n, next = 0;
+  if (!in.Varint(&n) || n > in.rest().size()) return false;
+  for (uint64_t i = 0; i < n; ++i) {
+    uint64_t step;
+    if (!in.Varint(&step) || step > UINT32_MAX || next + step > UINT32_MAX) return false;
+    Part part{};
+    part.table = table;
+    part.range = static_cast<uint32_t>(next + step);
+    parts.push_back(part);
+    next += step + 1;
+  }
+  const auto begin = parts.begin() + static_cast<std::ptrdiff_t>(first), middle = parts.end() - static_cast<std::ptrdiff_t>(n);
+  const auto before = [](const Part& a, const Part& b) { return a.range < b.range; };
+  std::inplace_merge(begin, middle, parts.end(), before);
+  return std::adjacent_find(begin, parts.end(), [](const Part& a, const Part& b) { return a.range == b.range; }) == parts.end();
+}
+
 /// n parts, each said in full.
 template <class Part>
 bool ReadParts(ByteReader& in, uint32_t table, uint64_t n, Numbers& last, std::vector<Part>& parts) {
@@ -212,6 +247,7 @@ absl::Status UnpackArrays(const Packed& packed, Message& message) {
     TROUPE_TRY(const size_t used, DecodeKeys(key_bytes, sorted));
     key_bytes = key_bytes.subspan(used);
     Deal(std::span<const Key>(sorted), static_cast<uint32_t>(table), ranges, keys, parts);
+    if (!ReadEmpty(in, static_cast<uint32_t>(table), before, parts)) return Cut("parts");
     for (size_t i = before; i < parts.size(); ++i) {
       if (!Read(in, parts[i], last)) return Cut("parts");
     }

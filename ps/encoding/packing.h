@@ -1,7 +1,7 @@
 // The arrays of a message as they travel between processes, and back: nothing is lost, anything malformed is refused. Pure; called by the codecs (ps/wire.h).
 //
-// parts   a table after the other. Its number; the number of its keys (they travel as differences and say which parts there are) or of its parts; for each part
-//         what does not follow from the one before it. Variable-length numbers.
+// parts   a table after the other. Its number; the number of its keys (they travel as differences and say which parts there are, but for those without
+//         rows, which follow) or of its parts; for each part what does not follow from the one before it. Variable-length numbers.
 // keys    first the tables whose keys travel as differences: over all ranges at once, for there they are small; the receiver deals them to the ranges again.
 //         Then the other keys as they are.
 // values  as the runs say.

@@ -397,6 +397,34 @@ BOOST_AUTO_TEST_CASE(an_answer_of_another_size_is_refused_with_its_shard) {
   BOOST_TEST(router.Gather(routed, good, rows).ok());
 }
 
+BOOST_AUTO_TEST_CASE(messages_and_their_nonzeros_are_the_same_whatever_a_filter_keeps) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    Random random(seed);
+    const Router router({Spec(seed % 2 == 0 ? 1 : 3000, std::nullopt, 64)}, static_cast<uint32_t>(1 + seed % 3));
+    const TablePush whole = RandomPush(router, 0, 200, random);
+    const auto outline = [&router](TablePush push) {   // by shard and message: ranges and nonzeros
+      std::vector<std::vector<std::vector<std::pair<uint32_t, uint64_t>>>> all;
+      for (const auto& chunks : router.Push({std::move(push)}).shards) {
+        all.emplace_back();
+        for (const RoutedPush::Chunk& chunk : chunks) {
+          all.back().emplace_back();
+          for (const PushPart& part : chunk.parts) all.back().back().emplace_back(part.range, part.nonzeros);
+        }
+      }
+      return all;
+    };
+    TablePush some{.table = 0, .keys = {}, .values = {}, .nonzeros = {}};
+    const uint32_t width = router.tables()[0].width;
+    for (size_t i = 0; i < whole.keys.size(); ++i) {
+      const bool kept = random.Below(4) == 0;
+      (kept ? some.keys : some.filtered).push_back(whole.keys[i]);
+      if (!whole.nonzeros.empty()) (kept ? some.nonzeros : some.filtered_nonzeros).push_back(whole.nonzeros[i]);
+      if (kept) some.values.insert(some.values.end(), &whole.values[i * width], &whole.values[i * width] + width);
+    }
+    BOOST_TEST((outline(some) == outline(whole)), "seed " << seed);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }   // namespace troupe

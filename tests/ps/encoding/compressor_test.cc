@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(what_was_sent_and_what_is_kept_is_what_was_given) {
         add(push, given);
         compressor.Compress({&push, 1}, {});
         add(push, sent);
-        BOOST_TEST(Sum(push.nonzeros) == nonzeros);
+        BOOST_TEST(Sum(push.nonzeros) + Sum(push.filtered_nonzeros) == nonzeros);
       }
       double kept_at_all = 0;
       for (const auto& [key, sum] : given) {
@@ -95,7 +95,8 @@ BOOST_AUTO_TEST_CASE(each_filter_keeps_its_rows_and_all_nonzeros) {
     const TablePush simple = Simple();
     const GivenRows given{0, simple.keys, weights};
     const TablePush push = Compressed(encoding, Simple(), {&given, weights.empty() ? 0U : 1U});
-    BOOST_TEST(Sum(push.nonzeros) == 100U);
+    BOOST_TEST(Sum(push.nonzeros) + Sum(push.filtered_nonzeros) == 100U);
+    BOOST_TEST(push.keys.size() + push.filtered.size() == 4U);
     BOOST_TEST(push.keys.size() == push.values.size());
     BOOST_TEST(push.keys.size() == push.nonzeros.size());
     return push.keys;
@@ -104,7 +105,7 @@ BOOST_AUTO_TEST_CASE(each_filter_keeps_its_rows_and_all_nonzeros) {
   BOOST_TEST((keys("top_k:0.5") == Keys{1, 2}));
   BOOST_TEST((keys("top_k:0.01") == Keys{1}));
   BOOST_TEST((keys("threshold:0.15") == Keys{1, 2, 3}));
-  BOOST_TEST((keys("threshold:100") == Keys{1}));   // something has to take the nonzeros along
+  BOOST_TEST((keys("threshold:100") == Keys{1}));
   BOOST_TEST(keys("random_k:0.5").size() == 2U);
   BOOST_TEST((keys("kkt:0.1", {0, 0, 0, 0}) == Keys{0, 1, 2}));   // key 0 is not penalised
   BOOST_TEST((keys("kkt:0.1", {0, 0, 0, 1}) == Keys{0, 1, 2, 3}));
