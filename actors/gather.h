@@ -21,8 +21,10 @@ namespace troupe {
 struct GatherOptions {
   /// Between two attempts at a target that could not answer (Unavailable, DeadlineExceeded, Cancelled).
   std::chrono::milliseconds retry{20};
-  /// Such a target's last error is final when it has not answered for this long. A target that says nothing at all is not waited for any longer either.
+  /// Such a target's last error is final when it has not answered for this long.
   std::chrono::milliseconds patience{120'000};
+  /// A target that says nothing at all for this long is given up. Longer than any request's time-out of its own.
+  std::chrono::milliseconds silence{120'000};
 };
 
 template <class Reply>
@@ -70,7 +72,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
     state->ask = [self, weak, finish](size_t i) {
       const std::shared_ptr<State> state = weak.lock();
       if (state == nullptr) return;
-      self->request(state->targets[i], state->options.patience, state->make(i))
+      self->request(state->targets[i], state->options.silence, state->make(i))
           .then(
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;

@@ -41,8 +41,8 @@ constexpr NodeId kPeer{1};
 constexpr ActorId kShard{7};
 constexpr size_t kFloats = 10'000'000;
 constexpr int kRuns = 11;
-constexpr int kEcho = 3;          // the peer's descriptor of a socket that sends back what it gets
-constexpr size_t kSmall = 64;     // bytes of it
+constexpr int kEcho = 3;        // the peer's descriptor of a socket that sends back what it gets
+constexpr size_t kSmall = 64;   // bytes of it
 constexpr int kSmallRuns = 40, kSmallPushes = 100;
 
 /// 0: a big dense table, 1: scalars by key.
@@ -239,8 +239,7 @@ int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
   if (raw == nullptr) return 1;
   System system({.node = kPeer, .compute_threads = 1});
   ShardActorOptions options;
-  options.shard = {
-      .tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
+  options.shard = {.tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   auto shard = SpawnShard(system, options);
   auto network = RpcNetwork::Start(NetworkOptions(system, PlaceIn(arguments[0])));
   if (!shard.ok() || !network.ok()) return 1;

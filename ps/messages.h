@@ -93,7 +93,7 @@ struct Pull {
   Block keys;               ///< Key[]
   uint64_t keys_hash = 0;   ///< as in Push
   bool keys_kept = false;
-  uint32_t piece = 0;       ///< of a big pull: a writer has one pull of each number waiting at a shard
+  uint32_t piece = 0;   ///< of a big pull: a writer has one pull of each number waiting at a shard
   Packing packing = {};
 };
 /// reply to Pull

@@ -342,8 +342,7 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
       if (answers >= values.size()) return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", message, " messages of ", share.messages()));
       const Block& block = values[answers];
       if (block.IsArrayOf<float>() && block.As<float>().size() == share.FloatsOf(message)) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
+      return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
     }
   }
   std::vector<size_t> used(shards_);   // floats of it

@@ -79,8 +79,9 @@ struct ShardState {
     TakeSnapshot request;
     std::vector<std::function<void(const absl::StatusOr<SnapshotTaken>&)>> answers;   // to all who asked for the same
   };
-  std::optional<Held> held;        // waits for its round
-  std::deque<WaitingCall> calls;   // in the order of their arrival
+  std::optional<Held> held;                                                                    // waits for its round
+  std::map<std::string, std::vector<std::function<void(absl::StatusOr<RowsSaved>)>>> saving;   // by URI: who asked for what is being written
+  std::deque<WaitingCall> calls;                                                               // in the order of their arrival
   uint64_t calls_seen = 0;
   std::optional<RunningCall> running;   // at most one call at a time
   std::function<void(absl::StatusOr<Called>)> running_answer;
@@ -285,7 +286,12 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
   if (state.shard->min_clock() < request.at) {
     return absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " is catching up"));
   }
+  if (auto saving = state.saving.find(request.uri); saving != state.saving.end()) {   // its asker did not wait so long
+    saving->second.push_back(std::move(answer));
+    return absl::OkStatus();
+  }
   for (const Assign& assign : request.assigned) TROUPE_RETURN_IF_ERROR(state.shard->OnAssign(assign));
+  state.saving[request.uri].push_back(std::move(answer));
   auto sections = std::make_shared<std::vector<SnapshotSection>>();
   RowsSaved saved{.nonzeros = state.shard->nonzeros()};
   for (const Table& table : state.shard->tables()) {
@@ -294,17 +300,14 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
     }
     saved.rows += table.rows();
   }
-  state.system->compute().Submit(Compute::Priority::kStep,
-                                 [system = state.system, to = caf::actor(self), uri = request.uri, saved, sections, answer = std::move(answer)] {
-                                   const absl::Status status = WriteSnapshot(system->storage(), uri, *sections, false);
-                                   System::Deliver(to, Thunk{[status, saved, answer] {
-                                                     if (status.ok()) {
-                                                       answer(saved);
-                                                     } else {
-                                                       answer(status);
-                                                     }
-                                                   }});
-                                 });
+  state.system->compute().Submit(Compute::Priority::kStep, [self, system = state.system, to = caf::actor(self), uri = request.uri, saved, sections] {
+    const absl::Status status = WriteSnapshot(system->storage(), uri, *sections, false);
+    System::Deliver(to, Thunk{[self, status, uri, saved] {
+                      const auto result = status.ok() ? absl::StatusOr<RowsSaved>(saved) : status;
+                      const auto asked = self->state.saving.extract(uri);
+                      for (const auto& answer : asked.mapped()) answer(result);
+                    }});
+  });
   return absl::OkStatus();
 }
 

@@ -10,9 +10,9 @@
 #include "algorithms/registry.h"
 #include "algorithms/run/read_rows.h"
 #include "dataflow/split_reader.h"
+#include "ps/call.h"
 #include "ps/encoding/compressor.h"
 #include "ps/encoding/value_codec.h"
-#include "ps/call.h"
 #include "ps/export.h"
 #include "ps/round_sum.h"
 

@@ -256,10 +256,10 @@ BOOST_AUTO_TEST_CASE(replies_are_not_enough_before_every_target_has_given_one) {
   BOOST_TEST((Numbers() == Ints{7, 100}));
 }
 
-BOOST_AUTO_TEST_CASE(a_target_that_ends_with_the_question_is_given_up_when_patience_is_over) {
+BOOST_AUTO_TEST_CASE(a_target_that_ends_with_the_question_is_given_up_after_its_silence) {
   Make(1);
   asked[0].silent = true;
-  Start({.patience = seconds(10)});
+  Start({.patience = milliseconds(100), .silence = seconds(10)});
   Settle();
   asked[0].promises.clear();   // dropped without an answer
   caf::anon_send_exit(targets[0], caf::exit_reason::kill);

@@ -149,6 +149,7 @@ struct FirstPhase final : Driver {
     return absl::CancelledError("enough");
   }
   absl::Status Assign(uint32_t, std::vector<Key>, std::vector<float>) override { return absl::CancelledError("enough"); }
+  absl::StatusOr<FunctionValue> Call(const FunctionCall&) override { return absl::CancelledError("enough"); }
   void Report(int, std::string_view, double) override {}
   absl::Status Checkpoint(const Numbers&) override { return absl::CancelledError("enough"); }
   const Numbers* resumed() const override { return nullptr; }

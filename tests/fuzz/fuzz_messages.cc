@@ -6,8 +6,8 @@
 
 #include "actors/spawner_actor.h"
 #include "algorithms/run/wire.h"
-#include "ps/encoding/packing.h"
 #include "ps/call.h"
+#include "ps/encoding/packing.h"
 #include "ps/shard.h"
 #include "ps/wire.h"
 
