@@ -57,6 +57,7 @@ absl::Status Validate(const TableSpec& spec) {
   if (spec.encoding.filter == Encoding::Filter::kKkt && !(spec.encoding.filter_number < spec.l1)) {
     return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected a number below l1, ", Exact(spec.l1)));
   }
+  if (spec.staleness_scale) return Refuse(spec, "staleness_scale is set, but shards do not count what a pull has missed yet");
   if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
   return absl::OkStatus();
 }
