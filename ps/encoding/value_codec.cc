@@ -117,7 +117,7 @@ void UnpackBfloat16(const std::byte* bytes, std::span<float> values) {
 
 void PackInt8(float scale, std::span<const float> values, std::byte* out) {
   if (!(scale > 0)) {
-    std::memset(out, 0, values.size());
+    std::fill_n(out, values.size(), std::byte{0});   // of nothing, too
     return;
   }
   for (size_t i = 0; i < values.size(); ++i) {
