@@ -233,10 +233,9 @@ kj::Promise<LinkSocket::MaybeMessage> LinkSocket::Receive() {
     if (broken_) Refuse(reason_);
     if (Parse()) return MaybeMessage(TakeMessage());
     if (!readable_) {
-      return becomes_readable_.then([this] {
-        readable_ = true;
-        return Receive();
-      });
+      auto arrival = kj::newPromiseAndFulfiller<void>();
+      arrival_ = kj::mv(arrival.fulfiller);
+      return arrival.promise.then([this] { return Receive(); });
     }
     all_.Flush();   // answers to what came before need not wait for what comes next
     if (!Read()) return MaybeMessage(nullptr);
@@ -325,7 +324,9 @@ ssize_t LinkSocket::Receive(std::byte* to, size_t room) {
   }
   if (!shares_ || (header.msg_flags & MSG_CTRUNC) != 0 || descriptors_.size() > kDescriptorsMax) {
     descriptors_.clear();
-    Refuse(reason_ = "garbage: descriptors that nothing asks for");
+    Break("garbage: descriptors that nothing asks for");
+    errno = EBADMSG;
+    return -1;
   }
   return got;
 }
@@ -348,27 +349,60 @@ absl::StatusOr<Block> LinkSocket::Borrow(uint32_t segment, uint64_t offset, uint
   return Block::View(mapped->second->data(offset), size, *std::move(owner));
 }
 
-bool LinkSocket::Read() {
+ssize_t LinkSocket::ReadOnce(bool& drained) {
   if (big_ == nullptr) MakeRoom();
   std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
   const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
   const ssize_t got = Receive(to, room);
+  if (got > 0) {
+    (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
+    all_.latest = this;
+  }
+  drained = got < static_cast<ssize_t>(room);
+  return got;
+}
+
+bool LinkSocket::Read() {
+  bool drained;
+  const ssize_t got = ReadOnce(drained);
   if (got < 0 && errno == EINTR) return true;
+  if (broken_) Refuse(reason_);
   if (got < 0 && errno != EAGAIN) Refuse(reason_ = absl::StrCat("read: ", std::strerror(errno)));
   if (got == 0) {
     if (big_ != nullptr || begin_ != end_) reason_ = "the peer closed the connection in the middle of a message";
     return false;
   }
-  if (got > 0) (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
-  // Less than asked for: the socket is empty, and epoll will tell (edge-triggered, so it must be asked before anything else happens). Unless it has
-  // told of the end already: it does not tell twice.
+  // Less than asked for: the socket is empty, and epoll will tell. Unless it has told of the end already: it does not tell twice.
   bool at_end = false;
   KJ_IF_MAYBE (hint, observer_.atEndHint()) at_end = *hint;
-  if (got < 0 || (static_cast<size_t>(got) < room && !at_end)) {
-    readable_ = false;
-    becomes_readable_ = observer_.whenBecomesReadable();
-  }
+  if (got < 0 || (drained && !at_end)) Watch();
   return true;
+}
+
+/// Edge-triggered, so that epoll must be asked before anything else happens, and has been where it has not told since.
+void LinkSocket::Watch() {
+  readable_ = false;
+  if (std::exchange(watched_, true)) return;
+  watch_ = observer_.whenBecomesReadable()
+               .then([this] {
+                 watched_ = false;
+                 readable_ = true;
+                 if (arrival_.get() != nullptr) arrival_->fulfill();
+               })
+               .eagerlyEvaluate(nullptr);
+}
+
+void LinkSockets::LookAtLatest() {
+  if (latest != nullptr) latest->Look();
+}
+
+void LinkSocket::Look() {
+  if (readable_ || broken_ || arrival_.get() == nullptr || !arrival_->isWaiting()) return;
+  bool drained;
+  const ssize_t got = ReadOnce(drained);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  readable_ = got <= 0 || !drained;   // an end or an error is met again by Read
+  arrival_->fulfill();
 }
 
 // ------------------------------------------------------------------------------------------------------------------------------------- the connection
@@ -387,6 +421,7 @@ LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twopart
 
 LinkSocket::~LinkSocket() noexcept(false) {
   if (unsent_) std::erase(all_.unsent, this);
+  if (all_.latest == this) all_.latest = nullptr;
 }
 
 kj::Maybe<kj::Own<capnp::TwoPartyVatNetworkBase::Connection>> LinkSocket::connect(capnp::rpc::twoparty::VatId::Reader peer) {

@@ -34,11 +34,14 @@ struct LinkSockets {
   void Flush();
   /// What keeps the received bytes at `data` alive, whichever thread holds it. Null where they share a buffer with other messages: copy them.
   std::shared_ptr<const void> OwnerOf(const void* data) const;
+  /// Asks the socket that received last, past epoll, whether more has come, and takes it.
+  void LookAtLatest();
 
   class Incoming;
   kj::UnixEventPort& port;
   std::shared_ptr<ReceiveBuffers> buffers = std::make_shared<ReceiveBuffers>();
   std::vector<LinkSocket*> unsent;
+  LinkSocket* latest = nullptr;
   std::vector<Incoming*> incoming;   // messages that capnp still holds
 };
 
@@ -141,7 +144,12 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   void StartBig(size_t header_words, size_t bytes);
   /// False at end of file.
   bool Read();
+  /// As read(), behind what is there. `drained`: the socket holds no more.
+  ssize_t ReadOnce(bool& drained);
+  /// -1 with errno EBADMSG, and the connection is broken, where descriptors come that must not.
   ssize_t Receive(std::byte* to, size_t room);
+  void Watch();
+  void Look();
 
   LinkSockets& all_;
   kj::AutoCloseFd fd_;
@@ -171,9 +179,11 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   size_t begin_ = 0, end_ = 0;   // small_'s unparsed bytes
   std::shared_ptr<std::byte> big_;
   size_t big_offset_ = 0, big_size_ = 0, big_filled_ = 0;
-  std::vector<uint32_t> segment_words_;   // of the message that Parse has found
-  bool readable_ = true;
-  kj::Promise<void> becomes_readable_ = kj::READY_NOW;   // while not readable_
+  std::vector<uint32_t> segment_words_;           // of the message that Parse has found
+  bool readable_ = true;                          // for all we know
+  bool watched_ = false;                          // epoll will tell when it becomes so
+  kj::Promise<void> watch_ = nullptr;             // while watched_
+  kj::Own<kj::PromiseFulfiller<void>> arrival_;   // of Receive, while it waits
 };
 
 }   // namespace troupe

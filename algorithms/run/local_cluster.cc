@@ -49,11 +49,11 @@ class LocalCluster final : public Cluster {
   const std::vector<ShardActor>& shards() const override { return shards_; }
   uint64_t restarts() const override { return 0; }   // an actor of this process can only fall with it
   absl::Status Await(Ending& ending) override {
-    while (!ending.WaitFor(std::chrono::milliseconds(50))) {
+    do {   // before the first wait as well: phases may be shorter than it
       if (cancelled_ != nullptr && *cancelled_) return absl::CancelledError("stopped by a signal");
       std::lock_guard lock(failure_->mutex);
       TROUPE_RETURN_IF_ERROR(failure_->status);
-    }
+    } while (!ending.WaitFor(std::chrono::milliseconds(50)));
     return absl::OkStatus();
   }
 

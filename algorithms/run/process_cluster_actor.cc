@@ -116,11 +116,11 @@ class ProcessCluster final : public Cluster {
   const std::vector<ShardActor>& shards() const override { return shards_; }
   uint64_t restarts() const override { return restarts_; }
   absl::Status Await(Ending& ending) override {
-    while (!ending.WaitFor(std::chrono::milliseconds(20))) {
+    do {   // before the first wait as well: phases may be shorter than it
       if (cluster_.cancelled != nullptr && *cluster_.cancelled) return absl::CancelledError("stopped by a signal");
       std::lock_guard lock(mutex_);
       TROUPE_RETURN_IF_ERROR(failure_);
-    }
+    } while (!ending.WaitFor(std::chrono::milliseconds(20)));
     return absl::OkStatus();
   }
 
