@@ -187,7 +187,7 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     for (auto shard : from.getShards()) job.shards.push_back({NodeId{shard.getNode()}, Text(shard.getPlace()), ActorId{shard.getActor()}});
     options.shards = static_cast<uint32_t>(job.shards.size());
   }));
-  TROUPE_TRY(job.options.consistency, ParseConsistency(consistency));
+  TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
   for (uint32_t split : job.options.splits) {
     if (split >= job.options.splits_total)
