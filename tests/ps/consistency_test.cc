@@ -50,8 +50,12 @@ struct Fixture {
       part.sequence = round << 8;
       part.previous = std::exchange(last[writer][router.Slot(part.table, part.range)], part.sequence);
     }
-    return {.writer = WriterId{writer}, .round = round, .previous = std::exchange(done[writer], round), .parts = Block::Adopt(std::move(chunk.parts)),
-            .keys = chunk.keys, .values = chunk.values};
+    return {.writer = WriterId{writer},
+            .round = round,
+            .previous = std::exchange(done[writer], round),
+            .parts = Block::Adopt(std::move(chunk.parts)),
+            .keys = chunk.keys,
+            .values = chunk.values};
   }
   Pushed Send(const Push& push) {
     const auto pushed = shard.OnPush(push);
@@ -279,7 +283,8 @@ BOOST_AUTO_TEST_CASE(rows_are_found_however_they_were_pulled) {
   const RoutedPull some = f.router.Pull(wanted);
   BOOST_REQUIRE(f.shard.OnPull({.writer = WriterId{0}, .round = R(2), .parts = some.shards[0].parts, .keys = some.shards[0].keys}).ok());
   const Push assigned = f.Make(0, R(2), {});
-  BOOST_REQUIRE(f.shard.OnAssign({.table = 1, .keys = Block::Adopt(std::vector<Key>{7, 30}), .values = Block::Adopt(std::vector<float>{1, 2, 3, 4, 5, 6})}).ok());
+  BOOST_REQUIRE(
+      f.shard.OnAssign({.table = 1, .keys = Block::Adopt(std::vector<Key>{7, 30}), .values = Block::Adopt(std::vector<float>{1, 2, 3, 4, 5, 6})}).ok());
   RoutedPush::Chunk chunk = std::move(f.router.Push({{.table = 1, .keys = {7, 30}, .values = {1, 1, 1, 1, 1, 1}, .nonzeros = {}}}).shards[0][0]);
   for (PushPart& part : chunk.parts) part.sequence = R(2) << 8;
   Push push = assigned;

@@ -90,7 +90,8 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_whole_and_the_set_goes_on) {
   BOOST_TEST(Message(f.w.PullAll(all)) == "table 'w' is sparse, expected a dense one");
   BOOST_TEST(Message(f.set->Find("x").status()) == "no table 'x', expected one of 'w', 'd'");
   BOOST_TEST(Message(Pushing().Wait(seconds(1))) == "nothing was pushed");
-  BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {{.name = "t", .width = 0, .rows = {}, .rule_options = {}}}}).status()).starts_with("table 't': width is 0"));
+  BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {{.name = "t", .width = 0, .rows = {}, .rule_options = {}}}}).status())
+                 .starts_with("table 't': width is 0"));
   BOOST_TEST(pushed({1}, {1, 2}) == "");
   BOOST_TEST(f.w.Pull({1, 2})->values == (std::vector<float>{-1, -2, 0, 0}), boost::test_tools::per_element());
 }
