@@ -50,7 +50,8 @@ bool ReadRecord(const Block& file, size_t& at, Frame& frame) {
   if (file.size() - at < sizeof header) return false;
   std::memcpy(&header, file.data() + at, sizeof header);
   const size_t begin = at + sizeof header;
-  if (header.bytes > file.size() - begin || header.blocks == 0 || header.blocks > kFrameBlocksMax + 1 || header.bytes < header.blocks * sizeof(uint64_t)) return false;
+  if (header.bytes > file.size() - begin || header.blocks == 0 || header.blocks > kFrameBlocksMax + 1 || header.bytes < header.blocks * sizeof(uint64_t))
+    return false;
   if (Checksum(header, {{file.data() + begin, header.bytes}}) != header.checksum) return false;
   std::vector<uint64_t> lengths(header.blocks);
   std::memcpy(lengths.data(), file.data() + begin, lengths.size() * sizeof(uint64_t));
@@ -115,7 +116,8 @@ absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder
     }
   }
   std::ranges::sort(numbers);
-  auto log = std::unique_ptr<PushLog>(new PushLog(absl::StrCat(path, "/", name, "."), numbers.empty() ? std::max<uint64_t>(from, 1) : std::max(from, numbers.back() + 1)));
+  auto log = std::unique_ptr<PushLog>(
+      new PushLog(absl::StrCat(path, "/", name, "."), numbers.empty() ? std::max<uint64_t>(from, 1) : std::max(from, numbers.back() + 1)));
   for (const uint64_t number : numbers) {
     if (number >= from) TROUPE_RETURN_IF_ERROR(ReadFile(*storage, log->FileOf(number), number == numbers.back(), visit));
   }
@@ -199,7 +201,8 @@ absl::Status PushLog::Drop(uint64_t first) {
   TROUPE_TRY(const std::vector<std::string> names, storage->List(folder));
   for (const std::string& entry : names) {
     uint64_t number;
-    if (entry.starts_with(start) && entry.ends_with(".log") && absl::SimpleAtoi(entry.substr(start.size(), entry.size() - start.size() - 4), &number) && number < first)
+    if (entry.starts_with(start) && entry.ends_with(".log") && absl::SimpleAtoi(entry.substr(start.size(), entry.size() - start.size() - 4), &number) &&
+        number < first)
       TROUPE_RETURN_IF_ERROR(storage->Remove(absl::StrCat(folder, "/", entry)));
   }
   return absl::OkStatus();

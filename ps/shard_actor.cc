@@ -1,6 +1,7 @@
 #include "ps/shard_actor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <optional>
@@ -14,6 +15,8 @@
 #include "caf/stateful_actor.hpp"
 #include "caf/typed_response_promise.hpp"
 #include "ps/export.h"
+#include "ps/push_log.h"
+#include "ps/wire.h"
 
 namespace troupe {
 namespace {
@@ -42,6 +45,10 @@ struct SnapshotWritten {
   std::shared_ptr<Writing> writing;
 };
 struct SnapshotTick {};
+struct LogSynced {
+  std::vector<Round> clocks;   // what the log has now
+  absl::Status status;
+};
 using PullKey = std::pair<uint32_t, uint32_t>;   // writer, piece
 struct PullExpired {
   PullKey key;
@@ -57,6 +64,7 @@ struct CallGoesOn {};
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LogSynced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PullExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallGoesOn)
@@ -74,8 +82,11 @@ struct ShardState {
   uint64_t pulls_seen = 0;
   std::shared_ptr<Writing> writing;   // at most one snapshot at a time
   uint64_t version_saved = 0;
-  int failures = 0;    // snapshots in a row that could not be written
-  absl::Status disk;   // the last of them, once there were too many: pushes are refused with it
+  int failures = 0;               // snapshots in a row that could not be written
+  absl::Status disk;              // the last of them, once there were too many, or what ended the log: pushes are refused with it
+  std::shared_ptr<PushLog> log;   // null: none
+  std::deque<std::function<void(const absl::Status&)>> unsynced;   // answers to what the log does not have yet
+  size_t syncing = 0;                                              // how many of them wait for the sync under way
   struct Held {
     TakeSnapshot request;
     std::vector<std::function<void(const absl::StatusOr<SnapshotTaken>&)>> answers;   // to all who asked for the same
@@ -91,6 +102,7 @@ struct ShardState {
 using Self = caf::stateful_actor<ShardState>;
 
 constexpr int kSnapshotFailuresMax = 5;
+constexpr char kLogSection[] = "log";        // of a snapshot: the number of the first file of the log that is not in it
 constexpr size_t kCallsMax = 64;             // waiting at once
 constexpr uint64_t kSliceFloats = 1 << 18;   // of a call, between two looks into the mailbox
 
@@ -139,6 +151,45 @@ void Resume(Self* self) {
   AnswerReadyPulls(self);
 }
 
+// --- the log ---
+
+void SyncLog(Self* self) {
+  ShardState& state = self->state;
+  state.syncing = state.unsynced.size();
+  state.system->compute().Submit(Compute::Priority::kStep, [log = state.log, to = caf::actor(self), clocks = state.shard->AppliedClocks()] {
+    System::Deliver(to, LogSynced{clocks, log->Sync()});
+  });
+}
+
+/// Answers when all that the shard has been told is on the disk; at once where there is no log.
+void WhenLogged(Self* self, std::function<void(const absl::Status&)> answer) {
+  ShardState& state = self->state;
+  if (state.log == nullptr) {
+    answer(absl::OkStatus());
+    return;
+  }
+  state.unsynced.push_back(std::move(answer));
+  if (state.syncing == 0) SyncLog(self);
+}
+
+void SnapshotForRestart(Self* self);
+
+void OnSynced(Self* self, const LogSynced& synced) {
+  ShardState& state = self->state;
+  if (synced.status.ok()) {
+    state.shard->SetStable(synced.clocks);
+  } else {
+    state.disk = WithContext(synced.status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its log"));
+  }
+  for (; state.syncing > 0; --state.syncing) {
+    const auto answer = std::move(state.unsynced.front());
+    state.unsynced.pop_front();
+    answer(state.disk);
+  }
+  if (!state.unsynced.empty()) SyncLog(self);
+  if (state.log->bytes() > state.options.log_bytes_max) SnapshotForRestart(self);
+}
+
 /// Serialises now, in one cut; a compute job writes the file.
 void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done) {
   ShardState& state = self->state;
@@ -148,9 +199,14 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   writing->done = std::move(done);
   auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->Save());
   state.writing = writing;
-  const bool durable = uri != state.options.snapshot_uri;   // the job's own snapshots need to survive the process, not the machine
-  state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable] {
+  const bool own = uri == state.options.snapshot_uri;
+  const bool durable = !own || state.log != nullptr;   // the job's own snapshots need to survive the process, not the machine
+  const std::shared_ptr<PushLog> log = own ? state.log : nullptr;
+  const uint64_t first = log == nullptr ? 0 : log->Rotate();
+  if (log != nullptr) sections->push_back({kLogSection, Block::Copy(&first, sizeof first)});
+  state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable, log, first] {
     writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
+    if (writing->status.ok() && log != nullptr) writing->status = log->Drop(first);
     System::Deliver(to, SnapshotWritten{writing});
   });
 }
@@ -206,7 +262,10 @@ void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   ShardState& state = self->state;
   TROUPE_RETURN_IF_ERROR(state.disk);
+  const auto told = [&] { return std::pair(state.shard->version(), state.shard->min_clock()); };
+  const auto before = told();
   auto pushed = state.shard->OnPush(push);
+  if (state.log != nullptr && told() != before) state.log->Append(Codec<Push>::Encode(push));
   if (!pushed.ok()) return pushed;
   if (pushed->outcome == Pushed::Outcome::kNeedKeys) return pushed;
   state.heard[static_cast<uint32_t>(push.writer)] = self->clock().now();
@@ -338,6 +397,18 @@ void Fulfil(caf::typed_response_promise<T>& promise, absl::StatusOr<T> result) {
   }
 }
 
+/// After the log's sync a push is stable; where that failed, it is refused.
+void DeliverPushed(Self* self, caf::typed_response_promise<Pushed> promise, absl::StatusOr<Pushed> pushed) {
+  if (!pushed.ok() || self->state.log == nullptr) {
+    Fulfil(promise, std::move(pushed));
+    return;
+  }
+  WhenLogged(self, [promise, pushed = *pushed](const absl::Status& status) mutable {
+    pushed.stable = pushed.clock;
+    Fulfil(promise, status.ok() ? absl::StatusOr<Pushed>(pushed) : status);
+  });
+}
+
 void OnPushPull(Self* self, const PushPull& both, caf::typed_response_promise<PushPulled> promise) {
   auto pushed = OnPush(self, both.push);
   if (!pushed.ok()) {
@@ -345,12 +416,15 @@ void OnPushPull(Self* self, const PushPull& both, caf::typed_response_promise<Pu
   } else if (pushed->outcome != Pushed::Outcome::kApplied) {
     promise.deliver(PushPulled{*pushed, {}});
   } else {
-    OnPull(self, both.pull, [promise, pushed = *pushed](absl::StatusOr<Pulled> pulled) mutable {
+    OnPull(self, both.pull, [self, promise, pushed = *pushed](absl::StatusOr<Pulled> pulled) mutable {
       if (!pulled.ok()) {
         promise.deliver(ToError(pulled.status()));
-      } else {
-        promise.deliver(PushPulled{pushed, std::move(*pulled)});
+        return;
       }
+      WhenLogged(self, [promise, pushed, pulled = std::move(*pulled), logs = self->state.log != nullptr](const absl::Status& status) mutable {
+        if (logs) pushed.stable = pushed.clock;
+        status.ok() ? promise.deliver(PushPulled{pushed, pulled}) : promise.deliver(ToError(status));
+      });
     });
   }
 }
@@ -362,12 +436,12 @@ caf::result<T> Reply(absl::StatusOr<T> result) {
 }
 
 caf::behavior ShardBehavior(Self* self) {
-  if (!self->state.options.snapshot_uri.empty()) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
+  if (!self->state.options.snapshot_uri.empty() && self->state.log == nullptr) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
   return {
       [self](const Push& push) -> caf::result<Pushed> {
-        if (!self->state.running) return Reply(OnPush(self, push));
+        if (!self->state.running && self->state.log == nullptr) return Reply(OnPush(self, push));
         auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
-        WhenUnread(self->state, [self, push, promise]() mutable { Fulfil(promise, OnPush(self, push)); });
+        WhenUnread(self->state, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); });
         return promise;
       },
       [self](const Pull& pull) -> caf::result<Pulled> {
@@ -388,8 +462,10 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const Assign& assign) -> caf::result<Assigned> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
         WhenUnread(self->state, [self, assign, promise]() mutable {
-          const absl::Status status = self->state.shard->OnAssign(assign);
-          Fulfil(promise, status.ok() ? absl::StatusOr<Assigned>(Assigned{}) : status);
+          const absl::Status status = self->state.disk.ok() ? self->state.shard->OnAssign(assign) : self->state.disk;
+          if (status.ok() && self->state.log != nullptr) self->state.log->Append(Codec<Assign>::Encode(assign));
+          auto answer = [promise](const absl::Status& logged) mutable { Fulfil(promise, logged.ok() ? absl::StatusOr<Assigned>(Assigned{}) : logged); };
+          status.ok() ? WhenLogged(self, answer) : answer(status);
         });
         return promise;
       },
@@ -430,6 +506,7 @@ caf::behavior ShardBehavior(Self* self) {
         TakeHeldSnapshot(self);
         StartReadyCall(self);
       },
+      [self](const LogSynced& synced) { OnSynced(self, synced); },
       [self](SnapshotTick) {
         SnapshotForRestart(self);
         self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
@@ -444,23 +521,59 @@ caf::behavior ShardBehavior(Self* self) {
   };
 }
 
+/// Everything that the log knows beyond the snapshot, which is there from the first day: it also says what the tables are.
+absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, uint64_t first, Shard& shard) {
+  for (const TableSpec& spec : options.shard.tables) {
+    if (spec.encoding.key_cache)
+      return absl::InvalidArgumentError(
+          absl::StrCat("table '", spec.name, "': encoding is '", ToString(spec.encoding), "', expected one without cache: pushes are logged"));
+  }
+  const auto take = [&shard](const Frame& frame) -> absl::Status {
+    if (frame.type == Codec<Assign>::kType) {
+      TROUPE_TRY(const Assign assign, Codec<Assign>::Decode(frame));
+      return shard.OnAssign(assign);
+    }
+    TROUPE_TRY(const Push push, Codec<Push>::Decode(frame));
+    return shard.OnPush(push).status();
+  };
+  TROUPE_TRY(std::shared_ptr<PushLog> log, PushLog::Open(options.log_folder, absl::StrCat("shard-", options.shard.shard), first, take));
+  TROUPE_TRY(const bool there, storage.Exists(options.snapshot_uri));
+  if (!there) {
+    const uint64_t next = log->Rotate();
+    std::vector<SnapshotSection> sections = shard.Save();
+    sections.push_back({kLogSection, Block::Copy(&next, sizeof next)});
+    TROUPE_RETURN_IF_ERROR(WriteSnapshot(storage, options.snapshot_uri, sections, true));
+  }
+  shard.SetStable(shard.AppliedClocks());
+  return log;
+}
+
 }   // namespace
 
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options) {
   TROUPE_TRY(Shard shard, Shard::Make(options.shard));
+  uint64_t first_of_log = 0;
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty()) continue;
     auto sections = ReadSnapshot(system.storage(), uri);
     if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
     TROUPE_RETURN_IF_ERROR(sections.status());
     if (absl::Status status = shard.Load(*sections); !status.ok()) return WithContext(status, uri);
+    for (const SnapshotSection& section : *sections) {
+      if (section.name == kLogSection && section.bytes.size() == sizeof first_of_log) std::memcpy(&first_of_log, section.bytes.data(), sizeof first_of_log);
+    }
     break;
   }
+  std::shared_ptr<PushLog> log;
+  if (!options.log_folder.empty()) {
+    TROUPE_TRY(log, OpenLog(system.storage(), options, first_of_log, shard));
+  }
   auto held = std::make_shared<Shard>(std::move(shard));   // the actor begins later, on another thread
-  auto actor = system.actors().spawn([&system, options, held](Self* self) {
+  auto actor = system.actors().spawn([&system, options, held, log](Self* self) {
     self->state.system = &system;
     self->state.options = options;
     self->state.shard.emplace(std::move(*held));
+    self->state.log = log;
     self->state.heard.assign(options.shard.writers, self->clock().now());
     return ShardBehavior(self);
   });

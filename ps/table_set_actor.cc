@@ -1,11 +1,17 @@
 // The actor behind a TableSet, which owns the client, and the calls that wait for it.
 #include "ps/table_set_actor.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,6 +49,18 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
   const auto wrong = std::ranges::find_if(gradients, [](float value) { return !std::isfinite(value); });
   const auto row = static_cast<size_t>(wrong - gradients.begin()) / spec.width;
   return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': gradient of key ", key_of(row), " is ", *wrong, ", expected a finite number"));
+}
+
+/// As long as the result lives no other set uses the folder.
+absl::StatusOr<std::shared_ptr<const void>> LockFolder(Storage& storage, const std::string& folder) {
+  TROUPE_TRY(const std::string path, LocalPath(folder));
+  TROUPE_RETURN_IF_ERROR(storage.MakeFolder(path));
+  const std::string file = path + "/lock";
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return absl::InternalError(absl::StrCat(file, ": ", std::generic_category().message(errno)));
+  std::shared_ptr<const void> lock(nullptr, [fd](const void*) { ::close(fd); });
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return absl::FailedPreconditionError(absl::StrCat(folder, ": is in use by another set of tables"));
+  return lock;
 }
 
 /// A pull, from its call to its last row.
@@ -178,6 +196,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   TableSetOptions options;
   std::vector<ShardActor> shards;
   bool owns_shards = false;
+  std::shared_ptr<const void> lock;   // on the folder
   std::shared_ptr<const Router> router;
   caf::actor actor;
 
@@ -301,19 +320,28 @@ absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {
 absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const TableSetOptions& options) {
   for (const TableSpec& spec : options.tables) TROUPE_RETURN_IF_ERROR(Validate(spec));
   std::vector<ShardActor> shards;
+  std::shared_ptr<const void> lock;
+  if (!options.folder.empty()) {
+    TROUPE_TRY(lock, LockFolder(system.storage(), options.folder));
+  }
   for (uint32_t i = 0; i < options.shards; ++i) {
     ShardActorOptions shard;
+    if (!options.folder.empty()) {
+      shard.log_folder = options.folder;
+      shard.snapshot_uri = absl::StrCat(options.folder, "/shard-", i, ".snapshot");
+    }
     shard.shard = {.tables = options.tables,
                    .shard = i,
                    .shards = options.shards,
                    .writers = 1,
                    .consistency = Consistency{.kind = Consistency::Kind::kAsp},
-                   .stable_when_applied = true};
+                   .stable_when_applied = options.folder.empty()};
     TROUPE_TRY(ShardActor actor, SpawnShard(system, shard));
     shards.push_back(std::move(actor));
   }
   auto impl = std::make_shared<Impl>(system, std::move(shards), options);
   impl->owns_shards = true;
+  impl->lock = std::move(lock);
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));
 }

@@ -1,8 +1,13 @@
 // Tables from plain code.
 #include "ps/table_set.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <csignal>
+#include <filesystem>
 #include <limits>
 #include <thread>
 
@@ -125,6 +130,132 @@ BOOST_AUTO_TEST_CASE(threads_share_a_set) {
   }
   for (std::thread& thread : threads) thread.join();
   BOOST_TEST(f.w.Pull({100})->values[1] == -1200);
+}
+
+// ------------------------------------------------------------------------------------------------------------------------------ tables in a folder
+
+struct Folder {
+  std::string path;
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "troupe_tables_XXXXXX").string();
+    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
+    path = pattern;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  size_t Files(const std::string& end) const {
+    size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(path)) count += entry.path().string().ends_with(end);
+    return count;
+  }
+};
+std::vector<TableSpec> SmallTables() {
+  return {{.name = "w", .width = 2, .rows = {}, .rule = "adagrad", .rule_options = {}}, {.name = "n", .rows = 100, .rule = "add", .rule_options = {}}};
+}
+
+BOOST_AUTO_TEST_CASE(what_is_acknowledged_is_there_again) {
+  const Folder folder;
+  Rows rows;
+  for (int run = 1; run <= 3; ++run) {
+    System system{System::Options{}};
+    const auto set = TableSet::Create(system, {.tables = SmallTables(), .shards = 2, .folder = folder.path});
+    BOOST_REQUIRE_MESSAGE(set.ok(), set.status().ToString());
+    const TableRef w = *(*set)->Find("w"), n = *(*set)->Find("n");
+    if (run > 1) {
+      BOOST_TEST(w.Pull({3, 4, 5})->values == rows.values, boost::test_tools::per_element());
+      BOOST_TEST(n.Pull({7})->values[0] == static_cast<float>(run - 1) * 10 + (run > 2 ? 490.0f : 0.0f));
+    }
+    for (int i = 0; i < 10; ++i) {
+      w.Push({3, 4}, {1, 2, 3, 4});
+      BOOST_TEST(n.Push({7, 8}, {1, 1}).Wait(seconds(10)).ok());
+    }
+    BOOST_TEST(w.Assign({5}, {static_cast<float>(run), 6}).ok());
+    if (run == 2) BOOST_TEST(n.Assign({7}, {500}).ok());   // 20 before, 10 behind it
+    BOOST_TEST((*set)->Change({.function = "apply", .numbers = {{"by", {2}}}, .words = {{"op", "scale"}}}).ok());
+    rows = *w.Pull({3, 4, 5});
+    if (run == 2) n.Push({7}, {10}).Wait(seconds(10)).IgnoreError();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_dies_loses_nothing_that_it_has_acknowledged) {
+  const Folder folder;
+  int told[2];
+  BOOST_REQUIRE(pipe(told) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    System system{System::Options{}};
+    const auto set = TableSet::Create(system, {.tables = SmallTables(), .shards = 2, .folder = folder.path});
+    const TableRef n = *(*set)->Find("n");
+    for (uint32_t i = 1;; ++i) {
+      if (!n.Push({1, 60}, {1, 1}).Wait(seconds(10)).ok() || write(told[1], &i, sizeof i) != sizeof i) _exit(1);
+    }
+  }
+  close(told[1]);
+  uint32_t acknowledged = 0, next = 0;
+  while (acknowledged < 200 && read(told[0], &next, sizeof next) == sizeof next) acknowledged = next;
+  kill(child, SIGKILL);
+  while (read(told[0], &next, sizeof next) == sizeof next) acknowledged = next;
+  close(told[0]);
+  waitpid(child, nullptr, 0);
+  BOOST_TEST(acknowledged >= 200u);
+  System system{System::Options{}};
+  const auto set = TableSet::Create(system, {.tables = SmallTables(), .shards = 2, .folder = folder.path});
+  BOOST_REQUIRE_MESSAGE(set.ok(), set.status().ToString());
+  const auto rows = (*set)->Find("n")->Pull({1, 60});   // of the last push, which was not acknowledged, one shard may have its share
+  for (const float value : rows->values) BOOST_TEST((value == static_cast<float>(acknowledged) || value == static_cast<float>(acknowledged + 1)));
+}
+
+BOOST_AUTO_TEST_CASE(a_log_that_has_grown_is_replaced_by_a_snapshot) {
+  const Folder folder;
+  for (int run = 0; run < 2; ++run) {
+    System system{System::Options{}};
+    ShardActorOptions options;
+    options.shard = {.tables = SmallTables(), .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}};
+    options.log_folder = folder.path;
+    options.log_bytes_max = 4096;
+    options.snapshot_uri = folder.path + "/shard-0.snapshot";
+    const ShardActor shard = *SpawnShard(system, options);
+    const auto set = MakeTableSet(system, {shard}, {.tables = SmallTables()});
+    const TableRef n = *set->Find("n");
+    BOOST_TEST(n.Pull({7})->values[0] == static_cast<float>(run * 300));
+    for (int i = 0; i < 300; ++i) BOOST_TEST(n.Push({7}, {1}).Wait(seconds(10)).ok());
+    BOOST_TEST(folder.Files(".log") < 10u);
+    BOOST_TEST(!std::filesystem::exists(folder.path + "/shard-0.1.log"));
+    system.Stop(shard);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_folder_is_used_by_one_set_with_its_own_tables) {
+  const Folder folder;
+  System system{System::Options{}};
+  const auto create = [&](std::vector<TableSpec> tables, uint32_t shards) {
+    return TableSet::Create(system, {.tables = std::move(tables), .shards = shards, .folder = folder.path});
+  };
+  auto first = create(SmallTables(), 2);
+  BOOST_REQUIRE(first.ok());
+  BOOST_TEST(Message(create(SmallTables(), 2).status()) == folder.path + ": is in use by another set of tables");
+  first = absl::UnknownError("");
+  BOOST_TEST(!create(SmallTables(), 3).ok());
+  std::vector<TableSpec> others = SmallTables();
+  others[0].width = 3;
+  BOOST_TEST(!create(others, 2).ok());
+  others = SmallTables();
+  others[0].encoding.key_cache = true;
+  BOOST_TEST(Message(create(others, 2).status()) == "table 'w': encoding is 'cache', expected one without cache: pushes are logged");
+  BOOST_TEST(!TableSet::Create(system, {.tables = SmallTables(), .folder = "mem:/tables"}).ok());
+  BOOST_TEST(create(SmallTables(), 2).ok());
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_ends_a_set_with_its_error) {
+  const Folder folder;
+  System system{System::Options{}};
+  const auto set = TableSet::Create(system, {.tables = SmallTables(), .folder = folder.path});
+  BOOST_REQUIRE(set.ok());
+  const TableRef n = *(*set)->Find("n");
+  std::filesystem::create_symlink("/dev/full", folder.path + "/shard-0.2.log");   // where the log goes on behind the first snapshot
+  const absl::Status status = n.Push({7}, {1}).Wait(seconds(10));
+  BOOST_TEST(absl::IsResourceExhausted(status), status.ToString());
+  BOOST_TEST(Message(status) == "shard 0 cannot write its log: " + folder.path + "/shard-0.2.log: no space left on device");
+  BOOST_TEST(absl::IsResourceExhausted(n.Push({7}, {1}).Wait(seconds(10))));
 }
 
 BOOST_AUTO_TEST_CASE(a_shard_that_is_gone_ends_calls_with_an_error) {
