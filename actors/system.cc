@@ -1,5 +1,7 @@
 #include "actors/system.h"
 
+#include <atomic>
+
 #include "actors/compute_pool.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/send.hpp"
@@ -7,13 +9,15 @@
 namespace troupe {
 namespace {
 
+std::atomic<uint64_t> systems_made = 0;
+
 caf::behavior Gateway(caf::event_based_actor*) {
   return {[](const Thunk& thunk) { thunk.run(); }};
 }
 
 }   // namespace
 
-System::System(Options options) : options_(options), storage_(MakeStorage()) {
+System::System(Options options) : options_(options), number_(++systems_made), storage_(MakeStorage()) {
   config_.set("scheduler.policy", options.simulated ? caf::atom("testing") : caf::atom("sharing"));   // sharing wakes up about 3x faster than stealing
   config_.set("scheduler.max-threads", size_t{1});   // light actors run where their messages come from; this one serves timers
   actors_ = std::make_unique<caf::actor_system>(config_);
@@ -37,10 +41,10 @@ void System::StopActor(const caf::actor& actor) {
 }
 
 void System::RunOnLink(const std::function<void()>& callback) {
-  thread_local std::pair<System*, std::unique_ptr<RunQueue>> queue;
-  if (queue.first != this) {
+  thread_local std::pair<uint64_t, std::unique_ptr<RunQueue>> queue;   // of the system that it was for last
+  if (queue.first != number_) {
     queue.second = std::make_unique<RunQueue>(actors_.get());
-    queue.first = this;
+    queue.first = number_;
   }
   RunQueue* outer = RunQueue::Current();
   queue.second->MakeCurrent();

@@ -81,6 +81,7 @@ class System {
  private:
   static void StopActor(const caf::actor& actor);
   Options options_;
+  const uint64_t number_;   // no other System of the process has or had it
   caf::actor_system_config config_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<caf::actor_system> actors_;

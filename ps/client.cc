@@ -38,6 +38,7 @@ void Client::Start(WriterId writer) {
   stream.pull = nullptr;
   stream.starting = shards_.size();
   stream.start_clock = UINT64_MAX;
+  stream.furthest = 0;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
     Lane& lane = stream.lanes[shard];
     DropHeld(lane, lane.held.size());
@@ -97,7 +98,9 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
     lane.clock = opened.clock;
     lane.stable = opened.stable;
     stream.start_clock = std::min(stream.start_clock, opened.clock);
+    stream.furthest = std::max(stream.furthest, opened.clock);
     const auto applied = opened.applied.As<uint64_t>();
+    for (const Sequence sequence : applied) stream.furthest = std::max(stream.furthest, Round{sequence >> 8});
     for (size_t slot = 0; slot < std::min(applied.size(), stream.last.size()); ++slot) stream.last[slot] = std::max(stream.last[slot], applied[slot]);
     if (--stream.starting > 0) return;
     // A slot that is ahead of the common clock will recognise what is sent again; the chain of sequence numbers is taken up where all have arrived.
@@ -263,6 +266,7 @@ Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const 
                          .keys = share.KeysOf(piece),
                          .keys_hash = share.keys_hash,
                          .piece = static_cast<uint32_t>(piece),
+                         .tables = stream.pull->tables,
                          .packing = share.PackingOf(piece)};
   LeaveKnownKeys(lane.known, message);
   return message;
@@ -292,7 +296,8 @@ void Client::Pump(WriterId writer, uint32_t shard) {
     if (last && lane.combine && lane.in_flight == 0) return;   // the pull that follows at once takes it along
     // The last chunk of a big push says that the round is over: it must not overtake the others.
     if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) return;
-    SendPush(writer, shard, last && lane.pull_wanted && lane.pieces_sent == 0);
+    // Where a refused push is not the end, its pull goes apart: one error would speak for both.
+    SendPush(writer, shard, last && lane.pull_wanted && lane.pieces_sent == 0 && events_.refused == nullptr);
   }
   if (lane.unsent < lane.held.size() || !lane.pull_wanted) return;
   const size_t messages = stream.pull->shards[shard].messages();
@@ -425,6 +430,11 @@ Round Client::acked(WriterId writer) const {
   Round all = UINT64_MAX;
   for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.clock);
   return all;
+}
+
+Round Client::furthest(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  return stream == streams_.end() ? 0 : stream->second.furthest;
 }
 
 Round Client::closed(WriterId writer) const {

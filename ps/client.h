@@ -35,7 +35,8 @@ struct ClientOptions {
   std::chrono::milliseconds retry{20};
   /// A fault that lasts longer than this is final: Unavailable.
   std::chrono::milliseconds patience{120'000};
-  /// Writers may leave rounds out (backup workers): a shard may then have had more of a predecessor than the writer builds on.
+  /// Writers may leave rounds out (backup workers), or go on behind a predecessor (ShardOptions::writers_go_on): a shard may then have had more of it than the
+  /// writer builds on.
   bool rounds_left_out = false;
 };
 
@@ -73,6 +74,8 @@ class Client {
   void Push(WriterId writer, Round round, RoutedPush push, bool combine = false);
   /// Rows as they are before `round`; one at a time a writer. `pull` is kept until the answer.
   void Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull);
+  /// The last round of which any shard has something, as Start has learned: behind it nothing is known to any of them.
+  Round furthest(WriterId writer) const;
   /// Rounds up to here have been answered by every shard.
   Round acked(WriterId writer) const;
   /// What the writer pushes of rounds up to here comes too late at every shard (backup workers).
@@ -111,7 +114,7 @@ class Client {
     std::optional<Round> pull_round;
     std::shared_ptr<const RoutedPull> pull;
     size_t starting = 0;   // lanes whose Open is under way in Start
-    Round start_clock = 0;
+    Round start_clock = 0, furthest = 0;
   };
 
   void SendOpen(WriterId writer, uint32_t shard);

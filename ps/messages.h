@@ -95,6 +95,9 @@ struct Pull {
   uint64_t keys_hash = 0;   ///< as in Push
   bool keys_kept = false;
   uint32_t piece = 0;   ///< of a big pull: a writer has one pull of each number waiting at a shard
+  /// Bit t (63: and those behind it): rows of table t are asked for, here or at other shards: their consistency is what it waits for. 0: nothing is asked for,
+  /// it only waits, for all.
+  uint64_t tables = 0;
   Packing packing = {};
 };
 /// reply to Pull

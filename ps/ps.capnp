@@ -41,6 +41,7 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   keysKept @3 :Bool;
   packing @4 :Packing;
   piece @5 :UInt32;
+  tables @6 :UInt64;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;
@@ -151,4 +152,7 @@ struct ShardJob {
   snapshotIntervalMs @7 :UInt32;
   restoreUri @8 :Text;
   pullWaitMaxMs @9 :UInt32;
+  writersGoOn @10 :Bool;
+  logFolder @11 :Text;
+  logBytesMax @12 :UInt64;
 }

@@ -30,10 +30,12 @@ void PulledRows::Given(const Pull& pull, const Block& values) {
   } else if (batches.back().round > pull.round) {
     return;   // asked again after what it asked for next: not its push's rows
   }
-  if (!rows_wanted_) return;
   std::vector<Answer>& answers = batches.back().answers;
-  if (pull.piece == 0) answers.clear();   // it is asked again from the start
-  answers.push_back({pull.parts, pull.keys, values});
+  if (pull.piece == 0) {   // or it is asked again from the start
+    batches.back().changes = changes_;
+    answers.clear();
+  }
+  if (rows_wanted_) answers.push_back({pull.parts, pull.keys, values});
 }
 
 const PulledRows::Batch* PulledRows::Find(uint32_t writer, Round round) const {

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -11,11 +12,13 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <thread>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
+#include "actors/text.h"
 
 namespace troupe {
 namespace {
@@ -26,8 +29,9 @@ struct RecordHeader {
   uint64_t bytes;      // of the record behind this header
   uint64_t type;
   uint64_t blocks;   // with the head
+  uint64_t synced;   // of the file: what stands before this byte had been synced when the record was written
 };
-static_assert(sizeof(RecordHeader) == 32);
+static_assert(sizeof(RecordHeader) == 40);
 
 absl::Status DiskError(const std::string& file, int error) {
   const std::string message = absl::StrCat(file, ": ", error == ENOSPC || error == EDQUOT ? "no space left on device" : std::generic_category().message(error));
@@ -45,8 +49,7 @@ uint64_t Checksum(const RecordHeader& header, const std::vector<std::pair<const 
 }
 
 /// Reads the record at `at`, which then lies behind it. False: what is there is no whole record.
-bool ReadRecord(const Block& file, size_t& at, Frame& frame) {
-  RecordHeader header;
+bool ReadRecord(const Block& file, size_t& at, RecordHeader& header, Frame& frame) {
   if (file.size() - at < sizeof header) return false;
   std::memcpy(&header, file.data() + at, sizeof header);
   const size_t begin = at + sizeof header;
@@ -70,25 +73,47 @@ bool ReadRecord(const Block& file, size_t& at, Frame& frame) {
   return next == at;
 }
 
-/// Visits a file's records. `last`: its end may have been cut.
+absl::Status CutFile(const std::string& path, size_t bytes) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const bool cut = fd >= 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 && ::fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  return cut ? absl::OkStatus() : DiskError(path, error);
+}
+
+/// Visits a file's records. `last`: what was written to it last may be there in part, or not at all.
 absl::Status ReadFile(Storage& storage, const std::string& path, bool last, const PushLog::Visit& visit) {
   TROUPE_TRY(const Block file, storage.Read(path));
   for (size_t at = 0; at < file.size();) {
+    RecordHeader header;
     Frame frame;
-    if (const size_t begin = at; !ReadRecord(file, at, frame)) {
-      size_t later = begin + 1;   // a whole record behind it would have been written after this one was
-      bool damaged = !last;
-      for (; !damaged && later + sizeof(RecordHeader) <= file.size(); ++later) {
+    const size_t begin = at;
+    if (!ReadRecord(file, at, header, frame)) {
+      bool damaged = !last;   // or a later record says that this one was synced
+      for (size_t later = begin + 1; !damaged && later + sizeof header <= file.size(); ++later) {
         size_t next = later;
-        damaged = ReadRecord(file, next, frame);
+        damaged = ReadRecord(file, next, header, frame) && header.synced > begin;
       }
-      if (damaged) return absl::DataLossError(absl::StrCat(path, ": damaged at byte ", begin));
-      if (::truncate(path.c_str(), static_cast<off_t>(begin)) != 0) return DiskError(path, errno);
-      return absl::OkStatus();
+      return damaged ? absl::DataLossError(absl::StrCat(path, ": damaged at byte ", begin)) : CutFile(path, begin);
     }
-    TROUPE_RETURN_IF_ERROR(visit(frame));
+    if (absl::Status status = visit(frame); !status.ok()) return WithContext(status, absl::StrCat(path, ": byte ", begin));
   }
   return absl::OkStatus();
+}
+
+/// One at a time has the log; it may be about to end. The descriptor that holds the lock.
+absl::StatusOr<int> Lock(const std::string& file, std::chrono::milliseconds patience) {
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return DiskError(file, errno);
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() >= end) {
+      ::close(fd);
+      return absl::FailedPreconditionError(absl::StrCat(file, ": somebody has this log open"));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return fd;
 }
 
 absl::Status SyncFolder(const std::string& folder) {
@@ -101,10 +126,13 @@ absl::Status SyncFolder(const std::string& folder) {
 
 }   // namespace
 
-absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit) {
+absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit,
+                                                       std::chrono::milliseconds patience) {
   TROUPE_TRY(const std::string path, LocalPath(folder));
   const std::unique_ptr<Storage> storage = MakeLocalStorage();
   TROUPE_RETURN_IF_ERROR(storage->MakeFolder(path));
+  TROUPE_TRY(const int lock_fd, Lock(absl::StrCat(path, "/", name, ".lock"), patience));
+  auto log = std::unique_ptr<PushLog>(new PushLog(absl::StrCat(path, "/", name, "."), lock_fd));
   TROUPE_TRY(const std::vector<std::string> names, storage->List(path));
   std::vector<uint64_t> numbers;
   for (const std::string& entry : names) {
@@ -116,16 +144,20 @@ absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder
     }
   }
   std::ranges::sort(numbers);
-  auto log = std::unique_ptr<PushLog>(
-      new PushLog(absl::StrCat(path, "/", name, "."), numbers.empty() ? std::max<uint64_t>(from, 1) : std::max(from, numbers.back() + 1)));
+  log->number_ = std::max<uint64_t>({from, 1, numbers.empty() ? 0 : numbers.back() + 1});
+  const auto count = [&](const Frame& frame) {
+    log->bytes_ += sizeof(RecordHeader) + frame.size();
+    return visit(frame);
+  };
   for (const uint64_t number : numbers) {
-    if (number >= from) TROUPE_RETURN_IF_ERROR(ReadFile(*storage, log->FileOf(number), number == numbers.back(), visit));
+    if (number >= from) TROUPE_RETURN_IF_ERROR(ReadFile(*storage, log->FileOf(number), number == numbers.back(), count));
   }
   return log;
 }
 
 PushLog::~PushLog() {
   if (fd_ >= 0) ::close(fd_);
+  ::close(lock_fd_);
 }
 
 std::string PushLog::FileOf(uint64_t number) const {
@@ -162,6 +194,7 @@ absl::Status PushLog::GoTo(uint64_t number) {
   fd_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) return DiskError(file, errno);
   open_number_ = number;
+  written_ = synced_ = 0;
   return SyncFolder(prefix_.substr(0, prefix_.rfind('/')));
 }
 
@@ -172,8 +205,10 @@ absl::Status PushLog::Write(const std::vector<Pending>& pending) {
     for (const Block& block : frame.bulk) lengths.push_back(block.size());
     std::vector<std::pair<const void*, size_t>> pieces{{lengths.data(), lengths.size() * sizeof(uint64_t)}, {frame.head.data(), frame.head.size()}};
     for (const Block& block : frame.bulk) pieces.push_back({block.data(), block.size()});
-    RecordHeader header{.checksum = 0, .bytes = lengths.size() * sizeof(uint64_t) + frame.size(), .type = frame.type, .blocks = lengths.size()};
+    RecordHeader header{
+        .checksum = 0, .bytes = lengths.size() * sizeof(uint64_t) + frame.size(), .type = frame.type, .blocks = lengths.size(), .synced = synced_};
     header.checksum = Checksum(header, pieces);
+    written_ += sizeof header + header.bytes;
     std::array<iovec, kFrameBlocksMax + 3> parts;
     size_t count = 0;
     parts[count++] = {&header, sizeof header};
@@ -191,7 +226,9 @@ absl::Status PushLog::Write(const std::vector<Pending>& pending) {
       }
     }
   }
-  return ::fdatasync(fd_) == 0 ? absl::OkStatus() : DiskError(FileOf(open_number_), errno);
+  if (::fdatasync(fd_) != 0) return DiskError(FileOf(open_number_), errno);
+  synced_ = written_;
+  return absl::OkStatus();
 }
 
 absl::Status PushLog::Drop(uint64_t first) {

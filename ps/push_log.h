@@ -4,6 +4,7 @@
 //   a snapshot:  Rotate at its cut; once it is durable, Drop what is older
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,8 +23,10 @@ class PushLog {
 
   /// The log `name` in `folder` (file: or a plain path; made where missing). Visits what it holds from file number `from` on, in order, and goes on in a new
   /// file. An end that was cut while it was written, and so never acknowledged, is dropped. Errors: DataLoss naming file and byte: something else is damaged;
-  /// those of `visit`; InvalidArgument: not a local path; Internal: the disk.
-  static absl::StatusOr<std::unique_ptr<PushLog>> Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit);
+  /// those of `visit`, with the place; InvalidArgument: not a local path; FailedPrecondition: somebody has the log open, and still had it after `patience`;
+  /// Internal: the disk.
+  static absl::StatusOr<std::unique_ptr<PushLog>> Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit,
+                                                       std::chrono::milliseconds patience = std::chrono::seconds(5));
   ~PushLog();
   PushLog(const PushLog&) = delete;
   PushLog& operator=(const PushLog&) = delete;
@@ -37,7 +40,7 @@ class PushLog {
   uint64_t Rotate();
   /// Removes files older than number `first`. Errors Internal.
   absl::Status Drop(uint64_t first);
-  /// Appended since the last Rotate.
+  /// Appended, or found by Open, since the last Rotate.
   uint64_t bytes() const { return bytes_; }
 
  private:
@@ -45,13 +48,14 @@ class PushLog {
     uint64_t number;
     Frame frame;
   };
-  PushLog(std::string prefix, uint64_t number) : prefix_(std::move(prefix)), number_(number) {}
+  PushLog(std::string prefix, int lock_fd) : prefix_(std::move(prefix)), lock_fd_(lock_fd) {}
   std::string FileOf(uint64_t number) const;
   absl::Status Write(const std::vector<Pending>& pending);
   absl::Status GoTo(uint64_t number);
 
   const std::string prefix_;   // FOLDER/NAME.
-  uint64_t number_;            // where Append appends
+  const int lock_fd_;
+  uint64_t number_ = 1;   // where Append appends
   uint64_t bytes_ = 0;
 
   std::mutex mutex_;
@@ -60,6 +64,7 @@ class PushLog {
   // Of Sync.
   int fd_ = -1;
   uint64_t open_number_ = 0;
+  uint64_t written_ = 0, synced_ = 0;   // bytes of the open file
   absl::Status broken_;
 };
 

@@ -254,6 +254,7 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
   Grouped grouped;
   for (const TablePull& pull : pulls) {
     const Partition& partition = partitions_[pull.table];
+    routed.tables |= uint64_t{1} << std::min(pull.table, 63u);
     Group(pull.table, pull.keys, grouped);
     RoutedPull::Order order{.table = pull.table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0)};
     for (uint32_t range = 0; range < partition.ranges(); ++range) {
@@ -284,6 +285,7 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
 RoutedPull Router::PullDense(uint32_t table) const {
   RoutedPull routed;
   routed.shards.resize(shards_);
+  routed.tables = uint64_t{1} << std::min(table, 63u);
   const Partition& partition = partitions_[table];
   std::vector<std::vector<PullPart>> parts(shards_);
   for (uint32_t range = 0; range < partition.ranges(); ++range) {

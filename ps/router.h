@@ -70,6 +70,7 @@ struct RoutedPull {
     const Packing& PackingOf(size_t message) const { return pieces.empty() ? packing : pieces[message].packing; }
   };
   std::vector<Share> shards;
+  uint64_t tables = 0;   // Pull::tables
   /// By requested table: by shard order, the position in the asker's keys of each answered row. A whole dense table has no positions: its parts say.
   struct Order {
     uint32_t table;

@@ -57,11 +57,17 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     shard.in_rounds_.push_back(shard.options_.consistency.Of(spec.name).in_rounds());
     shard.any_in_rounds_ |= shard.in_rounds_.back();
   }
-  shard.pulled_rows_ = PulledRows(shard.options_.tables, shard.options_.writers);
+  std::vector<TableSpec> delayed = shard.options_.tables;   // rounds have no delays to make up for
+  for (TableSpec& spec : delayed) {
+    if (!shard.options_.consistency.Of(spec.name).in_rounds()) continue;
+    spec.staleness_scale = false;
+    spec.delay_compensation = 0;
+  }
+  shard.pulled_rows_ = PulledRows(delayed, shard.options_.writers);
   shard.sums_.resize(shard.tables_.size());
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
-  shard.chunks_.assign(shard.options_.writers, 0);
+  shard.halves_.resize(shard.options_.writers);
   shard.key_lists_.resize(shard.options_.writers);
   return shard;
 }
@@ -160,10 +166,12 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
   const auto writer = static_cast<uint32_t>(push.writer);
   const Round clock = arrived_.clock(writer);
   if (push.round <= clock) return Answer(writer, Pushed::Outcome::kApplied);   // a retry of what is known
-  // Where rounds may be left out, a replaced writer may leave out some that its predecessor has pushed: then the shard is ahead of what the writer builds on.
-  const bool may_be_ahead = options_.consistency.all.backup > 0;
+  // Where rounds may be left out, a writer may leave out some that its predecessor has pushed: then the shard is ahead of what the writer builds on.
+  const bool may_be_ahead = options_.consistency.all.backup > 0 || options_.writers_go_on;
   const auto gap = [&](uint64_t previous, uint64_t last) { return may_be_ahead ? previous > last : previous != last; };
-  if (gap(push.previous, clock) || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
+  Half& half = halves_[writer];
+  const uint32_t chunks = half.round == push.round ? half.chunks : 0;
+  if (gap(push.previous, clock) || push.chunk > chunks) return Answer(writer, Pushed::Outcome::kExpect);
   if (!any_in_rounds_ && arrived_.min_clock() < push.after) {
     return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " is catching up: a push comes before what it is to come after"));
   }
@@ -179,9 +187,9 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       return Answer(writer, Pushed::Outcome::kExpect);
     }
   }
-  if (known == 0 || known < parts.size()) {
+  if (half.round != push.round) half = {.round = push.round};
+  if (parts.empty() || known < parts.size()) {
     ApplyNow(push);
-    if (any_in_rounds_ && !Late(push)) waiting_[push.round][writer].push_back(push);
     for (const PushPart& part : parts) {
       if (part.sequence <= arrived_.sequence(Slot(part.table, part.range), writer)) continue;
       arrived_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
@@ -190,8 +198,13 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       if (late || !in_rounds_[part.table]) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
     }
   }
-  chunks_[writer] = push.round_over ? 0 : std::max(chunks_[writer], push.chunk + 1);
+  if (push.chunk == chunks) {   // for the first time
+    if (any_in_rounds_ && !Late(push)) waiting_[push.round][writer].push_back(push);
+    half.chunks = chunks + 1;
+  }
   if (push.round_over) {
+    for (const uint32_t table : half.changed) pulled_rows_.Changed(table);
+    half = {};
     arrived_.Advance(writer, push.round);
     pulled_rows_.Forget(writer, push.round);
     if (any_in_rounds_) {
@@ -249,7 +262,12 @@ void Shard::ApplyRows(Table& table, const Push& push, std::span<const RowsIn> ro
     }
     table.Apply(compensated, scale);
   }
-  pulled_rows_.Changed(number);
+  std::vector<uint32_t>& changed = halves_[writer].changed;
+  if (std::ranges::find(changed, number) == changed.end()) changed.push_back(number);
+}
+
+bool Shard::between_rounds() const {
+  return std::ranges::all_of(halves_, [](const Half& half) { return half.chunks == 0; });
 }
 
 Round Shard::ended() const {
@@ -328,11 +346,8 @@ Round Shard::applied() const {
 
 template <class Use>
 void Shard::ByConsistency(const Pull& pull, Use&& use) const {
-  const auto parts = pull.parts.IsArrayOf<PullPart>() ? pull.parts.As<PullPart>() : std::span<const PullPart>();
-  if (parts.empty()) use(options_.consistency.all);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0 && parts[i].table == parts[i - 1].table) continue;
-    if (parts[i].table < tables_.size()) use(options_.consistency.Of(tables_[parts[i].table].spec().name));
+  for (size_t t = 0; t < tables_.size(); ++t) {
+    if (pull.tables == 0 || (pull.tables >> std::min<size_t>(t, 63) & 1) != 0) use(options_.consistency.Of(tables_[t].spec().name));
   }
 }
 
@@ -496,7 +511,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   }
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
-  chunks_.assign(options_.writers, 0);
+  halves_.assign(options_.writers, {});
   key_lists_.assign(options_.writers, {});
   waiting_.clear();
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all

@@ -27,6 +27,8 @@ struct ShardOptions {
   uint32_t shards = 1;
   uint32_t writers = 1;
   Consistencies consistency;
+  /// A writer that comes back need not make its predecessor's pushes again (a TableSet): it goes on behind whatever any shard has of it.
+  bool writers_go_on = false;
   /// The shard shares its process with its writers: what it has applied dies with them or not at all, so it is stable at once and needs no snapshots.
   bool stable_when_applied = false;
 };
@@ -68,6 +70,8 @@ class Shard {
   const std::vector<Table>& tables() const { return tables_; }
   const ShardOptions& options() const { return options_; }
 
+  /// No writer is in the middle of a round here.
+  bool between_rounds() const;
   /// Everything in one cut: values, rule state, what is applied of whom. What waits in unfinished rounds is not part of it: its writers hold it.
   std::vector<SnapshotSection> Save() const;
   /// InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
@@ -88,7 +92,7 @@ class Shard {
   Round ended() const;
   /// Its round has been applied without it.
   bool Late(const Push& push) const { return options_.consistency.all.backup > 0 && push.round <= last_round_; }
-  /// Calls use(table's consistency) for each table of the pull; without parts, for the job's.
+  /// Calls use(table's consistency) for each table that the pull asks for anywhere; all of them where it asks for none and only waits.
   template <class Use>
   void ByConsistency(const Pull& pull, Use&& use) const;
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
@@ -113,12 +117,17 @@ class Shard {
   std::vector<RowsIn> rows_;             // of ByTable
   std::vector<const PushPart*> parts_;   // of ByTable, of the same parts
   PulledRows pulled_rows_;
-  uint64_t rounds_over_ = 0;                                         // BSP: rounds applied; else: rounds that writers ended. Where schedules stand
-  std::vector<RoundSum> sums_;                                       // by table: the round that is being applied
-  std::vector<uint32_t> first_slot_;                                 // by table
-  Ledger arrived_{0, 0};                                             // what pushes are compared with
-  Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only where tables go by rounds
-  std::vector<uint32_t> chunks_;                                     // by writer: messages of its unfinished round that have arrived here
+  uint64_t rounds_over_ = 0;           // BSP: rounds applied; else: rounds that writers ended. Where schedules stand
+  std::vector<RoundSum> sums_;         // by table: the round that is being applied
+  std::vector<uint32_t> first_slot_;   // by table
+  Ledger arrived_{0, 0};               // what pushes are compared with
+  Ledger applied_{0, 0};               // what tables hold; differs from arrived_ only where tables go by rounds
+  struct Half {
+    Round round = 0;
+    uint32_t chunks = 0;                  // messages of it that have arrived here
+    std::vector<uint32_t> changed = {};   // tables that they have changed at once
+  };
+  std::vector<Half> halves_;                                         // by writer: its unfinished round
   std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // for tables in rounds: round -> writer -> its messages. Invariant: all > last_round_
   std::vector<KeyLists> key_lists_;                                  // by writer
   Round hold_after_ = 0;

@@ -184,10 +184,11 @@ void OnSynced(Self* self, const LogSynced& synced) {
   for (; state.syncing > 0; --state.syncing) {
     const auto answer = std::move(state.unsynced.front());
     state.unsynced.pop_front();
-    answer(state.disk);
+    answer(synced.status.ok() ? absl::OkStatus() : state.disk);
   }
   if (!state.unsynced.empty()) SyncLog(self);
-  if (state.log->bytes() > state.options.log_bytes_max) SnapshotForRestart(self);
+  // In the middle of a round it would hold a part that the rest, which is in the log behind it, does not continue.
+  if (state.log->bytes() > state.options.log_bytes_max && state.shard->between_rounds()) SnapshotForRestart(self);
 }
 
 /// Serialises now, in one cut; a compute job writes the file.
@@ -206,7 +207,7 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   if (log != nullptr) sections->push_back({kLogSection, Block::Copy(&first, sizeof first)});
   state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable, log, first] {
     writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
-    if (writing->status.ok() && log != nullptr) writing->status = log->Drop(first);
+    if (writing->status.ok() && log != nullptr) log->Drop(first).IgnoreError();   // what is left is dropped the next time
     System::Deliver(to, SnapshotWritten{writing});
   });
 }
@@ -269,7 +270,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   if (!pushed.ok()) return pushed;
   if (pushed->outcome == Pushed::Outcome::kNeedKeys) return pushed;
   state.heard[static_cast<uint32_t>(push.writer)] = self->clock().now();
-  if (push.wants_snapshot) SnapshotForRestart(self);
+  if (push.wants_snapshot && state.log == nullptr) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
   AnswerReadyPulls(self);
   if (state.changes.empty()) StartReadyCall(self);
@@ -458,7 +459,14 @@ caf::behavior ShardBehavior(Self* self) {
         }
         return promise;
       },
-      [self](const Open& open) -> caf::result<Opened> { return Reply(self->state.shard->OnOpen(open)); },
+      [self](const Open& open) -> caf::result<Opened> {
+        if (self->state.log == nullptr) return Reply(self->state.shard->OnOpen(open));
+        auto promise = self->make_response_promise<caf::typed_response_promise<Opened>>();   // it acknowledges as much as an answer to a push does
+        WhenLogged(self, [promise, opened = self->state.shard->OnOpen(open)](const absl::Status& status) mutable {
+          Fulfil(promise, status.ok() ? opened : absl::StatusOr<Opened>(status));
+        });
+        return promise;
+      },
       [self](const Assign& assign) -> caf::result<Assigned> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
         WhenUnread(self->state, [self, assign, promise]() mutable {
@@ -528,13 +536,21 @@ absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardAc
       return absl::InvalidArgumentError(
           absl::StrCat("table '", spec.name, "': encoding is '", ToString(spec.encoding), "', expected one without cache: pushes are logged"));
   }
+  for (const TableSpec& spec : options.shard.tables) {
+    if (options.shard.consistency.Of(spec.name).in_rounds()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("table '", spec.name, "' goes by rounds, expected a consistency without: pushes are logged when they are applied"));
+    }
+  }
   const auto take = [&shard](const Frame& frame) -> absl::Status {
     if (frame.type == Codec<Assign>::kType) {
       TROUPE_TRY(const Assign assign, Codec<Assign>::Decode(frame));
       return shard.OnAssign(assign);
     }
     TROUPE_TRY(const Push push, Codec<Push>::Decode(frame));
-    return shard.OnPush(push).status();
+    TROUPE_TRY(const Pushed pushed, shard.OnPush(push));
+    if (pushed.outcome == Pushed::Outcome::kApplied) return absl::OkStatus();
+    return absl::DataLossError("the log does not continue the snapshot");
   };
   TROUPE_TRY(std::shared_ptr<PushLog> log, PushLog::Open(options.log_folder, absl::StrCat("shard-", options.shard.shard), first, take));
   TROUPE_TRY(const bool there, storage.Exists(options.snapshot_uri));

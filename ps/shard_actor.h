@@ -19,7 +19,8 @@ struct ShardActorOptions {
   /// What to begin with when there is no snapshot at snapshot_uri: a checkpoint of an earlier run; empty: zeros.
   std::string restore_uri;
   /// A local folder for a log of what the shard is told, each push on the disk before it is answered (push_log.h); snapshot_uri then holds what the log does
-  /// not go back to, and is written when the log has grown by `log_bytes_max`. Empty: none. Not for tables whose encoding leaves keys out ("cache").
+  /// not go back to, and is written when the log has grown by `log_bytes_max`. Empty: none. Not for tables that go by rounds, or whose encoding leaves keys out
+  /// ("cache"); rows that come with SaveRows or Call are not logged.
   std::string log_folder = {};
   uint64_t log_bytes_max = 256 << 20;
   /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.

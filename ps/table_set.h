@@ -47,8 +47,8 @@ class Pushing {
  public:
   Pushing() = default;
   explicit Pushing(std::shared_future<absl::Status> done) : done_(std::move(done)) {}
-  /// OK: every shard has applied it, and it is on disk where the set has a folder. Errors: what Push was given is wrong (nothing has changed); Unavailable;
-  /// DeadlineExceeded: not yet, wait again.
+  /// OK: every shard has applied it, and it is on disk where the set has a folder. Errors: InvalidArgument: what Push was given is wrong; DeadlineExceeded: not
+  /// yet, wait again; Unavailable, ResourceExhausted (the disk is full), Internal: it was not acknowledged, and may have counted, in part too.
   absl::Status Wait(std::chrono::milliseconds limit) const;
 
  private:
@@ -72,7 +72,7 @@ class TableSet {
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) const;
   /// One that changes them, once. It counts behind all pushes before it.
   absl::Status Change(const FunctionCall& call) const;
-  /// Waits for all pushes so far. The first error among them.
+  /// Waits for all pushes so far. The first error among those since the last Flush.
   absl::Status Flush() const;
 
   struct Impl;

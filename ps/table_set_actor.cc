@@ -1,17 +1,11 @@
 // The actor behind a TableSet, which owns the client, and the calls that wait for it.
 #include "ps/table_set_actor.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,10 +30,25 @@ absl::Status TooLong(std::chrono::milliseconds limit) {
   return absl::DeadlineExceededError(absl::StrCat("the shards gave no answer within ", limit.count(), " ms"));
 }
 
+/// Of a push's outcome; whatever becomes of who should give it, it is given.
+class Promise {
+ public:
+  ~Promise() { Give(absl::UnavailableError("the set of tables has ended before the push was acknowledged")); }
+  std::shared_future<absl::Status> future() { return future_; }
+  void Give(const absl::Status& status) {
+    if (!std::exchange(given_, true)) promise_.set_value(status);
+  }
+
+ private:
+  std::promise<absl::Status> promise_;
+  std::shared_future<absl::Status> future_ = promise_.get_future().share();
+  bool given_ = false;
+};
+
 Pushing Refused(const absl::Status& status) {
-  std::promise<absl::Status> refused;
-  refused.set_value(status);
-  return Pushing(refused.get_future().share());
+  Promise refused;
+  refused.Give(status);
+  return Pushing(refused.future());
 }
 
 /// Whole pushes are refused, not one shard's share of them.
@@ -49,18 +58,6 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
   const auto wrong = std::ranges::find_if(gradients, [](float value) { return !std::isfinite(value); });
   const auto row = static_cast<size_t>(wrong - gradients.begin()) / spec.width;
   return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': gradient of key ", key_of(row), " is ", *wrong, ", expected a finite number"));
-}
-
-/// As long as the result lives no other set uses the folder.
-absl::StatusOr<std::shared_ptr<const void>> LockFolder(Storage& storage, const std::string& folder) {
-  TROUPE_TRY(const std::string path, LocalPath(folder));
-  TROUPE_RETURN_IF_ERROR(storage.MakeFolder(path));
-  const std::string file = path + "/lock";
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return absl::InternalError(absl::StrCat(file, ": ", std::generic_category().message(errno)));
-  std::shared_ptr<const void> lock(nullptr, [fd](const void*) { ::close(fd); });
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return absl::FailedPreconditionError(absl::StrCat(folder, ": is in use by another set of tables"));
-  return lock;
 }
 
 /// A pull, from its call to its last row.
@@ -105,19 +102,24 @@ namespace {
 struct SetState {
   static inline const char* name = "table_set";
   std::unique_ptr<Client> client;
-  bool begun = false;
   absl::Status failure;
   Round round = kFirstRound;
   struct Push {
     Round round;
     size_t bytes;
-    std::shared_ptr<std::promise<absl::Status>> done;
+    std::shared_ptr<Promise> done;
     absl::Status status = {};   // of what a shard has refused
+    bool flush = false;         // tells the first error before it
   };
   std::deque<Push> pushes;                       // under way, rising rounds
   std::deque<std::shared_ptr<PullCall>> pulls;   // the first is under way
   std::deque<std::function<void()>> waiting;     // for the client's beginning
+  absl::Status first_error;                      // of pushes since the last flush
   std::function<void(size_t)> release;           // bytes of pushes that are over
+
+  ~SetState() {
+    for (const auto& pull : pulls) pull->Tell([&] { pull->over = absl::UnavailableError("the set of tables has ended"); });
+  }
 };
 using Self = caf::stateful_actor<SetState>;
 
@@ -125,8 +127,11 @@ void End(SetState& state, size_t pushes, const absl::Status& status) {
   size_t bytes = 0;
   for (; pushes > 0; --pushes) {
     bytes += state.pushes.front().bytes;
-    state.pushes.front().status.Update(status);
-    state.pushes.front().done->set_value(state.pushes.front().status);
+    SetState::Push& push = state.pushes.front();
+    push.status.Update(status);
+    if (push.flush) push.status.Update(std::exchange(state.first_error, absl::OkStatus()));
+    if (!push.flush) state.first_error.Update(push.status);
+    push.done->Give(push.status);
     state.pushes.pop_front();
   }
   state.release(bytes);
@@ -144,21 +149,19 @@ void NextPull(SetState& state) {
 }
 
 /// The client is there, perhaps again after a shard has come back without what was not yet on its disk.
-void Begin(SetState& state, Round clock) {
-  state.round = std::max(state.round, clock);
-  End(state, state.pushes.size(), absl::UnavailableError("a shard has lost the push before it was acknowledged"));
-  if (!std::exchange(state.begun, true)) {
-    for (const auto& call : std::exchange(state.waiting, {})) call();
-  } else {
-    NextPull(state);
-  }
+void Begin(SetState& state) {
+  state.round = std::max(state.round, state.client->furthest(kMe));
+  End(state, state.pushes.size(), absl::UnavailableError("a shard came back before it had acknowledged the push, which may have counted in part"));
+  NextPull(state);
+  for (const auto& call : std::exchange(state.waiting, {})) call();
 }
 
 Client::Events EventsOf(Self* self) {
   SetState& state = self->state;
-  return {.begin_after = [&state](WriterId, Round clock) { Begin(state, clock); },
+  return {.begin_after = [&state](WriterId, Round) { Begin(state); },
           .pulled =
               [&state](WriterId, std::vector<Block> values) {
+                if (state.pulls.empty()) return;   // the set has failed
                 const std::shared_ptr<PullCall> pull = std::move(state.pulls.front());
                 state.pulls.pop_front();
                 NextPull(state);
@@ -169,8 +172,8 @@ Client::Events EventsOf(Self* self) {
               },
           .piece =
               [&state](WriterId, uint32_t shard, size_t message, const Block& values) {
+                if (state.pulls.empty() || !state.pulls.front()->whole) return false;
                 PullCall& pull = *state.pulls.front();
-                if (!pull.whole) return false;
                 pull.Tell([&] { pull.pieces.push_back({shard, message, values}); });
                 return true;
               },
@@ -196,7 +199,6 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   TableSetOptions options;
   std::vector<ShardActor> shards;
   bool owns_shards = false;
-  std::shared_ptr<const void> lock;   // on the folder
   std::shared_ptr<const Router> router;
   caf::actor actor;
 
@@ -213,12 +215,12 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
       state.release = [self_impl](size_t bytes) {
         if (const auto impl = self_impl.lock()) impl->Release(bytes);
       };
-      state.client = std::make_unique<Client>(self, shards, router, ClientOptions{}, EventsOf(self));
+      state.client = std::make_unique<Client>(self, shards, router, ClientOptions{.rounds_left_out = true}, EventsOf(self));
       state.client->Start(kMe);
       self->delayed_send(self, kTick, SetTick{});
       return {[self](const SetCall& call) {
                 SetState& state = self->state;
-                if (state.begun || !state.failure.ok())
+                if (state.client->ready(kMe) || !state.failure.ok())
                   call.run(state);
                 else
                   state.waiting.push_back([&state, call] { call.run(state); });
@@ -245,26 +247,26 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     in_flight -= bytes;
     released.notify_all();
   }
-  Pushing Push(RoutedPush routed) {
+  Pushing Push(RoutedPush routed, bool flush = false) {
     size_t bytes = 0;
     for (const auto& chunks : routed.shards) {
       for (const RoutedPush::Chunk& chunk : chunks) bytes += chunk.keys.size() + chunk.values.size();
     }
-    auto done = std::make_shared<std::promise<absl::Status>>();
-    Pushing pushing(done->get_future().share());
+    auto done = std::make_shared<Promise>();
+    Pushing pushing(done->future());
     {
       std::unique_lock lock(mutex);
       const bool room = released.wait_for(lock, options.patience, [&] { return in_flight == 0 || in_flight + bytes <= options.in_flight_bytes_max; });
       if (!room) {
-        done->set_value(absl::ResourceExhaustedError(absl::StrCat(in_flight, " bytes of pushes are not acknowledged, at most ", options.in_flight_bytes_max,
-                                                                  ", and none was within ", options.patience.count(), " ms")));
+        done->Give(absl::ResourceExhaustedError(absl::StrCat(in_flight, " bytes of pushes are not acknowledged, at most ", options.in_flight_bytes_max,
+                                                             ", and none was within ", options.patience.count(), " ms")));
         return pushing;
       }
       in_flight += bytes;
     }
     auto held = std::make_shared<RoutedPush>(std::move(routed));
-    Do([held, bytes, done](SetState& state) {
-      state.pushes.push_back({++state.round, bytes, done});
+    Do([held, bytes, done, flush](SetState& state) {
+      state.pushes.push_back({.round = ++state.round, .bytes = bytes, .done = done, .flush = flush});
       if (state.failure.ok())
         state.client->Push(kMe, state.round, std::move(*held));
       else
@@ -294,11 +296,19 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   }
 
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) {
-    auto done = std::make_shared<std::promise<absl::StatusOr<FunctionValue>>>();
-    auto future = done->get_future();
-    const caf::actor asker = CallShards(system, shards, options.tables, call, 0, {.patience = options.patience},
-                                        [done](absl::StatusOr<FunctionValue> value) { done->set_value(std::move(value)); });
-    if (future.wait_for(options.patience) == std::future_status::ready) return future.get();
+    struct Result {
+      std::mutex mutex;
+      std::condition_variable come;
+      std::optional<absl::StatusOr<FunctionValue>> value;
+    };
+    auto result = std::make_shared<Result>();
+    const caf::actor asker = CallShards(system, shards, options.tables, call, 0, {.patience = options.patience}, [result](absl::StatusOr<FunctionValue> value) {
+      std::lock_guard lock(result->mutex);
+      result->value = std::move(value);
+      result->come.notify_one();
+    });
+    std::unique_lock lock(result->mutex);
+    if (result->come.wait_for(lock, options.patience, [&] { return result->value.has_value(); })) return *std::move(result->value);
     system.Stop(asker);
     return TooLong(options.patience);
   }
@@ -318,12 +328,13 @@ absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {
 // --------------------------------------------------------------------------------------------------------------------------------------------- the set
 
 absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const TableSetOptions& options) {
-  for (const TableSpec& spec : options.tables) TROUPE_RETURN_IF_ERROR(Validate(spec));
-  std::vector<ShardActor> shards;
-  std::shared_ptr<const void> lock;
-  if (!options.folder.empty()) {
-    TROUPE_TRY(lock, LockFolder(system.storage(), options.folder));
+  if (options.shards == 0) return absl::InvalidArgumentError("a set of tables on 0 shards, expected at least one");
+  for (const TableSpec& spec : options.tables) {
+    TROUPE_RETURN_IF_ERROR(Validate(spec));
+    const auto named = std::ranges::count(options.tables, spec.name, &TableSpec::name);
+    if (named > 1) return absl::InvalidArgumentError(absl::StrCat(named, " tables are named '", spec.name, "', expected one"));
   }
+  std::vector<ShardActor> shards;
   for (uint32_t i = 0; i < options.shards; ++i) {
     ShardActorOptions shard;
     if (!options.folder.empty()) {
@@ -335,13 +346,13 @@ absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const
                    .shards = options.shards,
                    .writers = 1,
                    .consistency = Consistency{.kind = Consistency::Kind::kAsp},
+                   .writers_go_on = true,
                    .stable_when_applied = options.folder.empty()};
     TROUPE_TRY(ShardActor actor, SpawnShard(system, shard));
     shards.push_back(std::move(actor));
   }
   auto impl = std::make_shared<Impl>(system, std::move(shards), options);
   impl->owns_shards = true;
-  impl->lock = std::move(lock);
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));
 }
@@ -372,7 +383,7 @@ absl::Status TableSet::Change(const FunctionCall& call) const {
 }
 
 absl::Status TableSet::Flush() const {
-  return impl_->Push(RoutedPush::Empty(impl_->shards.size())).Wait(impl_->options.patience);
+  return impl_->Push(RoutedPush::Empty(impl_->shards.size()), true).Wait(impl_->options.patience);
 }
 
 // ------------------------------------------------------------------------------------------------------------------------------------------- a table
@@ -443,6 +454,11 @@ absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) 
     return absl::InvalidArgumentError(
         absl::StrCat("table '", spec().name, "': ", values.size(), " numbers for ", keys.size(), " keys, expected ", keys.size() * spec().width));
   }
+  const auto wrong = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
+  if (wrong != values.end()) {
+    const Key key = keys[static_cast<size_t>(wrong - values.begin()) / spec().width];
+    return absl::InvalidArgumentError(absl::StrCat("table '", spec().name, "': value of key ", key, " is ", *wrong, ", expected a finite number"));
+  }
   const uint32_t shards = static_cast<uint32_t>(set_->shards.size());
   const Partition partition(spec(), shards);
   std::vector<std::vector<Key>> keys_of(shards);
@@ -457,7 +473,7 @@ absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) 
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (keys_of[shard].empty()) continue;
     const ::troupe::Assign message{.table = number_, .keys = Block::Adopt(std::move(keys_of[shard])), .values = Block::Adopt(std::move(values_of[shard]))};
-    TROUPE_RETURN_IF_ERROR(Ask<Assigned>(set_->system, set_->shards[shard], message).status());
+    TROUPE_RETURN_IF_ERROR(Ask<Assigned>(set_->system, set_->shards[shard], message, set_->options.patience).status());
   }
   return absl::OkStatus();
 }

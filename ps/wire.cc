@@ -112,6 +112,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setWriter(static_cast<uint32_t>(from.writer));
   to.setRound(from.round);
   to.setPiece(from.piece);
+  to.setTables(from.tables);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
@@ -120,6 +121,7 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.writer = WriterId{from.getWriter()};
   to.round = from.getRound();
   to.piece = from.getPiece();
+  to.tables = from.getTables();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);
@@ -479,6 +481,9 @@ Block EncodeShardJob(const ShardActorOptions& options) {
     to.setSnapshotIntervalMs(static_cast<uint32_t>(options.snapshot_interval.count()));
     to.setRestoreUri(options.restore_uri);
     to.setPullWaitMaxMs(static_cast<uint32_t>(options.pull_wait_max.count()));
+    to.setWritersGoOn(shard.writers_go_on);
+    to.setLogFolder(options.log_folder);
+    to.setLogBytesMax(options.log_bytes_max);
   });
 }
 
@@ -500,6 +505,9 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.snapshot_interval = std::chrono::milliseconds(from.getSnapshotIntervalMs());
     options.restore_uri = Text(from.getRestoreUri());
     options.pull_wait_max = std::chrono::milliseconds(from.getPullWaitMaxMs());
+    options.shard.writers_go_on = from.getWritersGoOn();
+    options.log_folder = Text(from.getLogFolder());
+    options.log_bytes_max = from.getLogBytesMax();
   }));
   TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistencies(consistency));

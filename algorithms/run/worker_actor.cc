@@ -293,11 +293,15 @@ void EndPhase(Self* self, Pipeline& pipeline) {
   if (self->state.client->acked(WriterId{pipeline.split}) >= end) Ended(self, pipeline);
 }
 
+void LeaveOut(const WorkerState& state, Pipeline& pipeline) {
+  while (!pipeline.ready.empty() && pipeline.ready.front()->ordinal <= LeftOut(state, pipeline)) pipeline.ready.pop_front();
+}
+
 /// Does whatever can be done now.
 void Advance(Self* self, Pipeline& pipeline) {
   WorkerState& state = self->state;
   if (pipeline.stage != Pipeline::Stage::kRunning || !state.client->ready(WriterId{pipeline.split})) return;
-  while (pipeline.current == nullptr && !pipeline.ready.empty() && pipeline.ready.front()->ordinal <= LeftOut(state, pipeline)) pipeline.ready.pop_front();
+  LeaveOut(state, pipeline);
   if (pipeline.current == nullptr) {
     if (pipeline.next != nullptr) {   // its rows were asked for ahead
       if (!pipeline.next_rows) return;
@@ -377,6 +381,7 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   pipeline.working = false;
   pipeline.current = nullptr;
   pipeline.last_round = round;
+  LeaveOut(state, pipeline);
   const bool pull_follows = pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
                             state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
   worked.push->after = pipeline.after;

@@ -68,7 +68,7 @@ struct Fixture {
     const Key key = 7;
     const Router::TablePull wanted[] = {{.table = table, .keys = {&key, 1}}};
     const RoutedPull pull = router.Pull(wanted);
-    return {.writer = WriterId{writer}, .round = round, .parts = pull.shards[0].parts, .keys = pull.shards[0].keys};
+    return {.writer = WriterId{writer}, .round = round, .parts = pull.shards[0].parts, .keys = pull.shards[0].keys, .tables = pull.tables};
   }
   float Value(uint32_t table) {
     const Key key = 7;
@@ -203,6 +203,52 @@ BOOST_AUTO_TEST_CASE(a_push_of_which_only_a_part_has_come_is_too_late_as_a_whole
   f.Send(2, R(2), {0, 1}, 100);
   f.Send(0, R(2), {0, 1});
   BOOST_TEST(f.Value(0) == 103);
+}
+
+BOOST_AUTO_TEST_CASE(a_pull_waits_for_its_own_tables_also_where_it_has_no_keys) {
+  Fixture f({Spec("a"), Spec("b")}, 2, *ParseConsistencies("bsp,b=asp"));
+  const auto nothing = [](uint64_t tables) { return Pull{.writer = WriterId{0}, .round = R(2), .parts = {}, .keys = {}, .tables = tables}; };
+  f.Send(0, R(1), {0, 1});
+  BOOST_TEST(!f.shard.Ready(nothing(1)));
+  BOOST_TEST(f.shard.Ready(nothing(2)));
+  BOOST_TEST(!f.shard.Ready(nothing(3)));
+  BOOST_TEST(!f.shard.Ready(nothing(0)));   // a barrier is for all
+  Fixture g({Spec("a"), Spec("b")}, 2, *ParseConsistencies("asp,b=bsp"));
+  g.Send(0, R(1), {0, 1});
+  BOOST_TEST(!g.shard.Ready(nothing(0)));
+  BOOST_TEST(g.shard.Ready(nothing(1)));
+}
+
+BOOST_AUTO_TEST_CASE(a_push_without_rows_for_rounds_still_counts_in_the_mean_after_a_restart) {
+  std::vector<TableSpec> specs{Spec("a"), Spec("b")};
+  specs[0].combine = TableSpec::Combine::kMean;
+  specs[0].rule = "sgd", specs[0].rule_options = {{"learning_rate", 1}};
+  Fixture f(specs, 2, *ParseConsistencies("bsp,b=asp"));
+  const Push first = f.Make(0, R(1), {1});
+  f.Send(first);
+  f.Restore();
+  f.Send(first);
+  f.Send(1, R(1), {0}, -4);
+  BOOST_TEST(f.Value(0) == 2);   // the mean of a 4 and of nothing
+  BOOST_TEST(f.Value(1) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_push_of_many_messages_is_one_change) {
+  TableSpec spec = Spec("w", "sgd");
+  spec.staleness_scale = true;
+  spec.ranges = 1;
+  Fixture f({spec}, 1, kAsp);
+  BOOST_REQUIRE(f.shard.OnPull(f.Wants(0, R(1), 0)).ok());
+  for (uint32_t chunk = 0; chunk < 4; ++chunk) {   // each changes the same row: a sequence of its own, as no client would give
+    Push push = f.Make(0, R(1), {0});
+    std::vector<PushPart> parts(push.parts.As<PushPart>().begin(), push.parts.As<PushPart>().end());
+    parts[0].sequence += chunk, parts[0].previous = chunk == 0 ? 0 : parts[0].sequence - 1;
+    push.parts = Block::Adopt(std::move(parts));
+    push.previous = kFirstRound, push.chunk = chunk, push.round_over = chunk == 3;
+    f.Send(push);
+    BOOST_TEST(f.shard.between_rounds() == (chunk == 3));
+  }
+  BOOST_TEST(f.Value(0) == -4);   // and not -1 - 1 - 1/2 - 1/3
 }
 
 BOOST_AUTO_TEST_CASE(a_pull_knows_the_shortest_bound_of_its_tables) {

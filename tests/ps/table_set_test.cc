@@ -10,7 +10,10 @@
 #include <filesystem>
 #include <limits>
 #include <thread>
+#include <utility>
 
+#include "actors/ask.h"
+#include "ps/router.h"
 #include "ps/shard_actor.h"
 #include "ps/table_set_actor.h"
 
@@ -97,6 +100,9 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_whole_and_the_set_goes_on) {
   BOOST_TEST(Message(Pushing().Wait(seconds(1))) == "nothing was pushed");
   BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {{.name = "t", .width = 0, .rows = {}, .rule_options = {}}}}).status())
                  .starts_with("table 't': width is 0"));
+  BOOST_TEST(Message(f.w.Assign({1, 2}, {1, 2, kNan, 4})) == "table 'w': value of key 2 is nan, expected a finite number");
+  BOOST_TEST(Message(TableSet::Create(f.system, {.tables = Tables(), .shards = 0}).status()) == "a set of tables on 0 shards, expected at least one");
+  BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {Tables()[0], Tables()[0]}}).status()) == "2 tables are named 'w', expected one");
   BOOST_TEST(pushed({1}, {1, 2}) == "");
   BOOST_TEST(f.w.Pull({1, 2})->values == (std::vector<float>{-1, -2, 0, 0}), boost::test_tools::per_element());
 }
@@ -115,6 +121,8 @@ BOOST_AUTO_TEST_CASE(a_chunk_that_a_shard_refuses_is_told_and_what_is_behind_it_
   BOOST_TEST(all[250'000] == 5);
   BOOST_TEST(all[0] == 6);
   BOOST_TEST(all[599'999] == 6);
+  BOOST_TEST(Message(f.set->Flush()) == "push of writer 0: table 'd': gradient of key 250000 is inf, expected a finite number");
+  BOOST_TEST(f.set->Flush().ok());   // it is told once
 }
 
 BOOST_AUTO_TEST_CASE(threads_share_a_set) {
@@ -202,6 +210,97 @@ BOOST_AUTO_TEST_CASE(a_process_that_dies_loses_nothing_that_it_has_acknowledged)
   BOOST_REQUIRE_MESSAGE(set.ok(), set.status().ToString());
   const auto rows = (*set)->Find("n")->Pull({1, 60});   // of the last push, which was not acknowledged, one shard may have its share
   for (const float value : rows->values) BOOST_TEST((value == static_cast<float>(acknowledged) || value == static_cast<float>(acknowledged + 1)));
+  const TableRef n = *(*set)->Find("n");   // and what follows counts, whatever each shard had of its predecessor
+  for (int i = 0; i < 5; ++i) BOOST_TEST(n.Push({1, 60}, {100, 100}).Wait(seconds(10)).ok());
+  const auto more = n.Pull({1, 60});
+  for (size_t i = 0; i < 2; ++i) BOOST_TEST(more->values[i] == rows->values[i] + 500);
+}
+
+BOOST_AUTO_TEST_CASE(a_set_goes_on_behind_whatever_any_shard_has) {
+  const Folder folder;
+  System system{System::Options{}};
+  std::vector<ShardActor> shards;
+  for (uint32_t i = 0; i < 3; ++i) {
+    ShardActorOptions options;
+    options.shard = {.tables = SmallTables(),
+                     .shard = i,
+                     .shards = 3,
+                     .writers = 1,
+                     .consistency = Consistency{.kind = Consistency::Kind::kAsp},
+                     .writers_go_on = true,
+                     .stable_when_applied = true};
+    shards.push_back(*SpawnShard(system, options));
+  }
+  const Router router(SmallTables(), 3);
+  for (size_t ahead = 0; ahead < 3; ++ahead) {   // a predecessor whose last pushes have reached some shards, one of them in part
+    Round done = kFirstRound;
+    for (uint64_t round = 1; round <= 2 + 3 * ahead; ++round) {
+      RoutedPush::Chunk chunk = std::move(router.Push({{.table = 1, .keys = {1, 60, 99}, .values = {1, 1, 1}, .nonzeros = {}}}).shards[ahead][0]);
+      for (PushPart& part : chunk.parts) {
+        part.sequence = MakeRound(1, round) << 8;
+        part.previous = round == 1 ? 0 : MakeRound(1, round - 1) << 8;
+      }
+      const Push push{.round = MakeRound(1, round),
+                      .previous = std::exchange(done, MakeRound(1, round)),
+                      .round_over = round < 8,
+                      .parts = Block::Adopt(std::move(chunk.parts)),
+                      .keys = chunk.keys,
+                      .values = chunk.values};
+      BOOST_REQUIRE(Ask<Pushed>(system, shards[ahead], push).ok());
+    }
+  }
+  const auto set = MakeTableSet(system, shards, {.tables = SmallTables()});
+  const TableRef n = *set->Find("n");
+  const std::vector<float> before = n.Pull({1, 60, 99})->values;
+  BOOST_TEST(n.Push({1, 60, 99}, {100, 100, 100}).Wait(seconds(10)).ok());
+  const std::vector<float> after = n.Pull({1, 60, 99})->values;
+  for (size_t i = 0; i < 3; ++i) BOOST_TEST(after[i] == before[i] + 100);
+  for (const ShardActor& shard : shards) system.Stop(shard);
+}
+
+BOOST_AUTO_TEST_CASE(big_pushes_are_logged_whole_though_snapshots_come_between) {
+  const Folder folder;
+  const std::vector<TableSpec> tables{{.name = "d", .width = 1, .rows = 1'500'000, .rule = "add", .rule_options = {}}};
+  const std::vector<float> ones(1'500'000, 1);
+  std::vector<float> all;
+  for (int run = 0; run < 3; ++run) {
+    System system{System::Options{}};
+    ShardActorOptions options;
+    options.shard = {.tables = tables, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .writers_go_on = true};
+    options.log_folder = folder.path;
+    options.log_bytes_max = 4096;
+    options.snapshot_uri = folder.path + "/shard-0.snapshot";
+    const auto shard = SpawnShard(system, options);
+    BOOST_REQUIRE_MESSAGE(shard.ok(), shard.status().ToString());
+    const auto set = MakeTableSet(system, {*shard}, {.tables = tables});
+    const TableRef d = *set->Find("d");
+    BOOST_REQUIRE(d.PullAll(all).ok());
+    for (const float value : all) BOOST_REQUIRE(value == static_cast<float>(4 * run));
+    std::vector<Pushing> pushes;
+    for (int i = 0; i < 4; ++i) pushes.push_back(d.PushAll(Block::Copy(std::span<const float>(ones))));
+    for (const Pushing& push : pushes) BOOST_TEST(push.Wait(seconds(20)).ok());
+    system.Stop(*shard);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_ends_with_the_set_says_so) {
+  const Folder folder;
+  System system{System::Options{}};
+  std::vector<Pushing> pushes;
+  {
+    const auto set = TableSet::Create(system, {.tables = SmallTables(), .folder = folder.path});
+    const TableRef n = *(*set)->Find("n");
+    for (int i = 0; i < 500; ++i) pushes.push_back(n.Push({7}, {1}));
+  }
+  uint32_t counted = 0;
+  for (const Pushing& push : pushes) {
+    const absl::Status status = push.Wait(seconds(10));
+    if (status.ok()) ++counted;
+    BOOST_TEST((status.ok() || absl::IsUnavailable(status)), status.ToString());
+  }
+  const auto set = TableSet::Create(system, {.tables = SmallTables(), .folder = folder.path});   // waits until the old log is closed
+  BOOST_REQUIRE_MESSAGE(set.ok(), set.status().ToString());
+  BOOST_TEST((*set)->Find("n")->Pull({7})->values[0] >= static_cast<float>(counted));
 }
 
 BOOST_AUTO_TEST_CASE(a_log_that_has_grown_is_replaced_by_a_snapshot) {
@@ -232,7 +331,7 @@ BOOST_AUTO_TEST_CASE(a_folder_is_used_by_one_set_with_its_own_tables) {
   };
   auto first = create(SmallTables(), 2);
   BOOST_REQUIRE(first.ok());
-  BOOST_TEST(Message(create(SmallTables(), 2).status()) == folder.path + ": is in use by another set of tables");
+  BOOST_TEST(Message(create(SmallTables(), 2).status()) == folder.path + "/shard-0.lock: somebody has this log open");
   first = absl::UnknownError("");
   BOOST_TEST(!create(SmallTables(), 3).ok());
   std::vector<TableSpec> others = SmallTables();
@@ -242,6 +341,11 @@ BOOST_AUTO_TEST_CASE(a_folder_is_used_by_one_set_with_its_own_tables) {
   others[0].encoding.key_cache = true;
   BOOST_TEST(Message(create(others, 2).status()) == "table 'w': encoding is 'cache', expected one without cache: pushes are logged");
   BOOST_TEST(!TableSet::Create(system, {.tables = SmallTables(), .folder = "mem:/tables"}).ok());
+  ShardActorOptions rounds;
+  rounds.shard = {.tables = SmallTables(), .consistency = {}};
+  rounds.log_folder = folder.path;
+  BOOST_TEST(Message(SpawnShard(system, rounds).status()) ==
+             "table 'w' goes by rounds, expected a consistency without: pushes are logged when they are applied");
   BOOST_TEST(create(SmallTables(), 2).ok());
 }
 
@@ -256,6 +360,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_ends_a_set_with_its_error) {
   BOOST_TEST(absl::IsResourceExhausted(status), status.ToString());
   BOOST_TEST(Message(status) == "shard 0 cannot write its log: " + folder.path + "/shard-0.2.log: no space left on device");
   BOOST_TEST(absl::IsResourceExhausted(n.Push({7}, {1}).Wait(seconds(10))));
+  BOOST_TEST(absl::IsResourceExhausted(n.Pull({7}).status()));
 }
 
 BOOST_AUTO_TEST_CASE(a_shard_that_is_gone_ends_calls_with_an_error) {

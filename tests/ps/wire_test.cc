@@ -144,6 +144,9 @@ ShardActorOptions SomeShardJob() {
   options.snapshot_interval = std::chrono::milliseconds(123);
   options.restore_uri = "mem:/y";
   options.pull_wait_max = std::chrono::milliseconds(456);
+  options.shard.writers_go_on = true;
+  options.log_folder = "/z";
+  options.log_bytes_max = 789;
   return options;
 }
 
@@ -264,6 +267,9 @@ BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   BOOST_TEST(decoded->restore_uri == options.restore_uri);
   BOOST_TEST((decoded->snapshot_interval == options.snapshot_interval));
   BOOST_TEST((decoded->pull_wait_max == options.pull_wait_max));
+  BOOST_TEST(decoded->shard.writers_go_on);
+  BOOST_TEST(decoded->log_folder == "/z");
+  BOOST_TEST(decoded->log_bytes_max == 789u);
   const Block bytes = EncodeShardJob(options);
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto cut = DecodeShardJob(Block::Copy(bytes.data(), size));
