@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/check.h"
 #include "actors/status.h"
+#include "actors/text.h"
 #include "algorithms/prefetch.h"
 #include "ps/key_index.h"
 #include "ps/update_rule.h"
@@ -106,6 +107,12 @@ std::vector<ParamSpec> StepAlgorithm::params() const {
       {.name = "l2", .default_value = 0.0, .min = 0, .doc = "L2 penalty on the weights, the intercept spared"},
       {.name = "intercept", .default_value = true, .doc = "a constant beside the features"},
       {.name = "encoding", .default_value = std::string("none"), .doc = "how pushes and pulls travel: none, or words as in int8+feedback+delta"},
+      {.name = "admit_after", .default_value = int64_t{1}, .min = 1, .max = 255, .doc = "a feature gets a weight at the n-th round that pushes to it"},
+      {.name = "ttl", .default_value = int64_t{0}, .min = 0, .max = 1 << 28, .doc = "weights that no push has touched for so many rounds go; 0: never"},
+      {.name = "rows_max", .default_value = int64_t{0}, .min = 0, .doc = "weights there may be, beyond it the least lately pushed go; 0: no limit"},
+      {.name = "memory_max",
+       .default_value = std::string("0"),
+       .doc = "memory of the weights at a shard, as in 64M; the coldest others lie on disk; 0: no limit"},
   };
 }
 
@@ -121,6 +128,10 @@ absl::StatusOr<Blueprint> StepAlgorithm::Declare(const Params& params, const Dat
   spec.l2 = params.Real("l2");
   spec.penalised_from = 1;   // key 0 is the intercept
   TROUPE_TRY(spec.encoding, ParseEncoding(params.Text("encoding")));
+  spec.limits.admit_after = static_cast<uint32_t>(params.Int("admit_after"));
+  spec.limits.ttl = static_cast<uint64_t>(params.Int("ttl"));
+  spec.limits.rows_max = static_cast<uint64_t>(params.Int("rows_max"));
+  if (absl::Status status = ParseBytes(params.Text("memory_max"), &spec.limits.memory_max); !status.ok()) return WithContext(status, "memory_max");
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   return Blueprint{{std::move(spec)}};
 }

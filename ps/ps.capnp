@@ -80,6 +80,8 @@ struct SaveRows @0xa8b1f3b0c5d2010d {      # bulk: keys, values of each assigned
 struct RowsSaved @0xa8b1f3b0c5d2010e {
   rows @0 :UInt64;
   nonzeros @1 :UInt64;
+  dropped @2 :UInt64;
+  evicted @3 :UInt64;
 }
 struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned table
   call @0 :FunctionCall;
@@ -129,6 +131,10 @@ struct TableSpec {
   nonFinite @18 :UInt8;
   stalenessScale @19 :Bool;
   encoding @20 :Text;
+  admitAfter @21 :UInt32 = 1;
+  ttl @22 :UInt64;
+  rowsMax @23 :UInt64;
+  memoryMax @24 :UInt64;
 
   struct Option {
     name @0 :Text;
@@ -148,4 +154,5 @@ struct ShardJob {
   snapshotIntervalMs @7 :UInt32;
   restoreUri @8 :Text;
   pullWaitMaxMs @9 :UInt32;
+  tierFolder @10 :Text;
 }

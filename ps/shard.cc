@@ -35,7 +35,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   Shard shard(std::move(options));
   uint32_t slots = 0;
   for (const TableSpec& spec : shard.options_.tables) {
-    TROUPE_TRY(Table table, Table::Make(spec, shard.options_.shard, shard.options_.shards));
+    TROUPE_TRY(Table table, Table::Make(spec, shard.options_.shard, shard.options_.shards, shard.options_.tiers));
     shard.first_slot_.push_back(slots);
     slots += table.partition().ranges();
     shard.tables_.push_back(std::move(table));
@@ -132,6 +132,7 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
 }
 
 absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
+  TROUPE_RETURN_IF_ERROR(usable());
   TROUPE_RETURN_IF_ERROR(Check(push));
   const auto writer = static_cast<uint32_t>(push.writer);
   const Round clock = arrived_.clock(writer);
@@ -172,10 +173,21 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       ApplyCompleteRounds();
     } else {
       applied_.Advance(writer, push.round);
-      ++rounds_over_;
+      EndRound();
     }
   }
   return Answer(writer, Pushed::Outcome::kApplied);
+}
+
+void Shard::EndRound() {
+  ++rounds_over_;
+  for (Table& table : tables_) table.SetRounds(bsp() ? rounds_over_ : rounds_over_ / options_.writers);
+}
+
+absl::Status Shard::usable() const {
+  absl::Status status;
+  for (const Table& table : tables_) status.Update(table.usable());
+  return status;
 }
 
 void Shard::ApplyNow(const Push& push) {
@@ -226,7 +238,7 @@ void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
   for (const auto& [writer, messages] : pushes) {
     for (const Push& push : messages) ApplyChange(push);
   }
-  ++rounds_over_;
+  EndRound();
 }
 
 Round Shard::applied() const {
@@ -387,6 +399,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all
   nonzeros_ = header.nonzeros;
   rounds_over_ = header.rounds_over;
+  for (Table& table : tables_) table.SetRounds(bsp() ? rounds_over_ : rounds_over_ / options_.writers, true);
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "ps/ledger.h"
 #include "ps/messages.h"
 #include "ps/round_sum.h"
+#include "ps/row_tier.h"
 #include "ps/snapshot.h"
 #include "ps/table.h"
 
@@ -28,6 +29,8 @@ struct ShardOptions {
   Consistency consistency;
   /// The shard shares its process with its writers: what it has applied dies with them or not at all, so it is stable at once and needs no snapshots.
   bool stable_when_applied = false;
+  /// For tables with memory_max.
+  TierFactory tiers = nullptr;
 };
 
 class Shard {
@@ -36,6 +39,8 @@ class Shard {
 
   /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite).
   /// Unavailable: it comes before what it is to come after. Nothing has changed then. Keys that it refers to and that are not known are answered kNeedKeys.
+  /// ResourceExhausted: it needs rows that are not in memory, and the tier takes none to make room (BSP: pushes that wait may still bring some). DataLoss: as
+  /// usable().
   absl::StatusOr<Pushed> OnPush(const Push& push);
   /// May `pull` be answered now?
   bool Ready(const Pull& pull) const;
@@ -55,6 +60,8 @@ class Shard {
   uint64_t version() const { return version_; }
   /// Entries of batches behind all pushes applied, each push once.
   uint64_t nonzeros() const { return nonzeros_; }
+  /// An error where a table's tier has lost rows: what has been read of the shard since may lack them, and it takes nothing any more.
+  absl::Status usable() const;
   const std::vector<Table>& tables() const { return tables_; }
   const ShardOptions& options() const { return options_; }
 
@@ -86,6 +93,8 @@ class Shard {
   absl::Status CheckChange(const Push& push) const;
   void ApplyChange(const Push& push);
   void ApplyCompleteRounds();
+  /// Another round is over, of all writers or of one.
+  void EndRound();
   void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
 

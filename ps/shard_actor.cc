@@ -13,6 +13,7 @@
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "caf/typed_response_promise.hpp"
+#include "ps/disk_tier.h"
 #include "ps/export.h"
 
 namespace troupe {
@@ -130,10 +131,11 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   writing->version = state.shard->version();
   writing->done = std::move(done);
   auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->Save());
+  writing->status = state.shard->usable();
   state.writing = writing;
   const bool durable = uri != state.options.snapshot_uri;   // the job's own snapshots need to survive the process, not the machine
   state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable] {
-    writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
+    if (writing->status.ok()) writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
     System::Deliver(to, SnapshotWritten{writing});
   });
 }
@@ -299,6 +301,12 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
       if (table.Owns(range)) sections->push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
     }
     saved.rows += table.rows();
+    saved.dropped += table.dropped();
+    saved.evicted += table.evicted();
+  }
+  if (absl::Status status = state.shard->usable(); !status.ok()) {
+    state.saving.erase(request.uri);
+    return status;
   }
   state.system->compute().Submit(Compute::Priority::kStep, [self, system = state.system, to = caf::actor(self), uri = request.uri, saved, sections] {
     const absl::Status status = WriteSnapshot(system->storage(), uri, *sections, false);
@@ -429,7 +437,13 @@ caf::behavior ShardBehavior(Self* self) {
 }   // namespace
 
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options) {
-  TROUPE_TRY(Shard shard, Shard::Make(options.shard));
+  ShardOptions shard_options = options.shard;
+  if (options.tier_folder.starts_with("mem:")) {
+    shard_options.tiers = MemoryTiers();
+  } else if (!options.tier_folder.empty()) {
+    shard_options.tiers = DiskTiers(options.tier_folder);
+  }
+  TROUPE_TRY(Shard shard, Shard::Make(std::move(shard_options)));
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty()) continue;
     auto sections = ReadSnapshot(system.storage(), uri);

@@ -180,6 +180,10 @@ void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
   to.setNonFinite(static_cast<uint8_t>(from.non_finite));
   to.setStalenessScale(from.staleness_scale);
   to.setEncoding(ToString(from.encoding));
+  to.setAdmitAfter(from.limits.admit_after);
+  to.setTtl(from.limits.ttl);
+  to.setRowsMax(from.limits.rows_max);
+  to.setMemoryMax(from.limits.memory_max);
 }
 absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.name = Text(from.getName());
@@ -203,6 +207,7 @@ absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.non_finite = static_cast<NonFinite>(from.getNonFinite());
   to.staleness_scale = from.getStalenessScale();
   TROUPE_TRY(to.encoding, ParseEncoding({from.getEncoding().cStr(), from.getEncoding().size()}));
+  to.limits = {.admit_after = from.getAdmitAfter(), .ttl = from.getTtl(), .rows_max = from.getRowsMax(), .memory_max = from.getMemoryMax()};
   return absl::OkStatus();
 }
 
@@ -401,6 +406,8 @@ Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
           EncodeHead<wire::RowsSaved>([&](wire::RowsSaved::Builder to) {
             to.setRows(m.rows);
             to.setNonzeros(m.nonzeros);
+            to.setDropped(m.dropped);
+            to.setEvicted(m.evicted);
           }),
           {}};
 }
@@ -409,6 +416,8 @@ absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RowsSaved>(frame.head, [&](wire::RowsSaved::Reader from) {
     m.rows = from.getRows();
     m.nonzeros = from.getNonzeros();
+    m.dropped = from.getDropped();
+    m.evicted = from.getEvicted();
   }));
   return m;
 }
@@ -473,6 +482,7 @@ Block EncodeShardJob(const ShardActorOptions& options) {
     to.setSnapshotIntervalMs(static_cast<uint32_t>(options.snapshot_interval.count()));
     to.setRestoreUri(options.restore_uri);
     to.setPullWaitMaxMs(static_cast<uint32_t>(options.pull_wait_max.count()));
+    to.setTierFolder(options.tier_folder);
   });
 }
 
@@ -494,6 +504,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.snapshot_interval = std::chrono::milliseconds(from.getSnapshotIntervalMs());
     options.restore_uri = Text(from.getRestoreUri());
     options.pull_wait_max = std::chrono::milliseconds(from.getPullWaitMaxMs());
+    options.tier_folder = Text(from.getTierFolder());
   }));
   TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistency(consistency));

@@ -128,8 +128,8 @@ class TrainerDriver final : public Driver {
   }
   void SetIdentity(std::map<std::string, std::string> identity) { identity_ = std::move(identity); }
 
-  /// Every shard's rows as parts in `folder`.
-  absl::StatusOr<uint64_t> SaveRowsTo(const std::string& folder);
+  /// Every shard's rows as parts in `folder`; what all of them say together.
+  absl::StatusOr<RowsSaved> SaveRowsTo(const std::string& folder);
 
   uint64_t rows() const { return rows_; }
   uint64_t bad_rows() const { return bad_rows_; }
@@ -435,16 +435,21 @@ absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
   return MergeCalled(call, tables_, called);
 }
 
-absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
+absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   std::vector<SaveRows> messages;
   for (uint32_t shard = 0; shard < options_.shards; ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
-  uint64_t nonzeros = 0;
-  for (const RowsSaved& shard : saved) nonzeros += shard.nonzeros;
-  return nonzeros;
+  RowsSaved all;
+  for (const RowsSaved& shard : saved) {
+    all.rows += shard.rows;
+    all.nonzeros += shard.nonzeros;
+    all.dropped += shard.dropped;
+    all.evicted += shard.evicted;
+  }
+  return all;
 }
 
 std::map<std::string, std::string> Identity(const TrainOptions& options, const Params& params, uint32_t splits, const Source& source) {
@@ -555,7 +560,10 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     if (resumed) driver.Resume(*resumed, identity);
     TROUPE_RETURN_IF_ERROR(algorithm->Drive(driver));
     TROUPE_TRY(std::string staging, writer->StagingUri());
-    TROUPE_TRY(report.ledger_applied, driver.SaveRowsTo(staging));
+    TROUPE_TRY(const RowsSaved saved, driver.SaveRowsTo(staging));
+    report.ledger_applied = saved.nonzeros;
+    report.dropped = saved.dropped;
+    report.evicted = saved.evicted;
     report.ledger_read = driver.nonzeros();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();

@@ -54,6 +54,7 @@ struct TrainReport {
   std::string first_bad;
   int epochs = 0;
   uint64_t restarts = 0;
+  uint64_t dropped = 0, evicted = 0;              ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
   uint64_t ledger_read = 0, ledger_applied = 0;   ///< non-zeros of all batches read, and of all pushes applied
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch

@@ -26,12 +26,15 @@ class RowStore {
  public:
   using Slot = uint32_t;
   static constexpr Slot kMissing = UINT32_MAX;
+  static constexpr size_t kSlabBytes = 64 << 10;
 
-  /// `floats`: of a row.
-  RowStore(std::shared_ptr<Arena> arena, uint32_t floats);
+  /// `floats`: of a row. Rows that do not lie in their slots take memory `slab_bytes` at a time, or two rows.
+  RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes = kSlabBytes);
 
   uint64_t rows() const { return size_; }
   size_t bytes() const { return size_t{groups_} * kGroup * (1 + stride_) + slabs_.size() * SlabBytes(); }
+  /// What a store takes that is given room for so many rows at once.
+  size_t BytesFor(uint64_t rows) const;
   /// The row lies in its slot: Row() needs no further look at memory.
   bool rows_in_slots() const { return slab_shift_ == 0; }
 

@@ -52,6 +52,46 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_one_line_and_the_old_model_stays) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(weights_beyond_memory_lie_on_the_disk_and_the_model_is_the_same) {
+  const Scratch scratch;
+  BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(scratch, {})).code == 0);
+  const std::string plain = ModelText(scratch, scratch / "model");
+  for (const bool processes : {false, true}) {
+    std::vector<std::string> more{"--param", "memory_max=1M"};
+    if (processes) more.insert(more.end(), {"--processes", "--snapshot-interval", "50ms"});
+    Command command(scratch, {.arguments = Arguments(scratch, more), .environment = {}});
+    bool seen = false;
+    while (command.running() && !seen) {
+      for (const std::string& name : Names(scratch / "tmp")) {
+        for (const std::string& below : Names(scratch / ("tmp/" + name))) seen |= below == "shard-1.rows";
+      }
+      testing::Sleep(0.01);
+    }
+    const Ended ended = command.Wait();
+    BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+    BOOST_TEST(seen);
+    BOOST_TEST(Names(scratch / "tmp").empty());
+    BOOST_TEST((ModelText(scratch, scratch / "model") == plain));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_under_weights_beyond_memory_is_one_line_and_the_old_model_stays) {
+  const Scratch scratch;
+  BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(scratch, {})).code == 0);
+  const std::string before = ModelText(scratch, scratch / "model");
+  for (const bool processes : {false, true}) {
+    std::vector<std::string> more{"--param", "memory_max=1M", "--epochs", "3"};
+    if (processes) more.insert(more.end(), {"--processes", "--snapshot-interval", "1h"});
+    const Ended ended = Command(scratch, {.arguments = Arguments(scratch, more), .environment = {}, .file_bytes_max = kFull}).Wait();
+    BOOST_TEST(ended.code == 1);
+    BOOST_TEST(Lines(ended.err) == 1U, ended.err);
+    BOOST_TEST(ended.err.find("table 'w': no new rows are taken, for range ") != std::string::npos, ended.err);
+    BOOST_TEST(ended.err.find("File too large") != std::string::npos, ended.err);
+    BOOST_TEST(Names(scratch / "tmp").empty());
+    BOOST_TEST((ModelText(scratch, scratch / "model") == before));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_folder_that_is_no_model_is_not_touched) {
   const Scratch scratch;
   const Ended ended = testing::Run(scratch, {"train", "--algorithm", "naive_bayes", "--data", ClickLog(), "--model", scratch / "out", "--processes"});

@@ -130,6 +130,7 @@ ShardActorOptions SomeShardJob() {
   spec.non_finite = NonFinite::kDrop;
   spec.staleness_scale = true;
   spec.encoding = *ParseEncoding("int8+pull_float16+top_k:0.25+feedback+delta");
+  spec.limits = {.admit_after = 3, .ttl = 4, .rows_max = 5, .memory_max = 6};
   TableSpec plain;
   plain.name = "counts";
   ShardActorOptions options;
@@ -143,6 +144,7 @@ ShardActorOptions SomeShardJob() {
   options.snapshot_interval = std::chrono::milliseconds(123);
   options.restore_uri = "mem:/y";
   options.pull_wait_max = std::chrono::milliseconds(456);
+  options.tier_folder = "/tmp/rows";
   return options;
 }
 
@@ -179,8 +181,10 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   BOOST_REQUIRE(save.assigned.size() == 2U);
   BOOST_TEST(save.assigned[0].keys.As<Key>()[0] == 1U);
   BOOST_TEST(save.assigned[1].table == 7U);
-  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX});
+  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX, .dropped = 2, .evicted = 3});
   BOOST_TEST(saved.rows == 1U);
+  BOOST_TEST(saved.dropped == 2U);
+  BOOST_TEST(saved.evicted == 3U);
   BOOST_TEST(saved.nonzeros == UINT64_MAX);
 }
 
@@ -263,6 +267,7 @@ BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   BOOST_TEST(decoded->restore_uri == options.restore_uri);
   BOOST_TEST((decoded->snapshot_interval == options.snapshot_interval));
   BOOST_TEST((decoded->pull_wait_max == options.pull_wait_max));
+  BOOST_TEST(decoded->tier_folder == options.tier_folder);
   const Block bytes = EncodeShardJob(options);
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto cut = DecodeShardJob(Block::Copy(bytes.data(), size));

@@ -16,8 +16,8 @@ double RowsPerSecond(const TrainReport& report, double seconds) {
 }   // namespace
 
 std::string TrainJson(const TrainOptions& options, const TrainReport& report, double seconds) {
-  return JsonObject()
-      .Text("algorithm", options.algorithm)
+  JsonObject json;
+  json.Text("algorithm", options.algorithm)
       .Whole("rows", report.rows)
       .Number("seconds", seconds)
       .Number("rows_per_second", RowsPerSecond(report, seconds))
@@ -26,8 +26,9 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Object("metrics", MetricsObject(report.metrics))
       .Text("model", options.model_uri)
       .Object("ledger", JsonObject().Whole("read", report.ledger_read).Whole("applied", report.ledger_applied))
-      .Whole("bad_rows", report.bad_rows)
-      .Line();
+      .Whole("bad_rows", report.bad_rows);
+  if (report.dropped > 0 || report.evicted > 0) json.Object("limits", JsonObject().Whole("dropped", report.dropped).Whole("evicted", report.evicted));
+  return json.Line();
 }
 
 std::string TrainTable(const TrainOptions& options, const TrainReport& report, double seconds) {
@@ -42,6 +43,8 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
   for (const auto& [name, value] : report.metrics) table.Row({name + (options.valid ? "" : ", training data"), absl::StrFormat("%.6g", value)});
   table.Row({"restarts", WithThousands(report.restarts)});
   table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied")});
+  if (report.dropped > 0) table.Row({"not admitted", WithThousands(report.dropped) + " rows of gradients"});
+  if (report.evicted > 0) table.Row({"evicted", WithThousands(report.evicted) + " rows"});
   table.Row({"model", options.model_uri});
   return table.Text();
 }
