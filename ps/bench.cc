@@ -271,6 +271,7 @@ std::vector<BenchRow> QuarterInMemory(size_t rows) {
     }
   }
   std::vector<BenchRow> result;
+  uint64_t round = 0;
   for (const double hot : {0.1, 1.0}) {
     const size_t batch = 1'700, count = 100;
     const Batches batches(whole.partition(), rows, batch, count, hot);
@@ -283,6 +284,7 @@ std::vector<BenchRow> QuarterInMemory(size_t rows) {
         const std::vector<RowsIn> rows_in = batches.In(b);
         TROUPE_CHECK(table.Check(rows_in).ok());
         table.Apply(rows_in);
+        table.SetRounds(++round);
       }
     };
     result.push_back(Compare(

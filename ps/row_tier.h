@@ -1,5 +1,5 @@
-// Where a table's coldest rows lie when they do not fit in memory: what it needs of a disk. The rows are bytes here; which of them are newer in memory the table
-// knows. Nothing has to outlive the process: snapshots are what lasts.
+// Where a table's coldest rows lie when they do not fit in memory: what it needs of a disk. The rows are bytes here; which of them are newer in memory the
+// table knows. Nothing has to outlive the process: snapshots are what lasts.
 #pragma once
 
 #include <cstddef>

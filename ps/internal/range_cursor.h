@@ -28,11 +28,11 @@ class Table::RangeCursor {
   const Impl& impl_;
   const uint32_t place_;
   std::vector<std::pair<Key, internal::RowStore::Slot>> sorted_;
-  size_t at_ = 0;   // in sorted_
-  std::vector<Key> keys_;            // of the tier
+  size_t at_ = 0;           // in sorted_
+  std::vector<Key> keys_;   // of the tier
   std::vector<std::byte> rows_;
-  size_t spilled_at_ = 0;            // in keys_
-  bool more_ = false;                // behind keys_
+  size_t spilled_at_ = 0;   // in keys_
+  bool more_ = false;       // behind keys_
   Key key_ = 0;
   float* row_ = nullptr;
   bool in_memory_ = true;

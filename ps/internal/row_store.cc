@@ -7,16 +7,13 @@
 namespace troupe::internal {
 namespace {
 
-constexpr uint32_t kGroupsAtStart = 2, kGroupsDoubled = 256;   // below this many the store doubles, then it grows by a seventh: memory before time
-constexpr size_t kRowInSlot = 32;                              // bytes
-
-uint32_t NextGroups(uint32_t groups) {
-  return groups < kGroupsDoubled ? groups * 2 : groups + groups / 7;
-}
+constexpr uint32_t kGroupsAtStart = 2;
+constexpr size_t kRowInSlot = 32;   // bytes
 
 }   // namespace
 
-RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes) : arena_(std::move(arena)), row_bytes_(floats * sizeof(float)) {
+RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes, uint32_t groups_doubled)
+    : arena_(std::move(arena)), row_bytes_(floats * sizeof(float)), groups_doubled_(groups_doubled) {
   stride_ = sizeof(Key) + row_bytes_;
   if (row_bytes_ > kRowInSlot) {
     stride_ = sizeof(Key) + sizeof(uint32_t);

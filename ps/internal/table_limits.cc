@@ -19,7 +19,8 @@ using internal::RangeLimits;
 using internal::RowMark;
 using internal::RowStore;
 
-constexpr uint64_t kRowsMin = 8;   // in memory, of a range
+constexpr uint64_t kRowsMin = 8;         // in memory, of a range
+constexpr uint32_t kGroupsDoubled = 8;   // where memory is bounded, stores come near their bound
 
 /// The first n, in no order, go to the front.
 template <class T>
@@ -39,7 +40,8 @@ struct Table::Impl::Candidate {
 
 internal::RowStore Table::Impl::NewStore() const {
   if (limits == nullptr) return RowStore(arena, floats);
-  return RowStore(arena, floats + 1, std::min(RowStore::kSlabBytes, limits->range_bytes_max / 8));
+  if (spec.limits.memory_max == 0) return RowStore(arena, floats + 1);
+  return RowStore(arena, floats + 1, std::min(RowStore::kSlabBytes, limits->range_bytes_max / 8), kGroupsDoubled);
 }
 
 absl::Status Table::Impl::MakeLimits(uint32_t ranges, const TierFactory& tiers) {
@@ -170,7 +172,8 @@ void Table::Impl::Settle(uint32_t place) const {
 template <class Each>
 void Table::Impl::EachMark(uint32_t place, const Each& each) const {
   const RowStore& store = sparse[place];
-  for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1)) each(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
+  for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
+    each(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
   if (limits->ranges[place].spilled == 0) return;
   for (RangeCursor cursor(*this, place); cursor.Next();) {
     if (!cursor.in_memory()) each(cursor.key(), RowStore::kMissing, MarkOf(cursor.row(), floats));
@@ -224,7 +227,8 @@ void Table::Impl::EvictOld(uint32_t place) const {
     if (Evict(place, victims)) range.oldest = oldest;
   } else {
     const RowStore& store = sparse[place];
-    for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1)) look(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
+    for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
+      look(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
     Evict(place, victims);
   }
 }
@@ -286,8 +290,9 @@ absl::Status Table::Impl::CheckRoom(std::span<const RowsIn> rows) const {
     Spill(place, missing);
     if (limits->full.ok()) return absl::OkStatus();
     if (store.rows() + missing <= limits->rows_fit) continue;   // rows that lie on the disk too have made room
-    return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "': no new rows are taken, for range ", in.rows.range, " has as many in memory as memory_max, ",
-                                                     spec.limits.memory_max, ", allows, and they cannot go to the disk: ", limits->full.message()));
+    return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "': no new rows are taken, for range ", in.rows.range,
+                                                     " has as many in memory as memory_max, ", spec.limits.memory_max,
+                                                     ", allows, and they cannot go to the disk: ", limits->full.message()));
   }
   return absl::OkStatus();
 }

@@ -59,8 +59,9 @@ class RocksTier final : public RowTier {
     if (error) return absl::InternalError(absl::StrCat(folder, ": cannot be made: ", error.message()));
     // A half for what is being written, a half for what is read, filters and indexes among it.
     rocksdb::BlockBasedTableOptions blocks;
-    blocks.block_cache = rocksdb::NewLRUCache(request.memory_max / 2, 0);
+    blocks.block_cache = rocksdb::NewLRUCache(request.memory_max / 2, 0, false, 0.5);   // half of it for filters and indexes first
     blocks.cache_index_and_filter_blocks = true;
+    blocks.cache_index_and_filter_blocks_with_high_priority = true;
     blocks.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
     blocks.whole_key_filtering = true;
     rocksdb::Options options;
@@ -68,6 +69,8 @@ class RocksTier final : public RowTier {
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(blocks));
     options.write_buffer_size = std::clamp(request.memory_max / 4, kWriteBufferMin, kWriteBufferMax);
     options.max_write_buffer_number = 2;
+    options.memtable_whole_key_filtering = true;   // most keys are not among those just written
+    options.memtable_prefix_bloom_size_ratio = 0.1;
     options.target_file_size_base = std::max<uint64_t>(options.write_buffer_size, 1 << 20);
     options.max_bytes_for_level_base = 4 * options.target_file_size_base;
     options.compression = rocksdb::kNoCompression;
@@ -163,9 +166,7 @@ class RocksTier final : public RowTier {
     const std::string message = absl::StrCat(folder, ": ", absl::StrReplaceAll(status.ToString(), {{"\n", " "}}));
     return status.IsCorruption() ? absl::DataLossError(message) : absl::ResourceExhaustedError(message);
   }
-  absl::Status WrongSize(size_t bytes) const {
-    return absl::DataLossError(absl::StrCat(folder_, ": a row has ", bytes, " bytes, expected ", row_bytes_));
-  }
+  absl::Status WrongSize(size_t bytes) const { return absl::DataLossError(absl::StrCat(folder_, ": a row has ", bytes, " bytes, expected ", row_bytes_)); }
   absl::Status Write(rocksdb::WriteBatch& batch) {
     rocksdb::WriteOptions options;
     options.disableWAL = true;

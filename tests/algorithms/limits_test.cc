@@ -92,12 +92,12 @@ BOOST_AUTO_TEST_CASE(a_table_four_times_its_memory_trains_to_the_same_model) {
   BOOST_TEST(tiered.tables[0].spilled() > 0.6 * static_cast<double>(tiered.tables[0].rows()));
   BOOST_TEST((whole.reports == tiered.reports));
   for (const std::unique_ptr<Host>& host : testing::Hosts()) {
-    if (!host->exact()) continue;
+    if (!host->exact() || !host->stands()) continue;
     BOOST_TEST_CONTEXT("host " << host->name()) {
       const auto a = testing::Hosts()[0]->Train(plain), b = host->Train(small);
       BOOST_REQUIRE_MESSAGE(a.ok() && b.ok(), a.status().ToString() << b.status().ToString());
       BOOST_TEST((a->rows == b->rows));
-      if (host->stands()) BOOST_TEST((a->reports == b->reports));
+      BOOST_TEST((a->reports == b->reports));
     }
   }
 }
@@ -111,7 +111,9 @@ BOOST_AUTO_TEST_CASE(admission_costs_little_and_saves_most_rows) {
 }
 
 BOOST_AUTO_TEST_CASE(limits_that_are_none_are_refused_by_name) {
-  const auto message = [](std::map<std::string, std::string> params) { return std::string(RunLocal(Options(Small(), std::move(params), 1)).status().message()); };
+  const auto message = [](std::map<std::string, std::string> params) {
+    return std::string(RunLocal(Options(Small(), std::move(params), 1)).status().message());
+  };
   BOOST_TEST(message({{"admit_after", "0"}}) == "admit_after is 0, expected a whole number from 1 to 255");
   BOOST_TEST(message({{"ttl", "-1"}}) == "ttl is -1, expected a whole number from 0 to 268435456");
   BOOST_TEST(message({{"rows_max", "10"}}) == "table 'w': rows_max is 10, expected 0 or at least one a range, 64");

@@ -24,8 +24,7 @@ std::vector<TableSpec> Tables(RowLimits limits) {
   return {{.name = "w", .width = 2, .rows = {}, .rule = "adagrad", .rule_options = {}, .ranges = 8, .limits = limits}};
 }
 Shard Make(const Consistency& consistency, RowLimits limits, std::shared_ptr<TierFaults> faults = std::make_shared<TierFaults>()) {
-  auto shard =
-      Shard::Make({.tables = Tables(limits), .writers = kWriters, .consistency = consistency, .tiers = FaultyTiers(std::move(faults))});
+  auto shard = Shard::Make({.tables = Tables(limits), .writers = kWriters, .consistency = consistency, .tiers = FaultyTiers(std::move(faults))});
   BOOST_REQUIRE_MESSAGE(shard.ok(), shard.status().ToString());
   return std::move(*shard);
 }
@@ -163,7 +162,8 @@ BOOST_AUTO_TEST_CASE(a_disk_that_has_lost_rows_ends_the_shard_before_anything_fa
     BOOST_TEST(absl::IsDataLoss(shard.OnPush(one.Next()).status()));
     const Key key = 1;
     const PullPart part{.table = 0, .range = shard.tables()[0].partition().RangeOf(key), .first = 0, .count = 1, .dense = 0};
-    BOOST_TEST(absl::IsDataLoss(shard.OnPull({.writer = WriterId{0}, .round = 1, .parts = Block::Copy(&part, sizeof part), .keys = Block::Copy(&key, sizeof key)}).status()));
+    BOOST_TEST(absl::IsDataLoss(
+        shard.OnPull({.writer = WriterId{0}, .round = 1, .parts = Block::Copy(&part, sizeof part), .keys = Block::Copy(&key, sizeof key)}).status()));
   }
 }
 

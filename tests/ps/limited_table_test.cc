@@ -308,7 +308,7 @@ BOOST_AUTO_TEST_CASE(rows_that_no_push_touches_go_after_their_time) {
       const bool idle_too_long = round - 1 > ttl + ttl / 4;   // rounds without a touch: 1 .. round - 1
       if (round - 1 < ttl) BOOST_TEST(table.rows() == 8U, "ttl " << ttl << ", round " << round);
       if (idle_too_long) BOOST_TEST(table.rows() == 1U, "ttl " << ttl << ", round " << round);
-      Value(table, 2);                         // a pull does not count
+      Value(table, 2);                        // a pull does not count
       BOOST_REQUIRE(Push(table, {1}).ok());   // a push does
     }
     BOOST_TEST(table.evicted() == 7U);
@@ -338,8 +338,8 @@ BOOST_AUTO_TEST_CASE(beyond_rows_max_the_least_lately_pushed_go) {
 }
 
 BOOST_AUTO_TEST_CASE(all_limits_give_the_same_bytes_with_a_disk_and_without) {
-  for (const RowLimits limits : {RowLimits{.admit_after = 2}, RowLimits{.ttl = 12}, RowLimits{.rows_max = 90'000},
-                                 RowLimits{.admit_after = 2, .ttl = 30, .rows_max = 50'000}}) {
+  for (const RowLimits limits :
+       {RowLimits{.admit_after = 2}, RowLimits{.ttl = 12}, RowLimits{.rows_max = 90'000}, RowLimits{.admit_after = 2, .ttl = 30, .rows_max = 50'000}}) {
     Table whole = Make(Spec("adagrad", 1, limits));
     RowLimits with = limits;
     with.memory_max = kMemory;

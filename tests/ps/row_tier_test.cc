@@ -142,8 +142,9 @@ BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_made_and_a_plugin_that_is_none_are_
   BOOST_TEST(std::string(tier.status().message()).starts_with("/proc/none/table-0: cannot be made: "), tier.status().ToString());
   const auto missing = LoadTierPlugin("/nowhere/libtroupe_rocksdb.so");
   BOOST_TEST(absl::IsInternal(missing.status()));
-  BOOST_TEST(std::string(missing.status().message()).starts_with("/nowhere/libtroupe_rocksdb.so: cannot be opened, expected Troupe's plugin for rows on disk: "),
-             missing.status().ToString());
+  BOOST_TEST(
+      std::string(missing.status().message()).starts_with("/nowhere/libtroupe_rocksdb.so: cannot be opened, expected Troupe's plugin for rows on disk: "),
+      missing.status().ToString());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
