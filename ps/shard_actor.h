@@ -22,7 +22,7 @@ struct ShardActorOptions {
   std::chrono::milliseconds pull_wait_max{8'000};
   /// Where rows beyond a table's memory_max lie: a folder of this shard's own, emptied at the start and removed at the end (snapshots are what lasts), or
   /// "mem:...", which stands for a disk in memory. Empty: tables have no memory_max.
-  std::string tier_folder;
+  std::string tier_folder = {};
 };
 
 /// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load, DiskTiers.
