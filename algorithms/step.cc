@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/check.h"
 #include "actors/status.h"
+#include "actors/text.h"
 #include "algorithms/prefetch.h"
 #include "ps/key_index.h"
 #include "ps/update_rule.h"
@@ -112,6 +113,12 @@ std::vector<ParamSpec> StepAlgorithm::params() const {
       {.name = "staleness_scale", .default_value = false, .doc = "a step is divided by the pushes that came since its rows were pulled (ssp, asp)"},
       {.name = "delay_compensation", .default_value = 0.0, .min = 0, .doc = "lambda of what makes up for those pushes (ssp, asp); 0: not"},
       {.name = "encoding", .default_value = std::string("none"), .doc = "how pushes and pulls travel: none, or words as in int8+feedback+delta"},
+      {.name = "admit_after", .default_value = int64_t{1}, .min = 1, .max = 255, .doc = "a feature gets a weight at the n-th round that pushes to it"},
+      {.name = "ttl", .default_value = int64_t{0}, .min = 0, .max = 1 << 28, .doc = "weights that no push has touched for so many rounds go; 0: never"},
+      {.name = "rows_max", .default_value = int64_t{0}, .min = 0, .doc = "weights there may be, beyond it the least lately pushed go; 0: no limit"},
+      {.name = "memory_max",
+       .default_value = std::string("0"),
+       .doc = "memory of the weights at a shard, as in 64M; the coldest others lie on disk; 0: no limit"},
   };
 }
 
@@ -133,6 +140,10 @@ absl::StatusOr<Blueprint> StepAlgorithm::Declare(const Params& params, const Dat
   spec.staleness_scale = params.Bool("staleness_scale");
   spec.delay_compensation = params.Real("delay_compensation");
   TROUPE_TRY(spec.encoding, ParseEncoding(params.Text("encoding")));
+  spec.limits.admit_after = static_cast<uint32_t>(params.Int("admit_after"));
+  spec.limits.ttl = static_cast<uint64_t>(params.Int("ttl"));
+  spec.limits.rows_max = static_cast<uint64_t>(params.Int("rows_max"));
+  if (absl::Status status = ParseBytes(params.Text("memory_max"), &spec.limits.memory_max); !status.ok()) return WithContext(status, "memory_max");
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   return Blueprint{{std::move(spec)}};
 }

@@ -98,6 +98,7 @@ absl::StatusOr<RunningCall> RunningCall::Start(const FunctionCall& call, std::sp
 absl::StatusOr<bool> RunningCall::Advance(uint64_t floats) {
   for (uint64_t seen = 0; range_ < end_ && seen < floats; ++range_) {
     TROUPE_CHECK(tree_->Add({range_, 1, function_->Map(RangeReader(tables_, range_))}).ok());
+    for (const Table* table : tables_) TROUPE_RETURN_IF_ERROR(table->usable());
     seen += tables_[0]->rows(range_) * tables_[0]->spec().width + 1;
     if (tree_->bytes() > kCalledBytesMax) {
       return absl::InvalidArgumentError(

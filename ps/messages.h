@@ -158,6 +158,8 @@ struct RowsSaved {
   uint64_t rows = 0;
   uint64_t nonzeros = 0;   ///< the ledger: entries behind all pushes applied
   uint64_t late = 0;       ///< and behind what came too late
+  uint64_t dropped = 0;    ///< rows of gradients that came before their keys were admitted
+  uint64_t evicted = 0;    ///< rows that were let go, by age or for lack of room
 };
 
 /// A function that reads rows, over all that the shard has of its tables: as they are when every writer's clock is at least `at` (a writer that is to see what

@@ -83,6 +83,8 @@ struct RowsSaved @0xa8b1f3b0c5d2010e {
   rows @0 :UInt64;
   nonzeros @1 :UInt64;
   late @2 :UInt64;
+  dropped @3 :UInt64;
+  evicted @4 :UInt64;
 }
 struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned table
   call @0 :FunctionCall;
@@ -133,6 +135,10 @@ struct TableSpec {
   stalenessScale @19 :Bool;
   encoding @20 :Text;
   delayCompensation @21 :Float64;
+  admitAfter @22 :UInt32 = 1;
+  ttl @23 :UInt64;
+  rowsMax @24 :UInt64;
+  memoryMax @25 :UInt64;
 
   struct Option {
     name @0 :Text;
@@ -155,4 +161,5 @@ struct ShardJob {
   writersGoOn @10 :Bool;
   logFolder @11 :Text;
   logBytesMax @12 :UInt64;
+  tierFolder @13 :Text;
 }

@@ -50,7 +50,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   Shard shard(std::move(options));
   uint32_t slots = 0;
   for (const TableSpec& spec : shard.options_.tables) {
-    TROUPE_TRY(Table table, Table::Make(spec, shard.options_.shard, shard.options_.shards));
+    TROUPE_TRY(Table table, Table::Make(spec, shard.options_.shard, shard.options_.shards, shard.options_.tiers));
     shard.first_slot_.push_back(slots);
     slots += table.partition().ranges();
     shard.tables_.push_back(std::move(table));
@@ -162,6 +162,7 @@ absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
 }
 
 absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
+  TROUPE_RETURN_IF_ERROR(usable());
   TROUPE_RETURN_IF_ERROR(Check(push));
   const auto writer = static_cast<uint32_t>(push.writer);
   const Round clock = arrived_.clock(writer);
@@ -211,10 +212,25 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       ApplyCompleteRounds();
     } else {
       applied_.Advance(writer, push.round);
-      if (OrdinalOf(push.round) != 0) ++rounds_over_;
+      if (OrdinalOf(push.round) != 0) EndRound();
     }
   }
   return Answer(writer, Pushed::Outcome::kApplied);
+}
+
+void Shard::EndRound() {
+  ++rounds_over_;
+  TellRounds(false);
+}
+
+void Shard::TellRounds(bool restored) {
+  for (Table& table : tables_) table.SetRounds(any_in_rounds_ ? rounds_over_ : rounds_over_ / options_.writers, restored);
+}
+
+absl::Status Shard::usable() const {
+  absl::Status status;
+  for (const Table& table : tables_) status.Update(table.usable());
+  return status;
 }
 
 /// What needs no rounds of a push, and is not known.
@@ -337,7 +353,7 @@ void Shard::ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushe
   for (const auto& [writer, messages] : pushes) {
     for (const Push& push : messages) ApplyChange(push);
   }
-  if (OrdinalOf(round) != 0) ++rounds_over_;   // the end of a phase is no step
+  if (OrdinalOf(round) != 0) EndRound();   // the end of a phase is no step
 }
 
 Round Shard::applied() const {
@@ -519,6 +535,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   rounds_over_ = header.rounds_over;
   late_nonzeros_ = header.late_nonzeros;
   pulled_rows_.Clear();
+  TellRounds(true);
   return absl::OkStatus();
 }
 

@@ -16,6 +16,7 @@
 #include "ps/messages.h"
 #include "ps/pulled_rows.h"
 #include "ps/round_sum.h"
+#include "ps/row_tier.h"
 #include "ps/snapshot.h"
 #include "ps/table.h"
 
@@ -31,6 +32,8 @@ struct ShardOptions {
   bool writers_go_on = false;
   /// The shard shares its process with its writers: what it has applied dies with them or not at all, so it is stable at once and needs no snapshots.
   bool stable_when_applied = false;
+  /// For tables with memory_max.
+  TierFactory tiers = nullptr;
 };
 
 /// At least one of each, a consistency only for tables that are there, and writers that are waited for. InvalidArgument says which.
@@ -43,6 +46,8 @@ class Shard {
   /// Applies a push, keeps what is for tables in rounds (BSP) until its round is complete, recognises what is known, and drops what comes too late (backup
   /// workers). InvalidArgument: malformed (shapes, ranges, keys, not finite). Unavailable: it comes before what it is to come after. Nothing has changed then.
   /// Keys that it refers to and that are not known are answered kNeedKeys.
+  /// ResourceExhausted: it needs rows that are not in memory, and the tier takes none to make room (BSP: pushes that wait may still bring some). DataLoss: as
+  /// usable().
   absl::StatusOr<Pushed> OnPush(const Push& push);
   /// May `pull` be answered now, as far as rounds go? What bounds of delay say is the actor's business: there are no clocks here.
   bool Ready(const Pull& pull) const;
@@ -67,6 +72,8 @@ class Shard {
   uint64_t nonzeros() const { return nonzeros_; }
   /// And behind what came too late.
   uint64_t late_nonzeros() const { return late_nonzeros_; }
+  /// An error where a table's tier has lost rows: what has been read of the shard since may lack them, and it takes nothing any more.
+  absl::Status usable() const;
   const std::vector<Table>& tables() const { return tables_; }
   const ShardOptions& options() const { return options_; }
 
@@ -107,6 +114,9 @@ class Shard {
   absl::Status CheckChange(const Push& push) const;
   void ApplyChange(const Push& push);
   void ApplyCompleteRounds();
+  /// Another round is over, of all writers or of one.
+  void EndRound();
+  void TellRounds(bool restored);
   void ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
 

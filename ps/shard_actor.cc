@@ -14,6 +14,7 @@
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "caf/typed_response_promise.hpp"
+#include "ps/disk_tier.h"
 #include "ps/export.h"
 #include "ps/push_log.h"
 #include "ps/wire.h"
@@ -199,6 +200,7 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   writing->version = state.shard->version();
   writing->done = std::move(done);
   auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->Save());
+  writing->status = state.shard->usable();
   state.writing = writing;
   const bool own = uri == state.options.snapshot_uri;
   const bool durable = !own || state.log != nullptr;   // the job's own snapshots need to survive the process, not the machine
@@ -206,7 +208,7 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   const uint64_t first = log == nullptr ? 0 : log->Rotate();
   if (log != nullptr) sections->push_back({kLogSection, Block::Copy(&first, sizeof first)});
   state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable, log, first] {
-    writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
+    if (writing->status.ok()) writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
     if (writing->status.ok() && log != nullptr) log->Drop(first).IgnoreError();   // what is left is dropped the next time
     System::Deliver(to, SnapshotWritten{writing});
   });
@@ -377,6 +379,12 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
       if (table.Owns(range)) sections->push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
     }
     saved.rows += table.rows();
+    saved.dropped += table.dropped();
+    saved.evicted += table.evicted();
+  }
+  if (absl::Status status = state.shard->usable(); !status.ok()) {
+    state.saving.erase(request.uri);
+    return status;
   }
   state.system->compute().Submit(Compute::Priority::kStep, [self, system = state.system, to = caf::actor(self), uri = request.uri, saved, sections] {
     const absl::Status status = WriteSnapshot(system->storage(), uri, *sections, false);
@@ -567,7 +575,13 @@ absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardAc
 }   // namespace
 
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options) {
-  TROUPE_TRY(Shard shard, Shard::Make(options.shard));
+  ShardOptions shard_options = options.shard;
+  if (options.tier_folder.starts_with("mem:")) {
+    shard_options.tiers = MemoryTiers();
+  } else if (!options.tier_folder.empty()) {
+    shard_options.tiers = DiskTiers(options.tier_folder);
+  }
+  TROUPE_TRY(Shard shard, Shard::Make(std::move(shard_options)));
   uint64_t first_of_log = 0;
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty()) continue;

@@ -25,9 +25,12 @@ struct ShardActorOptions {
   uint64_t log_bytes_max = 256 << 20;
   /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.
   std::chrono::milliseconds pull_wait_max{8'000};
+  /// Where rows beyond a table's memory_max lie: a folder of this shard's own, emptied at the start and removed at the end (snapshots are what lasts), or
+  /// "mem:...", which stands for a disk in memory. Empty: tables have no memory_max.
+  std::string tier_folder = {};
 };
 
-/// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load.
+/// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load, DiskTiers.
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options);
 
 }   // namespace troupe

@@ -27,7 +27,7 @@ uint64_t MachineBytes() {
 
 }   // namespace
 
-absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_t shards) {
+absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_t shards, const TierFactory& tiers) {
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   auto impl = std::make_unique<Impl>();
   impl->arena = std::make_shared<internal::Arena>();
@@ -43,7 +43,8 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   impl->first_range = static_cast<uint32_t>((shard * ranges + shards - 1) / shards);
   const uint32_t end = static_cast<uint32_t>(((shard + uint64_t{1}) * ranges + shards - 1) / shards);
   if (!spec.rows) {
-    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.emplace_back(impl->arena, impl->floats);
+    if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - impl->first_range, tiers));
+    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.push_back(impl->NewStore());
     return Table(std::move(impl));
   }
   uint64_t bytes = 0;
@@ -95,6 +96,7 @@ void Table::SetStep(double step) {
 }
 
 absl::Status Table::Pull(std::span<const RowsOut> rows) const {
+  TROUPE_RETURN_IF_ERROR(impl_->CheckUsable());
   for (const RowsOut& out : rows) TROUPE_RETURN_IF_ERROR(impl_->CheckRows(out.rows));
   const uint32_t width = impl_->width;
   const UpdateRule& rule = *impl_->rule;
@@ -110,6 +112,10 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
   const bool flags_wanted = impl_->spares && !rule.holds_values();
   std::vector<float> missing;
   const std::vector<KeyRun> runs = impl_->Runs(rows);
+  if (impl_->tier() != nullptr) [[unlikely]] {
+    std::vector<Impl::KeyPlace> without_row;
+    TROUPE_RETURN_IF_ERROR(impl_->Bring(runs, true, &without_row));
+  }
   WalkRows<false>(
       runs, [](size_t, size_t, float*) {},
       [&](size_t run, size_t at, std::span<float* const> found) {
@@ -124,15 +130,18 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
         rule.ReadRows(found, width, flags_wanted ? impl_->Penalised(keys, found.size(), flags) : std::span<const bool>(),
                       missing.empty() ? nullptr : missing.data(), rows[run].values + at * width);
       });
+  if (impl_->tier() != nullptr) [[unlikely]]
+    impl_->Settle(runs);
   return absl::OkStatus();
 }
 
 absl::Status Table::Check(std::span<const RowsIn> gradients) const {
+  TROUPE_RETURN_IF_ERROR(impl_->CheckUsable());
   for (const RowsIn& in : gradients) {
     TROUPE_RETURN_IF_ERROR(impl_->CheckRows(in.rows));
     if (impl_->spec.non_finite == NonFinite::kRefuse) TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", in));
   }
-  return absl::OkStatus();
+  return impl_->CheckRoom(gradients);
 }
 
 void Table::Apply(std::span<const RowsIn> gradients, float scale) {
@@ -153,6 +162,8 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
     }
     return;
   }
+  if (impl.limits != nullptr) [[unlikely]]
+    gradients = impl.Admit(gradients);
   const std::vector<KeyRun> runs = impl.Runs(gradients);
   WalkRows<true>(
       runs,
@@ -167,11 +178,16 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
         std::array<bool, kWalkBlock> flags;
         impl.rule->ApplyRows(rows, impl.Tame(gradients[run].numbers + at * width, rows.size()), width, impl.Penalised(runs[run].keys + at, rows.size(), flags),
                              scale);
+        if (impl.limits != nullptr) [[unlikely]]
+          impl.Touch(rows);
       });
+  if (impl.limits != nullptr) [[unlikely]]
+    impl.Settle(runs);
 }
 
 absl::Status Table::Assign(std::span<const RowsIn> values) {
   Impl& impl = *impl_;
+  TROUPE_RETURN_IF_ERROR(impl.CheckUsable());
   for (const RowsIn& in : values) {
     TROUPE_RETURN_IF_ERROR(impl.CheckRows(in.rows));
     TROUPE_RETURN_IF_ERROR(impl.CheckFinite("value", in));
@@ -184,14 +200,21 @@ absl::Status Table::Assign(std::span<const RowsIn> values) {
     }
     return absl::OkStatus();
   }
+  TROUPE_RETURN_IF_ERROR(impl.CheckRoom(values));
   const std::vector<KeyRun> runs = impl.Runs(values);
+  if (impl.tier() != nullptr) {
+    std::vector<Impl::KeyPlace> without_row;
+    TROUPE_RETURN_IF_ERROR(impl.Bring(runs, false, &without_row));
+  }
   WalkRows<true>(
       runs, [](size_t, size_t, float*) {},
       [&](size_t run, size_t at, std::span<float* const> rows) {
         for (size_t i = 0; i < rows.size(); ++i) {
           impl.rule->Set(rows[i], impl.width, Penalises(runs[run].keys[at + i]), values[run].numbers + (at + i) * impl.width);
         }
+        if (impl.limits != nullptr) impl.Touch(rows);
       });
+  if (impl.limits != nullptr) impl.Settle(runs);
   return absl::OkStatus();
 }
 
@@ -223,19 +246,22 @@ absl::Status Table::Assign(uint32_t range, std::span<const Key> keys, const floa
 uint64_t Table::rows() const {
   uint64_t rows = 0;
   for (const internal::RowStore& range : impl_->sparse) rows += range.rows();
+  rows += spilled();
   for (const DenseRange& range : impl_->dense) rows += range.rows();
   return rows;
 }
 
 uint64_t Table::rows(uint32_t range) const {
   const uint32_t place = impl_->Place(range);
-  return impl_->partition.dense() ? impl_->dense[place].rows() : impl_->sparse[place].rows();
+  if (impl_->partition.dense()) return impl_->dense[place].rows();
+  return impl_->sparse[place].rows() + (impl_->limits != nullptr ? impl_->limits->ranges[place].spilled : 0);
 }
 
 size_t Table::bytes() const {
   size_t bytes = 0;
   for (const internal::RowStore& range : impl_->sparse) bytes += range.bytes();
   for (const DenseRange& range : impl_->dense) bytes += range.bytes();
+  if (impl_->tier() != nullptr) bytes += impl_->tier()->bytes();
   return bytes;
 }
 

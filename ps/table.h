@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "actors/block.h"
 #include "ps/partition.h"
+#include "ps/row_tier.h"
 #include "ps/table_spec.h"
 #include "ps/update_rule.h"
 
@@ -52,8 +53,8 @@ struct TableRows {
 
 class Table {
  public:
-  /// Holds the ranges of `spec` that `shard` of `shards` owns. Dense memory is allocated and touched here.
-  static absl::StatusOr<Table> Make(const TableSpec& spec, uint32_t shard, uint32_t shards);
+  /// Holds the ranges of `spec` that `shard` of `shards` owns. Dense memory is allocated and touched here. `tiers`: for memory_max.
+  static absl::StatusOr<Table> Make(const TableSpec& spec, uint32_t shard, uint32_t shards, const TierFactory& tiers = nullptr);
   Table(Table&&) noexcept;
   Table& operator=(Table&&) noexcept;
   ~Table();
@@ -63,13 +64,15 @@ class Table {
   bool Owns(uint32_t range) const;
 
   /// Copies the values of the rows. A sparse row that does not exist reads as its initial values and is not made.
-  /// Errors InvalidArgument: a range that this shard does not own, keys or rows outside the range. Nothing is written then.
+  /// Errors InvalidArgument: a range that this shard does not own, keys or rows outside the range. Nothing is written then. And usable()'s.
   absl::Status Pull(std::span<const RowsOut> rows) const;
 
   /// May these gradients be applied? No two sets may be of one range.
-  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite, where the table refuses those.
+  /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite, where the table refuses those. ResourceExhausted: rows would have to
+  /// come into memory that has no room, and the tier takes nothing (it is asked again each time).
   absl::Status Check(std::span<const RowsIn> gradients) const;
-  /// Applies the rule once to each row with what Check has found good. Sparse rows are made where missing. scale: of the learning rate, for all of these rows.
+  /// Applies the rule once to each row with what Check has found good. Sparse rows are made where missing, as the limits
+  /// admit them, and what is then too much goes. scale: of the learning rate, for all of these rows.
   void Apply(std::span<const RowsIn> gradients, float scale = 1);
   /// Sets values without a rule; a row's state is left as it is, but for what belongs to its values. Errors as Check; nothing has changed then.
   absl::Status Assign(std::span<const RowsIn> values);
@@ -81,16 +84,28 @@ class Table {
   absl::Status ApplyDense(uint32_t range, Key first, uint64_t n, const float* gradient);
   absl::Status Assign(uint32_t range, std::span<const Key> keys, const float* values);
 
-  /// Rows present, over all ranges of this shard (dense: all).
+  /// Rows present, in memory or not, over all ranges of this shard (dense: all).
   uint64_t rows() const;
   /// Of one range that is held here.
   uint64_t rows(uint32_t range) const;
+  /// In memory, with the buffers of a tier. With memory_max at most that after each call, while the tier takes rows; within a call also the rows that it is
+  /// about.
   size_t bytes() const;
+  /// Rows of gradients that came before their keys were admitted; rows that were let go, by age or for lack of room.
+  uint64_t dropped() const;
+  uint64_t evicted() const;
+  /// Rows that are not in memory.
+  uint64_t spilled() const;
+  /// An error where the tier could not be read: then Pull, Check and Assign refuse, and what Apply, Visit, EachRow, Read, Change and Save did since may lack
+  /// rows.
+  absl::Status usable() const;
   /// Elements that were not finite, and rows that were cut to clip_norm or clip_value, so far.
   uint64_t non_finite() const;
   uint64_t clipped() const;
   /// Where the schedule of the learning rate stands.
   void SetStep(double step);
+  /// So many rounds are over. Rows whose time has come go, unless the table was only `restored` to this time.
+  void SetRounds(uint64_t rounds, bool restored = false);
   /// Calls visit(key, row) for every row of a range in rising key order; `row` holds the rule's floats, as in ApplyRows.
   void Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const;
   /// Calls visit for all rows of a range (dense: all; sparse: those that exist) by rising key, some at a time. Sparse: O(n log n), the keys are sorted.
@@ -112,6 +127,7 @@ class Table {
  private:
   struct Impl;
   class RowBlocks;
+  class RangeCursor;
   explicit Table(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -12,6 +12,8 @@
 #include "absl/strings/str_join.h"
 #include "actors/ask.h"
 #include "actors/status.h"
+#include "actors/stop_actors.h"
+#include "actors/storage/scratch_folder.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "ps/call_actor.h"
@@ -199,6 +201,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   TableSetOptions options;
   std::vector<ShardActor> shards;
   bool owns_shards = false;
+  ScratchFolder rows;   // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
   caf::actor actor;
 
@@ -233,8 +236,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   }
   ~Impl() {
     system.Stop(actor);
-    if (!owns_shards) return;
-    for (const ShardActor& shard : shards) system.Stop(shard);
+    if (owns_shards) StopAndWait(system, shards);
   }
 
   /// Runs `call` with the actor's state, once the client is ready.
@@ -335,8 +337,14 @@ absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const
     if (named > 1) return absl::InvalidArgumentError(absl::StrCat(named, " tables are named '", spec.name, "', expected one"));
   }
   std::vector<ShardActor> shards;
+  ScratchFolder rows;
+  const bool spills = std::ranges::any_of(options.tables, [](const TableSpec& spec) { return spec.limits.memory_max > 0; });
+  if (spills && options.folder.empty()) {
+    TROUPE_TRY(rows, ScratchFolder::Make());
+  }
   for (uint32_t i = 0; i < options.shards; ++i) {
     ShardActorOptions shard;
+    if (spills) shard.tier_folder = absl::StrCat(options.folder.empty() ? rows.path() : options.folder, "/shard-", i, ".rows");
     if (!options.folder.empty()) {
       shard.log_folder = options.folder;
       shard.snapshot_uri = absl::StrCat(options.folder, "/shard-", i, ".snapshot");
@@ -353,6 +361,7 @@ absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const
   }
   auto impl = std::make_shared<Impl>(system, std::move(shards), options);
   impl->owns_shards = true;
+  impl->rows = std::move(rows);
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));
 }

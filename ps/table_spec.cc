@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "actors/random.h"
+#include "actors/status.h"
 #include "actors/text.h"
 #include "ps/update_rule.h"
 
@@ -16,10 +17,28 @@ constexpr uint32_t kWidthMax = 65536;
 constexpr uint32_t kRangesMax = 1 << 24;
 constexpr uint32_t kRangesDefault = 64;
 constexpr uint64_t kDenseElementsMax = uint64_t{1} << 40;
+constexpr uint32_t kAdmitAfterMax = 255;
+constexpr uint64_t kTtlMax = 1 << 28;
+constexpr uint64_t kMemoryMin = 1 << 20;
 constexpr uint64_t kRangeElements = (1 << 20) / sizeof(float);
 
 absl::Status Refuse(const TableSpec& spec, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': ", Absl(what)));
+}
+
+absl::Status CheckLimits(const TableSpec& spec) {
+  const RowLimits& limits = spec.limits;
+  if (limits.admit_after < 1 || limits.admit_after > kAdmitAfterMax)
+    return Refuse(spec, absl::StrCat("admit_after is ", limits.admit_after, ", expected 1 .. ", kAdmitAfterMax));
+  if (limits.ttl > kTtlMax) return Refuse(spec, absl::StrCat("ttl is ", limits.ttl, ", expected at most ", kTtlMax));
+  if (limits.rows_max > 0 && limits.rows_max < RangeCount(spec))
+    return Refuse(spec, absl::StrCat("rows_max is ", limits.rows_max, ", expected 0 or at least one a range, ", RangeCount(spec)));
+  if (limits.memory_max > 0 && limits.memory_max < kMemoryMin)
+    return Refuse(spec, absl::StrCat("memory_max is ", limits.memory_max, ", expected 0 or at least ", kMemoryMin));
+  if (limits.any() && spec.rows) return Refuse(spec, "is dense, expected a sparse table for admit_after, ttl, rows_max and memory_max");
+  if (spec.rule == "add" && (limits.admit_after > 1 || limits.ttl > 0 || limits.rows_max > 0))
+    return Refuse(spec, "admit_after, ttl or rows_max is set, but sums of the rule add are exact: expected none of them");
+  return absl::OkStatus();
 }
 
 }   // namespace
@@ -60,6 +79,7 @@ absl::Status Validate(const TableSpec& spec) {
     return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected a number below l1, ", Exact(spec.l1)));
   }
   if (spec.rule == "add" && spec.delay_compensation != 0) return Refuse(spec, "delay_compensation is set, but what the rule add is given are no gradients");
+  TROUPE_RETURN_IF_ERROR(CheckLimits(spec));
   if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
   return absl::OkStatus();
 }

@@ -36,6 +36,22 @@ enum class NonFinite : uint8_t {
   kClip,     ///< the element: NaN counts as 0, an infinity as clip_value (where there is none, as the largest float)
 };
 
+/// Which keys of a sparse table have rows, and which of its rows are in memory: docs/dynamic_tables.md. Time is counted in rounds that are over (batches of
+/// each writer; under SSP and ASP the writers' mean), so that a run replays; a row is touched when it is pushed to.
+struct RowLimits {
+  /// A key gets its row at the n-th touch (BSP: rounds that push to it), 1 .. 255. Gradients before that are dropped and counted; pulls read initial values.
+  uint32_t admit_after = 1;
+  /// Rows that were not touched for so many rounds go, at the latest a quarter later. 0: never.
+  uint64_t ttl = 0;
+  /// Rows of the whole table; every range has its share of them. In a range that is beyond it the least lately touched eighth goes. 0: no limit.
+  uint64_t rows_max = 0;
+  /// Bytes in memory at a shard, a quarter of them for buffers of the disk that holds the coldest other rows. 0: all rows are in memory.
+  uint64_t memory_max = 0;
+
+  bool any() const { return admit_after > 1 || ttl > 0 || rows_max > 0 || memory_max > 0; }
+  bool operator==(const RowLimits&) const = default;
+};
+
 struct TableSpec {
   std::string name;
   uint32_t width = 1;
@@ -65,12 +81,14 @@ struct TableSpec {
   uint32_t ranges = 0;
   /// How rows travel. Tables of the rule "add" hold exact sums: they lose nothing.
   Encoding encoding = {};
+  /// Sparse tables only. Rows of the rule "add" are exact sums: of these only memory_max is for them.
+  RowLimits limits = {};
 
   bool operator==(const TableSpec&) const = default;
 };
 
-/// Width 1 .. 65536, rows >= 1, a known rule with known options in range, penalties, clips and scales finite and >= 0, an encoding that
-/// fits the rule. InvalidArgument says which.
+/// Width 1 .. 65536, rows >= 1, a known rule with known options in range, penalties, clips and scales finite and >= 0, an encoding and
+/// limits that fit shape and rule. InvalidArgument says which.
 absl::Status Validate(const TableSpec& spec);
 /// The number of virtual ranges: spec.ranges, or the default for its shape.
 uint32_t RangeCount(const TableSpec& spec);

@@ -185,6 +185,10 @@ void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
   to.setStalenessScale(from.staleness_scale);
   to.setDelayCompensation(from.delay_compensation);
   to.setEncoding(ToString(from.encoding));
+  to.setAdmitAfter(from.limits.admit_after);
+  to.setTtl(from.limits.ttl);
+  to.setRowsMax(from.limits.rows_max);
+  to.setMemoryMax(from.limits.memory_max);
 }
 absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.name = Text(from.getName());
@@ -209,6 +213,7 @@ absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.staleness_scale = from.getStalenessScale();
   to.delay_compensation = from.getDelayCompensation();
   TROUPE_TRY(to.encoding, ParseEncoding({from.getEncoding().cStr(), from.getEncoding().size()}));
+  to.limits = {.admit_after = from.getAdmitAfter(), .ttl = from.getTtl(), .rows_max = from.getRowsMax(), .memory_max = from.getMemoryMax()};
   return absl::OkStatus();
 }
 
@@ -408,6 +413,8 @@ Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
             to.setRows(m.rows);
             to.setNonzeros(m.nonzeros);
             to.setLate(m.late);
+            to.setDropped(m.dropped);
+            to.setEvicted(m.evicted);
           }),
           {}};
 }
@@ -417,6 +424,8 @@ absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
     m.rows = from.getRows();
     m.nonzeros = from.getNonzeros();
     m.late = from.getLate();
+    m.dropped = from.getDropped();
+    m.evicted = from.getEvicted();
   }));
   return m;
 }
@@ -484,6 +493,7 @@ Block EncodeShardJob(const ShardActorOptions& options) {
     to.setWritersGoOn(shard.writers_go_on);
     to.setLogFolder(options.log_folder);
     to.setLogBytesMax(options.log_bytes_max);
+    to.setTierFolder(options.tier_folder);
   });
 }
 
@@ -508,6 +518,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.shard.writers_go_on = from.getWritersGoOn();
     options.log_folder = Text(from.getLogFolder());
     options.log_bytes_max = from.getLogBytesMax();
+    options.tier_folder = Text(from.getTierFolder());
   }));
   TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistencies(consistency));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -5,6 +6,7 @@
 #include "actors/stop_actors.h"
 #include "actors/supervisor_actor.h"
 #include "algorithms/run/cluster.h"
+#include "actors/storage/scratch_folder.h"
 
 namespace troupe {
 namespace {
@@ -19,8 +21,12 @@ class LocalCluster final : public Cluster {
   }
 
   absl::Status Start(const ClusterOptions& options) {
+    if (std::any_of(options.tables.begin(), options.tables.end(), [](const TableSpec& spec) { return spec.limits.memory_max > 0; })) {
+      TROUPE_TRY(folder_, ScratchFolder::Make());
+    }
     for (uint32_t i = 0; i < options.shards; ++i) {
       ShardActorOptions shard = ShardOptionsOf(options, i);
+      if (!folder_.path().empty()) shard.tier_folder = absl::StrCat(folder_.path(), "/shard-", i, ".rows");
       shard.shard.stable_when_applied = true;
       TROUPE_TRY(ShardActor actor, SpawnShard(system_, shard));
       shards_.push_back(std::move(actor));
@@ -70,6 +76,7 @@ class LocalCluster final : public Cluster {
 
   System& system_;
   const std::atomic<bool>* cancelled_;
+  ScratchFolder folder_;   // outlives the shards
   std::vector<ShardActor> shards_;
   std::vector<WorkerActor> workers_;
   caf::actor supervisor_;

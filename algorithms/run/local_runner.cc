@@ -61,9 +61,8 @@ class LocalRunner final : public Driver {
  public:
   LocalRunner(const LocalOptions& options, const Algorithm& algorithm, DataShape shape, LocalResult& result)
       : options_(options), algorithm_(algorithm), shape_(std::move(shape)), result_(result), sums_(result.tables.size()) {
-    std::vector<TableSpec> specs;
-    for (const Table& table : result.tables) specs.push_back(table.spec());
-    for (uint32_t split = 0; split < options.splits; ++split) compressors_.emplace_back(specs, options.seed, split);
+    for (const Table& table : result.tables) specs_.push_back(table.spec());
+    for (uint32_t split = 0; split < options.splits; ++split) compressors_.emplace_back(specs_, options.seed, split);
   }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
@@ -74,7 +73,11 @@ class LocalRunner final : public Driver {
       return target.Assign(range, rows.keys, rows.values.data());
     });
   }
-  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override { return CallTables(call, result_.tables); }
+  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override {
+    TROUPE_TRY(FunctionValue value, CallTables(call, result_.tables));
+    TROUPE_TRY(const Function function, MakeFunction(call, specs_));
+    return value;
+  }
   void Report(int epoch, std::string_view metric, double value) override { result_.reports.push_back({epoch, std::string(metric), value}); }
   absl::Status Checkpoint(const Numbers& state) override {
     result_.checkpoints.push_back(state);
@@ -100,6 +103,14 @@ class LocalRunner final : public Driver {
     void Collect(std::span<const double> numbers) override { sums.collected.insert(sums.collected.end(), numbers.begin(), numbers.end()); }
   };
   absl::Status OneBatch(const Phase& phase, const Batch& batch, Split& split);
+  /// As at every shard: batches of all splits are a round, and so is the end of a phase that pushes.
+  void EndRound() {
+    ++rounds_;
+    for (Table& table : result_.tables) {
+      table.SetStep(static_cast<double>(rounds_));
+      table.SetRounds(rounds_);
+    }
+  }
   static void Add(std::span<const double> partial, Numbers& sum) {
     if (sum.empty()) sum.resize(partial.size());
     TROUPE_CHECK(sum.size() == partial.size());
@@ -110,8 +121,9 @@ class LocalRunner final : public Driver {
   const Algorithm& algorithm_;
   const DataShape shape_;
   LocalResult& result_;
+  std::vector<TableSpec> specs_;
   uint64_t epoch_ = 0;                    // shuffled phases so far
-  uint64_t rounds_over_ = 0;              // of pushing phases: where schedules stand
+  uint64_t rounds_ = 0;                   // that are over
   std::vector<Compressor> compressors_;   // by split
   std::vector<RoundSum> sums_;            // by table
   std::deque<Rows> round_;                // what they refer to
@@ -188,12 +200,12 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
     }
     for (size_t t = 0; t < sums_.size(); ++t) {
       Table& table = result_.tables[t];
-      table.SetStep(static_cast<double>(rounds_over_));
       sums_[t].ApplyTo(table, table.spec().combine == TableSpec::Combine::kMean ? static_cast<float>(writers) : 1.0f);
     }
     round_.clear();
-    if (phase.pushes && any) ++rounds_over_;
+    if (any && phase.pushes) EndRound();
   }
+  for (const Table& table : result_.tables) TROUPE_RETURN_IF_ERROR(table.usable());
   if (phase.shuffle) ++epoch_;
   PhaseResult sums;
   for (Split& split : splits) {
@@ -220,7 +232,7 @@ absl::StatusOr<LocalResult> RunLocal(const LocalOptions& options) {
   result.manifest.seed = options.seed;
   result.manifest.epochs = options.epochs;
   for (const TableSpec& spec : blueprint.tables) {
-    TROUPE_TRY(Table table, Table::Make(spec, 0, 1));
+    TROUPE_TRY(Table table, Table::Make(spec, 0, 1, MemoryTiers()));
     result.tables.push_back(std::move(table));
     result.manifest.tables.push_back({spec.name, spec.width, 0});
   }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -17,6 +16,7 @@
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/run/executor.h"
+#include "actors/storage/scratch_folder.h"
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
@@ -68,8 +68,7 @@ class ProcessCluster final : public Cluster {
     workers_.clear();
     shards_.clear();
     system_ = nullptr;
-    std::error_code ignored;
-    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+    folder_.Remove();
   }
 
   absl::Status Start() {
@@ -92,7 +91,7 @@ class ProcessCluster final : public Cluster {
     for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
       children_.push_back(std::make_unique<Child>(Describe(i)));
       Child& child = *children_.back();
-      system_->network().Locate(child.node, NodePlace(folder_, child.node));
+      system_->network().Locate(child.node, NodePlace(folder_.path(), child.node));
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
       if (i < cluster_.shards) {
         shards_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
@@ -144,11 +143,7 @@ class ProcessCluster final : public Cluster {
   };
 
   absl::Status MakeFolder() {
-    const char* tmp = getenv("TMPDIR");
-    const std::string base = !options_.tmp.empty() ? options_.tmp : tmp != nullptr && *tmp != '\0' ? tmp : "/tmp";
-    std::string name = absl::StrCat(base, "/troupe-XXXXXX");
-    if (mkdtemp(name.data()) == nullptr) return absl::InternalError(absl::StrCat(base, ": cannot make a folder for the job: ", strerror(errno)));
-    folder_ = name;
+    TROUPE_TRY(folder_, ScratchFolder::Make(options_.tmp));
     job_ = RandomHex();
     token_ = RandomHex();
     setenv("TROUPE_JOB_TOKEN", token_.c_str(), 1);   // not on a command line, which others can read
@@ -160,7 +155,8 @@ class ProcessCluster final : public Cluster {
     const NodeId node{i + 1};
     if (i < cluster_.shards) {
       ShardActorOptions shard = ShardOptionsOf(cluster_, i);
-      shard.snapshot_uri = absl::StrCat(folder_, "/shard-", i, ".snapshot");
+      shard.snapshot_uri = absl::StrCat(folder_.path(), "/shard-", i, ".snapshot");
+      shard.tier_folder = absl::StrCat(folder_.path(), "/shard-", i, ".rows");
       shard.snapshot_interval = options_.snapshot_interval;
       shard.pull_wait_max = options_.request_timeout * 4 / 5;
       return {absl::StrCat("shard ", i), "shard", absl::StrCat(i), node, Spawn{.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)}, {}};
@@ -168,7 +164,7 @@ class ProcessCluster final : public Cluster {
     const uint32_t worker = i - cluster_.shards;
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     job.options.splits = SplitsOf(worker, cluster_.workers, cluster_.splits);
-    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, NodePlace(folder_, NodeId{s + 1}), kJobActor});
+    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, NodePlace(folder_.path(), NodeId{s + 1}), kJobActor});
     return {absl::StrCat("worker ", worker),
             "worker",
             absl::StrCat(worker),
@@ -185,7 +181,7 @@ class ProcessCluster final : public Cluster {
     caf::actor actor = system_->actors().spawn<caf::hidden>(ProcessActor, processes_, pid);
     auto started = processes_->Start({.program = options_.program,
                                       .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)),
-                                                    "--incarnation", absl::StrCat(incarnation), "--job", job_, "--folder", folder_, "--parent",
+                                                    "--incarnation", absl::StrCat(incarnation), "--job", job_, "--folder", folder_.path(), "--parent",
                                                     absl::StrCat(getpid()), "--request-timeout-ms", absl::StrCat(options_.request_timeout.count())},
                                       .inherit = child.inherit,
                                       .ended = [actor](int status) { System::Deliver(actor, ProcessEnded{status}); }});
@@ -216,7 +212,8 @@ class ProcessCluster final : public Cluster {
 
   const ProcessOptions options_;
   const ClusterOptions cluster_;
-  std::string folder_, job_, token_;
+  ScratchFolder folder_;
+  std::string job_, token_;
   std::unique_ptr<System> system_;
   std::shared_ptr<ProcessTable> processes_ = std::make_shared<ProcessTable>();
   std::vector<std::unique_ptr<Child>> children_;

@@ -128,7 +128,7 @@ class TrainerDriver final : public Driver {
   }
   void SetIdentity(std::map<std::string, std::string> identity) { identity_ = std::move(identity); }
 
-  /// Every shard's rows as parts in `folder`.
+  /// Every shard's rows as parts in `folder`; what all of them say together.
   absl::StatusOr<RowsSaved> SaveRowsTo(const std::string& folder);
 
   uint64_t rows() const { return rows_; }
@@ -442,13 +442,15 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
-  RowsSaved total;
+  RowsSaved all;
   for (const RowsSaved& shard : saved) {
-    total.rows += shard.rows;
-    total.nonzeros += shard.nonzeros;
-    total.late += shard.late;
+    all.rows += shard.rows;
+    all.nonzeros += shard.nonzeros;
+    all.late += shard.late;
+    all.dropped += shard.dropped;
+    all.evicted += shard.evicted;
   }
-  return total;
+  return all;
 }
 
 std::map<std::string, std::string> Identity(const TrainOptions& options, const Params& params, uint32_t splits, const Source& source) {
@@ -563,6 +565,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     TROUPE_TRY(const RowsSaved saved, driver.SaveRowsTo(staging));
     report.ledger_applied = saved.nonzeros;
     report.ledger_late = saved.late;
+    report.dropped = saved.dropped;
+    report.evicted = saved.evicted;
     report.ledger_read = driver.nonzeros();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();

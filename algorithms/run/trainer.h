@@ -56,6 +56,7 @@ struct TrainReport {
   uint64_t restarts = 0;
   /// Non-zeros of all batches read, of all pushes applied, and of those that came too late (backup workers; batches then may also be left out).
   uint64_t ledger_read = 0, ledger_applied = 0, ledger_late = 0;
+  uint64_t dropped = 0, evicted = 0;   ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch
   std::string loss_name;

@@ -7,19 +7,19 @@
 namespace troupe::internal {
 namespace {
 
-constexpr uint32_t kGroupsAtStart = 2, kGroupsDoubled = 256;   // below this many the store doubles, then it grows by a seventh: memory before time
-constexpr size_t kRowInSlot = 32;                              // bytes
-constexpr size_t kSlab = 64 << 10;
+constexpr uint32_t kGroupsAtStart = 2;
+constexpr size_t kRowInSlot = 32;   // bytes
 
 }   // namespace
 
-RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats) : arena_(std::move(arena)), row_bytes_(floats * sizeof(float)) {
+RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes, uint32_t groups_doubled)
+    : arena_(std::move(arena)), row_bytes_(floats * sizeof(float)), groups_doubled_(groups_doubled) {
   stride_ = sizeof(Key) + row_bytes_;
   if (row_bytes_ > kRowInSlot) {
     stride_ = sizeof(Key) + sizeof(uint32_t);
     row_bytes_ = (row_bytes_ + 15) / 16 * 16;
     slab_shift_ = 1;
-    while (SlabBytes() < kSlab) ++slab_shift_;
+    while (SlabBytes() < slab_bytes) ++slab_shift_;
   }
   Grow(0);
 }
@@ -84,7 +84,7 @@ void RowStore::Grow(size_t n) {
   // Many erased slots: the same size is enough.
   uint32_t groups = std::max(groups_, kGroupsAtStart);
   while ((size_ + n) * 8 > size_t{groups} * kGroup * 7 || (groups == groups_ && used_ - size_ < size_ / 8)) {
-    groups = groups < kGroupsDoubled ? groups * 2 : groups + groups / 7;
+    groups = NextGroups(groups);
     TROUPE_CHECK(groups < UINT32_MAX / kGroup / 2);
   }
   const Memory old_tags = std::exchange(tags_, Memory(arena_, size_t{groups} * kGroup));
@@ -103,6 +103,13 @@ void RowStore::Grow(size_t n) {
     tags()[slot] = TagOf(hash);
     std::memcpy(At(slot), from, stride_);
   }
+}
+
+size_t RowStore::BytesFor(uint64_t rows) const {
+  uint32_t groups = kGroupsAtStart;
+  while (rows * 8 > uint64_t{groups} * kGroup * 7) groups = NextGroups(groups);
+  const size_t slabs = slab_shift_ == 0 ? 0 : (rows + (uint64_t{1} << slab_shift_) - 1) >> slab_shift_;
+  return size_t{groups} * kGroup * (1 + stride_) + slabs * SlabBytes();
 }
 
 RowStore::Slot RowStore::Next(Slot slot) const {

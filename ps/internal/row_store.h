@@ -26,12 +26,16 @@ class RowStore {
  public:
   using Slot = uint32_t;
   static constexpr Slot kMissing = UINT32_MAX;
+  static constexpr size_t kSlabBytes = 64 << 10;
 
-  /// `floats`: of a row.
-  RowStore(std::shared_ptr<Arena> arena, uint32_t floats);
+  /// `floats`: of a row. Rows that do not lie in their slots take memory `slab_bytes` at a time, or two rows. Below `groups_doubled` groups of 16 rows the
+  /// store doubles when it grows, then it grows by a seventh: memory before time.
+  RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes = kSlabBytes, uint32_t groups_doubled = 256);
 
   uint64_t rows() const { return size_; }
   size_t bytes() const { return size_t{groups_} * kGroup * (1 + stride_) + slabs_.size() * SlabBytes(); }
+  /// What a store takes that is given room for so many rows at once.
+  size_t BytesFor(uint64_t rows) const;
   /// The row lies in its slot: Row() needs no further look at memory.
   bool rows_in_slots() const { return slab_shift_ == 0; }
 
@@ -112,6 +116,9 @@ class RowStore {
     return row_bytes_ << slab_shift_;
   }
   uint32_t NewSlabRow();
+  uint32_t NextGroups(uint32_t groups) const {
+    return groups < groups_doubled_ ? groups * 2 : groups + groups / 7;
+  }
   void Grow(size_t n);
 
   std::shared_ptr<Arena> arena_;
@@ -119,6 +126,7 @@ class RowStore {
   size_t row_bytes_;
   uint32_t slab_shift_ = 0;   // log2 of a slab's rows; 0: rows lie in their slots
   uint32_t groups_ = 0;
+  uint32_t groups_doubled_;
   size_t size_ = 0;   // rows
   size_t used_ = 0;   // and slots of erased ones. Invariant: used_ <= limit_ = 7/8 of the slots.
   size_t limit_ = 0;

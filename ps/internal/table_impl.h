@@ -9,6 +9,7 @@
 
 #include "ps/internal/dense_range.h"
 #include "ps/internal/memory.h"
+#include "ps/internal/row_limits.h"
 #include "ps/internal/row_store.h"
 #include "ps/internal/row_walk.h"
 #include "ps/table.h"
@@ -30,7 +31,52 @@ struct Table::Impl {
   internal::Memory dense_memory;                    // of all dense ranges, in one piece
   std::vector<internal::DenseRange> dense;
   uint64_t non_finite = 0, clipped = 0;
-  std::vector<float> tamed;   // kept from call to call
+  std::vector<float> tamed;                           // kept from call to call
+  std::unique_ptr<internal::RowLimitsState> limits;   // null: the table has none. (What lies where is not what a table is: reading may change it.)
+
+  // --- limits: table_limits.cc ---
+
+  RowTier* tier() const { return limits == nullptr ? nullptr : limits->tier.get(); }
+  /// Of a row in a store and in the tier, its mark included.
+  size_t row_bytes() const { return (floats + (limits != nullptr)) * sizeof(float); }
+  internal::RowStore NewStore() const;
+  /// `ranges`: held here.
+  absl::Status MakeLimits(uint32_t ranges, const TierFactory& tiers);
+  absl::Status CheckUsable() const;
+  uint64_t SumOfRanges(uint64_t internal::RangeLimits::*what) const;
+  /// Key `at` of run `run`.
+  struct KeyPlace {
+    uint32_t run, at;
+  };
+  /// Brings the rows of these keys that the tier has into memory; *missing: the keys that have no row. pulled: nothing is about to change them.
+  absl::Status Bring(std::span<const internal::KeyRun> runs, bool pulled, std::vector<KeyPlace>* missing) const;
+  /// The gradients whose keys have rows or get one now. What it returns is valid until the next call.
+  std::span<const RowsIn> Admit(std::span<const RowsIn> gradients);
+  void Touch(std::span<float* const> rows) const {
+    const uint32_t time = internal::RowMark::Time(limits->now);
+    for (float* row : rows) internal::MarkOf(row, floats).Touch(time);
+  }
+  /// Ranges that were added to: what is too much goes.
+  void Settle(std::span<const internal::KeyRun> runs) const;
+  void Settle(uint32_t place) const;
+  void EvictLeastRecent(uint32_t place) const;
+  void EvictOld(uint32_t place) const;
+  /// Sends rows to the tier until there is room for so many more; what it does not take stays.
+  void Spill(uint32_t place, uint64_t room) const;
+  struct Candidate;
+  /// False: the tier does not take that they go, so all stay.
+  bool Evict(uint32_t place, std::span<const Candidate> victims) const;
+  /// Calls each(key, slot or kMissing, mark) for all rows, in no order.
+  template <class Each>
+  void EachMark(uint32_t place, const Each& each) const;
+  /// May this push bring rows into memory? ResourceExhausted: the tier takes none to make room, and it would.
+  absl::Status CheckRoom(std::span<const RowsIn> rows) const;
+  struct Admitted {
+    std::vector<RowsIn> rows;
+    std::vector<std::vector<Key>> keys;
+    std::vector<std::vector<float>> numbers;
+  };
+  Admitted admitted;   // of Admit
 
   uint32_t held() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
   uint32_t Place(uint32_t range) const { return range - first_range; }

@@ -1,9 +1,11 @@
 // Rows as functions see them: a range at a time, by rising key, as doubles.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "actors/check.h"
+#include "ps/internal/range_cursor.h"
 #include "ps/internal/table_impl.h"
 
 namespace troupe {
@@ -41,8 +43,13 @@ class Table::RowBlocks {
       rows_ = impl.partition.RowsIn(range);
       return;
     }
-    sorted_ = Store().Sorted();
-    rows_ = sorted_.size();
+    if (impl_.tier() == nullptr) {
+      sorted_ = Store().Sorted();
+      rows_ = sorted_.size();
+    } else {
+      cursor_ = std::make_unique<RangeCursor>(impl, impl.Place(range));
+      spilled_.resize(per_block_ * impl.row_bytes() / sizeof(float));
+    }
     keys_.resize(per_block_);
     pointers_.resize(per_block_);
     flags_ = std::make_unique<bool[]>(per_block_);
@@ -50,6 +57,7 @@ class Table::RowBlocks {
 
   /// The next rows; none at the end.
   TableRows Next() {
+    if (cursor_ != nullptr) return NextWithTier();
     at_ += n_;
     n_ = std::min<size_t>(per_block_, rows_ - at_);
     if (n_ == 0) return {};
@@ -71,10 +79,58 @@ class Table::RowBlocks {
       impl_.rule->SetDense(Dense().View(at_ + begin, end - begin, impl_.Unpenalised(range_)), values);
       return;
     }
-    for (size_t i = begin; i < end; ++i, values += impl_.width) impl_.rule->Set(pointers_[i], impl_.width, keys_[i] >= impl_.spec.penalised_from, values);
+    for (size_t i = begin; i < end; ++i, values += impl_.width) {
+      impl_.rule->Set(pointers_[i], impl_.width, keys_[i] >= impl_.spec.penalised_from, values);
+      if (impl_.limits == nullptr) continue;
+      internal::MarkOf(pointers_[i], impl_.floats).changed = 1;
+      if (cursor_ != nullptr && pointers_[i] == Spilled(i)) changed_.push_back(i);
+    }
+  }
+  /// After the last block: rows that were set and that the tier did not take come into memory.
+  void Finish() {
+    WriteChanged();
+    const size_t row_bytes = impl_.row_bytes();
+    for (size_t i = 0; i < unwritten_keys_.size(); ++i) {
+      Store().MakeRoom(1);
+      float* row = Store().Row(Store().FindOrMake(unwritten_keys_[i], HashKey(unwritten_keys_[i])));
+      std::memcpy(row, unwritten_.data() + i * row_bytes, row_bytes);
+      internal::MarkOf(row, impl_.floats).copied = 1;
+      --impl_.limits->ranges[impl_.Place(range_)].spilled;
+    }
   }
 
  private:
+  TableRows NextWithTier() {
+    WriteChanged();
+    const size_t row_bytes = impl_.row_bytes();
+    for (n_ = 0; n_ < per_block_ && cursor_->Next(); ++n_) {
+      keys_[n_] = cursor_->key();
+      pointers_[n_] = cursor_->row();
+      if (cursor_->in_memory()) continue;
+      pointers_[n_] = Spilled(n_);
+      std::memcpy(pointers_[n_], cursor_->row(), row_bytes);
+    }
+    if (n_ == 0) return {};
+    ReadSparse();
+    return {.n = n_, .keys = keys_.data(), .first = 0, .width = impl_.width, .values = values_.data()};
+  }
+  float* Spilled(size_t i) { return spilled_.data() + i * (impl_.row_bytes() / sizeof(float)); }
+  void WriteChanged() {
+    if (changed_.empty()) return;
+    std::vector<Key> keys;
+    std::vector<std::byte> rows;
+    for (const size_t i : changed_) {
+      keys.push_back(keys_[i]);
+      const auto* row = reinterpret_cast<const std::byte*>(Spilled(i));
+      rows.insert(rows.end(), row, row + impl_.row_bytes());
+    }
+    changed_.clear();
+    if (absl::Status status = impl_.tier()->Put(range_, keys, rows.data()); !status.ok()) {
+      impl_.limits->full = std::move(status);
+      unwritten_keys_.insert(unwritten_keys_.end(), keys.begin(), keys.end());
+      unwritten_.insert(unwritten_.end(), rows.begin(), rows.end());
+    }
+  }
   internal::RowStore& Store() const { return impl_.sparse[impl_.Place(range_)]; }
   const internal::DenseRange& Dense() const { return impl_.dense[impl_.Place(range_)]; }
 
@@ -119,6 +175,12 @@ class Table::RowBlocks {
   std::vector<Key> keys_;
   std::vector<float*> pointers_;
   std::unique_ptr<bool[]> flags_;
+  // With a tier:
+  std::unique_ptr<RangeCursor> cursor_;
+  std::vector<float> spilled_;    // rows of the block that are not in memory, each at its number
+  std::vector<size_t> changed_;   // which of them were set
+  std::vector<Key> unwritten_keys_;
+  std::vector<std::byte> unwritten_;
 };
 
 void Table::EachRow(uint32_t range, const std::function<void(const TableRows&)>& visit) const {
@@ -129,9 +191,15 @@ void Table::EachRow(uint32_t range, const std::function<void(const TableRows&)>&
 void Table::Read(uint32_t range, std::span<const Key> keys, double* values) const {
   const uint32_t width = impl_->width;
   std::vector<float> floats(keys.size() * width);
-  TROUPE_CHECK(Pull(range, keys, floats.data()).ok());
+  const absl::Status pulled = Pull(range, keys, floats.data());
+  TROUPE_CHECK(pulled.ok() || !usable().ok());
   Widen(floats.data(), floats.size(), values);
-  if (!impl_->rule->wide()) return;
+  if (!impl_->rule->wide() || !pulled.ok()) return;
+  const RowSet set = RowSet::Of(range, keys);
+  const RowsIn in{set, nullptr};
+  const std::vector<internal::KeyRun> runs = impl_->partition.dense() ? std::vector<internal::KeyRun>() : impl_->Runs(std::span<const RowsIn>(&in, 1));
+  std::vector<Impl::KeyPlace> without_row;
+  if (impl_->tier() != nullptr && !impl_->Bring(runs, true, &without_row).ok()) return;
   std::vector<float> row(impl_->floats);
   for (size_t i = 0; i < keys.size(); ++i) {
     const float* at = row.data();
@@ -145,6 +213,7 @@ void Table::Read(uint32_t range, std::span<const Key> keys, double* values) cons
     }
     for (uint32_t j = 0; j < width; ++j) values[i * width + j] = impl_->rule->Value(at, width, j, Penalises(keys[i]));
   }
+  if (impl_->tier() != nullptr) impl_->Settle(runs);
 }
 
 void Table::Change(uint32_t range, const std::function<void(const TableRows&, double* values)>& change) {
@@ -165,6 +234,7 @@ void Table::Change(uint32_t range, const std::function<void(const TableRows&, do
       blocks.Set(begin, end, stored.data());
     }
   }
+  blocks.Finish();
 }
 
 }   // namespace troupe

@@ -21,6 +21,12 @@ Table& TableOf(size_t which) {
         made->push_back(std::move(*Table::Make(spec, 0, 1)));
       }
     }
+    TableSpec limited;   // what it has of limits lies behind the rows
+    limited.rule = "sgd";
+    limited.width = 2;
+    limited.ranges = 2;
+    limited.limits = {.admit_after = 2, .ttl = 5};
+    made->push_back(std::move(*Table::Make(limited, 0, 1)));
     return made;
   }();
   return (*tables)[which % tables->size()];
@@ -33,20 +39,21 @@ void Same(const Block& a, const Block& b) {
 }   // namespace
 }   // namespace troupe
 
-/// The first byte chooses the table and the range; the rest are the bytes. A header of that range is put before them if bit 7 is set, so that keys and rows are
-/// met.
+/// The first byte chooses the table (bit 6: the one with limits) and the range; the rest are the bytes. A header of that range is put before them if bit 7 is
+/// set, so that keys and rows are met.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
-  Table& table = TableOf(data[0] & 3);
+  Table& table = TableOf((data[0] & 0x40) != 0 ? 4 : data[0] & 3);
   const uint32_t range = (data[0] >> 2) & 1;
   std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (data[0] & 0x80) {
-    const size_t row = table.rule().floats(2) * sizeof(float) + (table.partition().dense() ? 0 : sizeof(Key));
-    const uint64_t rows = bytes.size() / row;
+    const bool limited = table.spec().limits.any();
+    const size_t row = table.rule().floats(2) * sizeof(float) + (table.partition().dense() ? 0 : sizeof(Key)) + (limited ? sizeof(uint32_t) : 0);
+    const uint64_t rows = limited ? (bytes.empty() ? 0 : static_cast<uint8_t>(bytes[0]) % 4) : bytes.size() / row;
     std::string header(reinterpret_cast<const char*>(table.Save(range).data()), 64);
     std::memcpy(header.data() + 32, &rows, sizeof rows);
-    bytes = header + bytes.substr(0, rows * row);
+    bytes = header + (limited ? bytes.substr(std::min<size_t>(1, bytes.size())) : bytes.substr(0, rows * row));
   }
   const Block block = Block::Copy(bytes.data(), bytes.size());
   const Block before = table.Save(range);

@@ -51,6 +51,10 @@ bool MayUseCapnp(std::string_view path) {
          path == "algorithms/manifest.cc" || path.starts_with("tools/") || path.starts_with("tests/");
 }
 
+bool MayUseRocksDb(std::string_view path) {
+  return path == "ps/rocksdb/rocks_tier.cc";
+}
+
 /// The target of `#include "x"`, `#include <x>` or, in a schema, `import "/x"`; nothing for any other line.
 struct Include {
   std::string target;
@@ -90,6 +94,7 @@ std::optional<std::string> Refusal(std::string_view path, const Include& include
   if (ours && Contains(target, "/internal/") && from != to && from != "tests") return "is internal to " + std::string(to) + "/";
   if (to == "caf" && !MayUseCaf(path)) return "CAF stays in actors/, *_actor.*, messages.h and ps/client.*";
   if ((to == "arrow" || to == "parquet") && !MayUseArrow(path)) return "Arrow stays in dataflow/arrow/ and actors/storage/";
+  if (to == "rocksdb" && !MayUseRocksDb(path)) return "RocksDB stays in ps/rocksdb/rocks_tier.cc";
   const bool capnp = to == "capnp" || to == "kj" || target.ends_with(".capnp.h");
   if (capnp && !path.ends_with(".capnp") && !MayUseCapnp(path)) return "Cap'n Proto and KJ stay in wire*, rpc_*, json.*, actors/internal/ and tools/";
   return std::nullopt;

@@ -14,11 +14,12 @@ using testing::ModelText;
 using testing::Names;
 using testing::Scratch;
 
-constexpr rlim_t kFull = 40'000;   // smaller than a part of the model
+constexpr rlim_t kFull = 40'000;         // smaller than a part of the model
+constexpr rlim_t kFullOfRows = 16'000;   // and than a file of rows that do not fit in memory
 
-std::vector<std::string> Arguments(const Scratch& scratch, std::vector<std::string> more) {
+std::vector<std::string> Arguments(const Scratch& scratch, std::vector<std::string> more, const char* shards = "2") {
   std::vector<std::string> arguments{
-      "train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / "model", "--workers", "2", "--shards", "2", "--json"};
+      "train", "--algorithm", "logistic_regression", "--data", ClickLog(), "--model", scratch / "model", "--workers", "2", "--shards", shards, "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -49,6 +50,46 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_one_line_and_the_old_model_stays) {
       BOOST_TEST((names == std::vector<std::string>{"model", "out", "tmp"}));
       BOOST_TEST((ModelText(scratch, scratch / "model") == before));
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(weights_beyond_memory_lie_on_the_disk_and_the_model_is_the_same) {
+  const Scratch scratch;
+  BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(scratch, {}, "1")).code == 0);
+  const std::string plain = ModelText(scratch, scratch / "model");
+  for (const bool processes : {false, true}) {
+    std::vector<std::string> more{"--param", "memory_max=1M"};
+    if (processes) more.insert(more.end(), {"--processes", "--snapshot-interval", "50ms"});
+    Command command(scratch, {.arguments = Arguments(scratch, more, "1"), .environment = {}});
+    bool seen = false;
+    while (command.running() && !seen) {
+      for (const std::string& name : Names(scratch / "tmp")) {
+        for (const std::string& below : Names(scratch / ("tmp/" + name))) seen |= below == "shard-0.rows";
+      }
+      testing::Sleep(0.01);
+    }
+    const Ended ended = command.Wait();
+    BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+    BOOST_TEST(seen);
+    BOOST_TEST(Names(scratch / "tmp").empty());
+    BOOST_TEST((ModelText(scratch, scratch / "model") == plain));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_under_weights_beyond_memory_is_one_line_and_the_old_model_stays) {
+  const Scratch scratch;
+  BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(scratch, {})).code == 0);
+  const std::string before = ModelText(scratch, scratch / "model");
+  for (const bool processes : {false, true}) {
+    std::vector<std::string> more{"--param", "memory_max=1M", "--epochs", "3"};
+    if (processes) more.insert(more.end(), {"--processes", "--snapshot-interval", "1h"});
+    const Ended ended = Command(scratch, {.arguments = Arguments(scratch, more, "1"), .environment = {}, .file_bytes_max = kFullOfRows}).Wait();
+    BOOST_TEST(ended.code == 1);
+    BOOST_TEST(Lines(ended.err) == 1U, ended.err);
+    BOOST_TEST(ended.err.find("table 'w': no new rows are taken, for range ") != std::string::npos, ended.err);
+    BOOST_TEST(ended.err.find("File too large") != std::string::npos, ended.err);
+    BOOST_TEST(Names(scratch / "tmp").empty());
+    BOOST_TEST((ModelText(scratch, scratch / "model") == before));
   }
 }
 

@@ -349,6 +349,30 @@ BOOST_AUTO_TEST_CASE(a_folder_is_used_by_one_set_with_its_own_tables) {
   BOOST_TEST(create(SmallTables(), 2).ok());
 }
 
+BOOST_AUTO_TEST_CASE(tables_larger_than_their_memory_are_kept_too) {
+  const Folder folder;
+  std::vector<TableSpec> tables{{.name = "w", .width = 8, .rows = {}, .rule = "adagrad", .rule_options = {}}};
+  tables[0].limits.memory_max = 1 << 20;
+  std::vector<Key> keys(2000);
+  std::vector<float> ones(keys.size() * 8, 1), first;
+  for (const std::string& where : {std::string(), folder.path, folder.path}) {
+    System system{System::Options{}};
+    const auto set = TableSet::Create(system, {.tables = tables, .shards = 2, .folder = where});
+    BOOST_REQUIRE_MESSAGE(set.ok(), set.status().ToString());
+    const TableRef w = *(*set)->Find("w");
+    if (w.Pull({1})->values[0] == 0) {
+      for (Key begin = 0; begin < 60'000; begin += keys.size()) {
+        for (size_t i = 0; i < keys.size(); ++i) keys[i] = begin + i;
+        BOOST_REQUIRE(w.Push(keys, ones).Wait(seconds(20)).ok());
+      }
+    }
+    const std::vector<float> rows = w.Pull({1, 30'000, 59'999})->values;
+    if (first.empty()) first = rows;
+    BOOST_TEST(rows == first, boost::test_tools::per_element());
+    BOOST_TEST(rows[0] < 0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_full_disk_ends_a_set_with_its_error) {
   const Folder folder;
   System system{System::Options{}};

@@ -35,6 +35,18 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_with_the_table) {
                s.rule = "add";
                s.delay_compensation = 0.1;
              }).starts_with("table 'w': delay_compensation is set, but what the rule add is given are no gradients"));
+  BOOST_TEST(message([](TableSpec& s) { s.limits.admit_after = 0; }) == "table 'w': admit_after is 0, expected 1 .. 255");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.admit_after = 256; }) == "table 'w': admit_after is 256, expected 1 .. 255");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.ttl = UINT64_MAX; }) == "table 'w': ttl is 18446744073709551615, expected at most 268435456");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.rows_max = 63; }) == "table 'w': rows_max is 63, expected 0 or at least one a range, 64");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.memory_max = 1000; }) == "table 'w': memory_max is 1000, expected 0 or at least 1048576");
+  BOOST_TEST(message([](TableSpec& s) {
+               s.rows = 100;
+               s.limits.memory_max = 1 << 20;
+             }) == "table 'w': is dense, expected a sparse table for admit_after, ttl, rows_max and memory_max");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.ttl = 3; }) ==
+             "table 'w': admit_after, ttl or rows_max is set, but sums of the rule add are exact: expected none of them");
+  BOOST_TEST(message([](TableSpec& s) { s.limits.memory_max = 1 << 20; }).empty());
 }
 
 BOOST_AUTO_TEST_CASE(ranges_of_dense_tables_hold_at_most_a_mebibyte) {

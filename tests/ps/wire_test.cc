@@ -131,6 +131,7 @@ ShardActorOptions SomeShardJob() {
   spec.staleness_scale = true;
   spec.delay_compensation = 0.04;
   spec.encoding = *ParseEncoding("int8+pull_float16+top_k:0.25+feedback+delta");
+  spec.limits = {.admit_after = 3, .ttl = 4, .rows_max = 5, .memory_max = 6};
   TableSpec plain;
   plain.name = "counts";
   ShardActorOptions options;
@@ -147,6 +148,7 @@ ShardActorOptions SomeShardJob() {
   options.shard.writers_go_on = true;
   options.log_folder = "/z";
   options.log_bytes_max = 789;
+  options.tier_folder = "/tmp/rows";
   return options;
 }
 
@@ -183,8 +185,11 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   BOOST_REQUIRE(save.assigned.size() == 2U);
   BOOST_TEST(save.assigned[0].keys.As<Key>()[0] == 1U);
   BOOST_TEST(save.assigned[1].table == 7U);
-  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX, .late = 3});
+  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX, .late = 4, .dropped = 2, .evicted = 3});
+  BOOST_TEST(saved.late == 4U);
   BOOST_TEST(saved.rows == 1U);
+  BOOST_TEST(saved.dropped == 2U);
+  BOOST_TEST(saved.evicted == 3U);
   BOOST_TEST(saved.nonzeros == UINT64_MAX);
 }
 
@@ -270,6 +275,7 @@ BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   BOOST_TEST(decoded->shard.writers_go_on);
   BOOST_TEST(decoded->log_folder == "/z");
   BOOST_TEST(decoded->log_bytes_max == 789u);
+  BOOST_TEST(decoded->tier_folder == options.tier_folder);
   const Block bytes = EncodeShardJob(options);
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto cut = DecodeShardJob(Block::Copy(bytes.data(), size));

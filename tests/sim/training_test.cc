@@ -298,6 +298,36 @@ BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(tables_with_limits_are_the_oracles_and_count_every_push_once) {
+  const std::vector<std::map<std::string, std::string>> limits = {
+      {{"admit_after", "2"}}, {{"ttl", "8"}}, {{"rows_max", "256"}}, {{"admit_after", "2"}, {"ttl", "20"}, {"rows_max", "512"}, {"memory_max", "1M"}}};
+  uint64_t compared = 0;
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(seed);
+    Job job = Regression(random);
+    job.consistency = AnyConsistency(random);
+    const auto& chosen = limits[random.Below(limits.size())];
+    job.params.insert(chosen.begin(), chosen.end());
+    const Faults faults = random.Below(2) == 0 ? BadNetwork(random) : WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome) + " " + chosen.begin()->first;
+    if (!CheckLedger(about, outcome)) continue;
+    BOOST_TEST(std::isfinite(outcome.report->losses.back().second), about);
+    if (chosen.contains("admit_after")) BOOST_TEST(outcome.report->dropped > 0U, about);
+    if (job.consistency.kind != Consistency::Kind::kBsp || faults.crashes_max > 0) continue;
+    const auto oracle =
+        RunLocal({.algorithm = job.algorithm, .params = job.params, .source = Data(), .splits = job.splits, .epochs = job.epochs, .resumed = {}});
+    BOOST_REQUIRE_MESSAGE(oracle.ok(), about << oracle.status().ToString());
+    const auto model = MakeModel(*oracle);
+    BOOST_REQUIRE(model.ok());
+    BOOST_TEST(outcome.model == ShowModel(**model, true), about << ": weights differ from the oracle's");
+    BOOST_TEST(outcome.report->dropped == oracle->tables[0].dropped(), about);
+    BOOST_TEST(outcome.report->evicted == oracle->tables[0].evicted(), about);
+    ++compared;
+  }
+  BOOST_TEST((compared > 0 || Seeds(100).size() == 1));
+}
+
 BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
   uint64_t done = 0, refused = 0;
   for (const uint64_t seed : Seeds(150)) {

@@ -52,6 +52,7 @@ class Counting final : public Cluster {
   absl::Status Start(const ClusterOptions& options) {
     for (uint32_t i = 0; i < options.shards; ++i) {
       ShardActorOptions shard = ShardOptionsOf(options, i);
+      shard.tier_folder = "mem:rows";
       shard.shard.stable_when_applied = true;
       TROUPE_TRY(ShardActor actor, SpawnShard(system_, shard));
       shards_.push_back(std::move(actor));

@@ -27,6 +27,7 @@ class SimCluster final : public Cluster {
     for (uint32_t i = 0; i < cluster_.shards; ++i) {
       ShardActorOptions shard = ShardOptionsOf(cluster_, i);
       shard.snapshot_uri = absl::StrCat(options_.folder, "/shard-", i, ".snapshot");
+      shard.tier_folder = absl::StrCat(options_.folder, "/shard-", i, ".rows");
       shard.snapshot_interval = options_.snapshot_interval;
       shard.pull_wait_max = options_.pull_wait_max;
       AddShard(EncodeShardJob(shard));

@@ -16,11 +16,10 @@ double RowsPerSecond(const TrainReport& report, double seconds) {
 }   // namespace
 
 std::string TrainJson(const TrainOptions& options, const TrainReport& report, double seconds) {
-  JsonObject ledger;
+  JsonObject ledger, json;
   ledger.Whole("read", report.ledger_read).Whole("applied", report.ledger_applied);
   if (options.consistency.all.backup > 0) ledger.Whole("late", report.ledger_late);   // what is in neither of them was left out
-  return JsonObject()
-      .Text("algorithm", options.algorithm)
+  json.Text("algorithm", options.algorithm)
       .Whole("rows", report.rows)
       .Number("seconds", seconds)
       .Number("rows_per_second", RowsPerSecond(report, seconds))
@@ -29,8 +28,9 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Object("metrics", MetricsObject(report.metrics))
       .Text("model", options.model_uri)
       .Object("ledger", ledger)
-      .Whole("bad_rows", report.bad_rows)
-      .Line();
+      .Whole("bad_rows", report.bad_rows);
+  if (report.dropped > 0 || report.evicted > 0) json.Object("limits", JsonObject().Whole("dropped", report.dropped).Whole("evicted", report.evicted));
+  return json.Line();
 }
 
 std::string TrainTable(const TrainOptions& options, const TrainReport& report, double seconds) {
@@ -46,6 +46,8 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
   table.Row({"restarts", WithThousands(report.restarts)});
   table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied",
                                     report.ledger_late == 0 ? "" : absl::StrCat(", ", WithThousands(report.ledger_late), " too late"))});
+  if (report.dropped > 0) table.Row({"not admitted", WithThousands(report.dropped) + " rows of gradients"});
+  if (report.evicted > 0) table.Row({"evicted", WithThousands(report.evicted) + " rows"});
   table.Row({"model", options.model_uri});
   return table.Text();
 }
