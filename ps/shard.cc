@@ -18,6 +18,13 @@ std::string RangeName(const TableSpec& spec, uint32_t range) {
   return absl::StrCat("table/", spec.name, "/", range);
 }
 
+/// In place of a range's bytes: the table whose range it shares.
+struct SharedRange {
+  uint64_t magic;
+  uint32_t table, zero;
+};
+constexpr uint64_t kSharedRange = 0x31444552'41485326;
+
 struct LedgerHeader {
   uint32_t writers, slots, shard, shards;
   uint64_t nonzeros, rounds_over;
@@ -32,6 +39,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     return absl::InvalidArgumentError(
         absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
   }
+  TROUPE_RETURN_IF_ERROR(ValidateBranches(options.tables));
   Shard shard(std::move(options));
   uint32_t slots = 0;
   for (const TableSpec& spec : shard.options_.tables) {
@@ -44,6 +52,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.chunks_.assign(shard.options_.writers, 0);
+  shard.begun_.assign(shard.options_.writers, kFirstRound);
   shard.key_lists_.resize(shard.options_.writers);
   return shard;
 }
@@ -153,6 +162,7 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
     }
   }
   if (known && fresh) return absl::InvalidArgumentError("push: some parts of the message are known and some are not");
+  begun_[writer] = push.round;
   if (!known) {
     if (bsp()) {
       waiting_[push.round][writer].push_back(push);
@@ -192,7 +202,7 @@ void Shard::ApplyCompleteRounds() {
   const Round complete = arrived_.min_clock();
   while (!waiting_.empty() && waiting_.begin()->first <= complete) {
     const Round round = waiting_.begin()->first;
-    if (hold_after_ != 0 && round > hold_after_) break;
+    if ((hold_after_ != 0 && round > hold_after_) || !gate_.Passes(round)) break;
     ApplyRound(waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
     last_round_ = round;
@@ -251,11 +261,16 @@ void Shard::FillKeys(Pull& pull) {
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
+  const auto view = views_.find(pull.view);
+  if (pull.view != 0 && view == views_.end()) {
+    return absl::NotFoundError(absl::StrCat("shard ", options_.shard, " has no view ", pull.view, ": its lease has ended, or the shard was replaced"));
+  }
+  const std::vector<Table>& tables = pull.view == 0 ? tables_ : view->second;
   std::span<const Key> keys = pull.keys.As<Key>();
   uint64_t floats = 0, keys_wanted = 0;
   for (const PullPart& part : pull.parts.As<PullPart>()) {
-    if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("pull: table is ", part.table, ", expected < ", tables_.size()));
-    const Table& table = tables_[part.table];
+    if (part.table >= tables.size()) return absl::InvalidArgumentError(absl::StrCat("pull: table is ", part.table, ", expected < ", tables.size()));
+    const Table& table = tables[part.table];
     if (part.dense != 0 && !table.partition().dense())
       return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
     if (part.dense != 0 && (!table.Owns(part.range) || part.count > table.partition().RowsIn(part.range)))
@@ -271,7 +286,7 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
   std::vector<ValueRun> runs;
   bool coded = false;
   for (size_t begin = 0, end; begin < parts.size(); begin = end) {
-    const Table& table = tables_[parts[begin].table];
+    const Table& table = tables[parts[begin].table];
     float* const its = out;
     rows.clear();
     for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
@@ -329,6 +344,36 @@ absl::Status Shard::OnAssign(const Assign& assign) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
+  if (views_.size() >= kViewsMax) return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
+  TROUPE_RETURN_IF_ERROR(gate_.Hold(prepare.cut, bsp() ? applied_.clocks() : begun_));
+  return Prepared{Block::Copy(std::span<const Round>(gate_.clocks()))};
+}
+
+absl::Status Shard::OnFreeze(const Freeze& freeze) {
+  if (!freeze.clocks.IsArrayOf<Round>()) return absl::InvalidArgumentError("freeze: clocks are cut or not aligned");
+  const std::span<const Round> clocks = freeze.clocks.As<Round>();
+  TROUPE_RETURN_IF_ERROR(gate_.Aim(freeze.cut, {clocks.begin(), clocks.end()}));
+  if (bsp()) ApplyCompleteRounds();
+  return absl::OkStatus();
+}
+
+bool Shard::Passes(const Push& push) const {
+  const auto writer = static_cast<uint32_t>(push.writer);
+  return bsp() || writer >= options_.writers || push.round <= arrived_.clock(writer) || gate_.Passes(writer, push.round);
+}
+
+bool Shard::MakeView(uint64_t cut) {
+  if (!gate_.holds(cut) || !gate_.Reached(applied_.clocks())) return false;
+  std::vector<Table>& view = views_[cut];
+  for (const Table& table : tables_) view.push_back(table.Fork());
+  return true;
+}
+
+void Shard::EndCut(uint64_t cut) {
+  if (gate_.End(cut) && bsp()) ApplyCompleteRounds();
+}
+
 std::vector<SnapshotSection> Shard::Save() const {
   std::vector<SnapshotSection> sections;
   const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_};
@@ -342,10 +387,38 @@ std::vector<SnapshotSection> Shard::Save() const {
   sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
   for (const Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), table.Save(range)});
+      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
     }
   }
   return sections;
+}
+
+Block Shard::SaveRange(const Table& table, uint32_t range) const {
+  if (table.Blank(range)) return {};
+  for (const Table& earlier : tables_) {
+    if (&earlier == &table) break;
+    if (!earlier.Shares(table, range)) continue;
+    const SharedRange shared{kSharedRange, static_cast<uint32_t>(&earlier - tables_.data()), 0};
+    return Block::Copy(std::span<const SharedRange>(&shared, 1));
+  }
+  return table.Save(range);
+}
+
+absl::Status Shard::LoadRange(uint32_t number, uint32_t range, const Block& bytes) {
+  Table& table = tables_[number];
+  if (bytes.empty() && !table.spec().branch_of.empty()) {
+    table.ResetRange(range);
+    return absl::OkStatus();
+  }
+  SharedRange shared;
+  if (bytes.size() != sizeof shared) return table.Load(range, bytes);
+  std::memcpy(&shared, bytes.data(), sizeof shared);
+  if (shared.magic != kSharedRange || shared.table >= number || !CheckSameRows(table.spec(), tables_[shared.table].spec()).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("snapshot: range ", range, " of table '", table.spec().name, "' is said to be that of table ", shared.table,
+                                                   ", expected an earlier one like it"));
+  }
+  table.Share(tables_[shared.table], range);
+  return absl::OkStatus();
 }
 
 absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
@@ -371,17 +444,23 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   };
   take(clocks);
   take(sequences);
-  for (Table& table : tables_) {
+  for (uint32_t number = 0; number < tables_.size(); ++number) {
+    const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (!table.Owns(range)) continue;
       const auto section = by_name.find(RangeName(table.spec(), range));
       if (section == by_name.end()) return absl::InvalidArgumentError(absl::StrCat("snapshot lacks range ", range, " of table '", table.spec().name, "'"));
-      TROUPE_RETURN_IF_ERROR(table.Load(range, *section->second));
+      TROUPE_RETURN_IF_ERROR(LoadRange(number, range, *section->second));
     }
   }
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
   chunks_.assign(options_.writers, 0);
+  begun_ = applied_.clocks();
+  for (uint32_t slot = 0; slot < applied_.slots(); ++slot) {   // parts of a round that was not whole yet
+    for (uint32_t writer = 0; writer < options_.writers; ++writer) begun_[writer] = std::max(begun_[writer], applied_.sequence(slot, writer) >> 8);
+  }
+  views_.clear();
   key_lists_.assign(options_.writers, {});
   waiting_.clear();
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all

@@ -29,6 +29,10 @@ class RowStore {
 
   /// `floats`: of a row.
   RowStore(std::shared_ptr<Arena> arena, uint32_t floats);
+  /// The same rows in memory of their own. Cost: a copy of bytes().
+  explicit RowStore(const RowStore& other);
+  RowStore(RowStore&&) noexcept = default;
+  RowStore& operator=(RowStore&&) noexcept = default;
 
   uint64_t rows() const { return size_; }
   size_t bytes() const { return size_t{groups_} * kGroup * (1 + stride_) + slabs_.size() * SlabBytes(); }

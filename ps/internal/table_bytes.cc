@@ -38,7 +38,7 @@ Header HeaderOf(const TableSpec& spec, uint32_t floats, uint32_t range, uint32_t
 void Table::Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const {
   const uint32_t place = impl_->Place(range);
   if (impl_->partition.dense()) {
-    const DenseRange& rows = impl_->dense.at(place);
+    const DenseRange& rows = *impl_->dense.at(place);
     std::vector<float> row(impl_->floats);
     for (uint64_t i = 0; i < rows.rows(); ++i) {
       rows.CopyRow(i, row.data());
@@ -46,20 +46,20 @@ void Table::Visit(uint32_t range, const std::function<void(Key, const float* row
     }
     return;
   }
-  const RowStore& rows = impl_->sparse.at(place);
+  const RowStore& rows = *impl_->sparse.at(place);
   for (const auto& [key, slot] : rows.Sorted()) visit(key, rows.Row(slot));
 }
 
 Block Table::Save(uint32_t range) const {
   TROUPE_CHECK(Owns(range));
   const size_t row_bytes = impl_->floats * sizeof(float);
-  const uint64_t count = impl_->partition.dense() ? impl_->partition.RowsIn(range) : impl_->sparse[impl_->Place(range)].rows();
+  const uint64_t count = impl_->partition.dense() ? impl_->partition.RowsIn(range) : impl_->sparse[impl_->Place(range)]->rows();
   const Header header = HeaderOf(impl_->spec, impl_->floats, range, impl_->partition.ranges(), count);
   BlockBuilder out(sizeof header + count * (row_bytes + (impl_->partition.dense() ? 0 : sizeof(Key))));
   std::memcpy(out.data(), &header, sizeof header);
   std::byte* keys = out.data() + sizeof header;
   if (impl_->partition.dense()) {
-    impl_->dense[impl_->Place(range)].CopyTo(keys);
+    impl_->dense[impl_->Place(range)]->CopyTo(keys);
     return std::move(out).Finish();
   }
   std::byte* row_at = keys + count * sizeof(Key);
@@ -91,7 +91,8 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   const uint32_t place = impl_->Place(range);
   if (dense) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
-    impl_->dense[place].CopyFrom(keys);
+    if (impl_->dense[place].use_count() > 1) impl_->dense[place] = impl_->NewDense(range);
+    impl_->dense[place]->CopyFrom(keys);
     return absl::OkStatus();
   }
   RowStore rows(impl_->arena, floats);
@@ -103,7 +104,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     if (impl_->partition.RangeOf(key) != range) return refuse(absl::StrCat("key ", key, " is in range ", impl_->partition.RangeOf(key)));
     std::memcpy(rows.Row(rows.FindOrMake(key, HashKey(key))), keys + header.rows * sizeof key + i * floats * sizeof(float), floats * sizeof(float));
   }
-  impl_->sparse[place] = std::move(rows);
+  impl_->sparse[place] = std::make_shared<RowStore>(std::move(rows));
   return absl::OkStatus();
 }
 
