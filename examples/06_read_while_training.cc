@@ -49,8 +49,9 @@ absl::Status Run() {
   trial.branch_of = "w";   // takes no memory until it is forked and differs
   std::vector<ShardActor> shards;
   for (uint32_t i = 0; i < 2; ++i) {
-    TROUPE_TRY(ShardActor shard,
-               SpawnShard(system, {.shard = {.tables = {w, trial}, .shard = i, .shards = 2, .consistency = {.kind = Consistency::Kind::kAsp}}}));
+    ShardActorOptions options;
+    options.shard = {.tables = {w, trial}, .shard = i, .shards = 2, .consistency = {.kind = Consistency::Kind::kAsp}};
+    TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
     shards.push_back(std::move(shard));
   }
   const Router router({w, trial}, 2);

@@ -35,7 +35,6 @@ namespace troupe {
 namespace {
 
 using Time = std::chrono::steady_clock::time_point;
-constexpr int kAttempts = 3;   // at a cut, before a read fails
 
 struct View {
   uint64_t cut;
@@ -49,7 +48,7 @@ struct Reading {
   // Its cut begins after this, or is none of those that had begun when it came.
   Time not_before;
   uint64_t cuts_before;
-  int attempts = 0;   // cuts that it has waited for in vain
+  Time asked;
   caf::typed_response_promise<ReadRows> promise;
   std::shared_ptr<const View> view;
   std::vector<std::vector<Block>> values;   // by shard and message
@@ -200,11 +199,11 @@ void GiveUp(Self* self, uint64_t cut, size_t shard, const absl::Status& status) 
   state.making = nullptr;
   for (const ShardActor& each : state.shards) caf::anon_send(each, Release{cut});
   // Two readers whose cuts meet at the shards should not meet again.
-  state.next_cut =
-      self->clock().now() + std::chrono::milliseconds(1 + static_cast<int64_t>(cut % static_cast<uint64_t>(2 * state.options.cut_interval.count())));
+  const Time now = self->clock().now();
+  state.next_cut = now + std::chrono::milliseconds(1 + static_cast<int64_t>(cut % static_cast<uint64_t>(2 * state.options.cut_interval.count())));
   const absl::Status error = absl::UnavailableError(absl::StrCat("read: no cut could be made: ", status.message(), " (shard ", shard, ")"));
   for (const ReadingPtr& reading : std::exchange(state.waiting, {})) {
-    if (!IsRetryable(status) || ++reading->attempts == kAttempts) {
+    if (!IsRetryable(status) || now - reading->asked >= state.options.wait_max) {
       Fail(reading, error);
     } else {
       state.waiting.push_back(reading);
@@ -287,7 +286,8 @@ caf::result<ReadRows> OnRead(Self* self, const Read& read) {
   for (const Read::Rows& rows : read.rows) wanted.push_back({.table = rows.table, .keys = rows.keys.As<Key>()});
   auto reading = std::make_shared<Reading>();
   reading->pull = state.router->Pull(wanted);
-  reading->not_before = self->clock().now() - read.max_staleness;
+  reading->asked = self->clock().now();
+  reading->not_before = reading->asked - read.max_staleness;
   reading->cuts_before = state.cuts;
   reading->promise = self->make_response_promise<caf::typed_response_promise<ReadRows>>();
   if (Fits(state.view, *reading)) {

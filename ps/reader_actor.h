@@ -23,7 +23,7 @@ struct Read {
   /// The cut may be so much older than the request; 0: it begins after it.
   std::chrono::milliseconds max_staleness{1'000};
 };
-/// reply to Read. Errors InvalidArgument: no such table or row, a key twice. Unavailable: three cuts in a row could not be made, a shard of the view was
+/// reply to Read. Errors InvalidArgument: no such table or row, a key twice. Unavailable: no cut could be made within `wait_max`, a shard of the view was
 /// replaced or does not answer, or too many reads wait; nothing is held anywhere then, and the reader may ask again.
 struct ReadRows {
   std::vector<Block> values;   ///< by Read::rows: float[], keys x width, in the order of the keys
@@ -42,6 +42,8 @@ struct ReaderOptions {
   std::chrono::milliseconds keep_max{2'000};
   /// And ends so much later in any case, with reads under way: more than a read takes.
   std::chrono::milliseconds read_max{10'000};
+  /// A read that has waited longer fails with the next cut that cannot be made.
+  std::chrono::milliseconds wait_max{2'000};
   size_t reads_max = 10'000;
 };
 

@@ -101,9 +101,12 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   std::vector<ReaderActor> readers;
   std::vector<caf::actor> actors;
   for (uint32_t i = 0; i < job.reader_actors; ++i) {
-    readers.push_back(
-        SpawnReader(mine, shards, AddingTables(),
-                    {.cut_interval = milliseconds(10), .step_max = milliseconds(100), .keep_max = milliseconds(100), .read_max = milliseconds(1'500)}));
+    readers.push_back(SpawnReader(mine, shards, AddingTables(),
+                                  {.cut_interval = milliseconds(10),
+                                   .step_max = milliseconds(100),
+                                   .keep_max = milliseconds(100),
+                                   .read_max = milliseconds(1'500),
+                                   .wait_max = milliseconds(300)}));
   }
   for (uint32_t i = 0; i < job.readers; ++i) {
     actors.push_back(mine.actors().spawn([&, reader = readers[i % readers.size()]](caf::event_based_actor* self) -> caf::behavior {
