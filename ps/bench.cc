@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -323,12 +326,52 @@ BenchRow DenseNorm(size_t n) {
   return row;
 }
 
+/// A view of a dense table beside a copy of as many pointers; then, with that view, the first push to each range beside a copy of the range.
+std::vector<BenchRow> DenseViews(size_t n) {
+  TableSpec spec;
+  spec.rule = "sgd";
+  spec.rows = n;
+  Table table = *Table::Make(spec, 0, 1);
+  const Partition& partition = table.partition();
+  const size_t ranges = partition.ranges();
+  constexpr size_t kViews = 1000;
+  const std::vector<std::shared_ptr<int>> pointers(ranges, std::make_shared<int>(0));
+  size_t made = 0;
+  std::vector<BenchRow> rows;
+  rows.push_back(Compare(
+      absl::StrCat("view of a dense table of ", n / 1000000, "M floats, made and dropped"), kViews / 1e3, "K/s",
+      [&] {
+        for (size_t i = 0; i < kViews; ++i) made += table.Fork().partition().ranges();
+      },
+      [&] {
+        for (size_t i = 0; i < kViews; ++i) made += std::vector<std::shared_ptr<int>>(pointers).size();
+      }));
+  TROUPE_CHECK(made > 0);
+  const size_t range_bytes = table.bytes() / ranges;
+  const std::vector<std::byte> from(table.bytes(), std::byte{1});
+  std::vector<std::byte> to(table.bytes(), std::byte{2});
+  const float one = 1;
+  std::optional<Table> view;
+  rows.push_back(Compare(
+      absl::StrCat("first push to ", ranges, " dense ranges of ", range_bytes >> 10, " KiB after a view"), static_cast<double>(table.bytes()) / 1e9, "GB/s",
+      [&] {
+        view.emplace(table.Fork());   // the one before ends: its memory is what the copies use
+        for (uint32_t range = 0; range < ranges; ++range) TROUPE_CHECK(table.ApplyDense(range, partition.FirstRow(range), 1, &one).ok());
+      },
+      [&] {
+        for (size_t range = 0; range < ranges; ++range) std::memcpy(to.data() + range * range_bytes, from.data() + range * range_bytes, range_bytes);
+        asm volatile("" : : "r"(to.data()) : "memory");
+      }));
+  return rows;
+}
+
 }   // namespace
 
 std::vector<BenchRow> BenchTables(bool full) {
   std::vector<BenchRow> rows;
   for (const char* rule : {"sgd", "adagrad", "adam", "ftrl", "add"}) rows.push_back(DensePush(rule, 10'000'000));
   rows.push_back(DenseNorm(10'000'000));
+  for (BenchRow& row : DenseViews(10'000'000)) rows.push_back(std::move(row));
   SparseBench sparse(1'000'000, 1 << 21);
   rows.push_back(sparse.Push(100'000, 3));
   rows.push_back(sparse.Push(1'700, 200));

@@ -1,12 +1,21 @@
 #include "ps/bench_actor.h"
 
+#include <time.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
 
 #include "actors/random.h"
 #include "actors/status.h"
 #include "actors/system.h"
+#include "caf/event_based_actor.hpp"
+#include "ps/reader_actor.h"
 #include "ps/shard_actor.h"
 #include "ps/table_set_actor.h"
 
@@ -20,6 +29,18 @@ double Seconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Of all threads of this process: readers' own work counts, what else runs on the machine does not.
+double CpuSeconds(const std::function<void()>& work) {
+  const auto now = [] {
+    timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double begin = now();
+  work();
+  return now() - begin;
 }
 
 double Median(std::vector<double> values) {
@@ -119,13 +140,92 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   return BenchRow{"sparse adagrad through the shard actor, 1,700 of 1M keys a push", mine, "Mkeys/s", best, mine / best};
 }
 
+struct ReadCounts {
+  std::atomic<uint64_t> reads{0}, refused{0};
+  std::atomic<bool> over{false};
+};
+
+/// Ten times a second, until it is over.
+void ReadAgain(caf::event_based_actor* self, const ReaderActor& reader, const std::shared_ptr<ReadCounts>& counts, const Block& keys) {
+  if (counts->over) {
+    self->quit();
+    return;
+  }
+  self->delayed_send(self, std::chrono::milliseconds(100), Thunk{[=] { ReadAgain(self, reader, counts, keys); }});
+  self->request(reader, std::chrono::seconds(10), Read{.rows = {{.table = 0, .keys = keys}}, .max_staleness = std::chrono::milliseconds(250)})
+      .then([counts](const ReadRows&) { ++counts->reads; }, [counts](const caf::error&) { ++counts->refused; });
+}
+
+/// Pushes without readers and beside 100 of them, each of which reads 100 rows 10 times a second, at most a quarter of a second old.
+absl::StatusOr<BenchRow> PushBesideReaders(System& system) {
+  constexpr size_t kKeys = 1'000'000, kBatch = 1'700, kBatches = 4'000, kReaders = 100;
+  const TableSpec spec{.name = "w", .width = 1, .rows = std::nullopt, .rule = "adagrad", .rule_options = {{"learning_rate", 0.1}}};
+  TROUPE_TRY(ShardActor shard, SpawnShard(system, BenchShardOptions(spec)));
+  const ReaderActor reader = SpawnReader(system, {shard}, {spec});
+  const auto set = MakeTableSet(system, {shard}, {.tables = {spec}});
+  TROUPE_TRY(const TableRef table, set->Find("w"));
+  Random random(2);
+  const auto batch = [&random](size_t n) {
+    std::vector<Key> keys;
+    while (keys.size() < n) keys.push_back(1 + random.Below(kKeys));
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+    return keys;
+  };
+  const auto push_all = [&]() -> absl::StatusOr<double> {
+    std::vector<std::vector<Key>> batches;
+    size_t keys = 0;
+    for (size_t i = 0; i < kBatches; ++i) {
+      batches.push_back(batch(kBatch));
+      keys += batches.back().size();
+    }
+    absl::Status status;
+    const double seconds = CpuSeconds([&] {
+      Pushing last;
+      for (std::vector<Key>& pushed : batches) {
+        std::vector<float> numbers(pushed.size(), 0.1F);
+        last = table.Push(std::move(pushed), std::move(numbers));
+      }
+      status.Update(last.Wait(kLimit));
+    });
+    TROUPE_RETURN_IF_ERROR(status);
+    return static_cast<double>(keys) / seconds / 1e6;
+  };
+  const auto counts = std::make_shared<ReadCounts>();
+  TROUPE_RETURN_IF_ERROR(push_all().status());   // rows come into being
+  std::vector<double> beside, alone;
+  for (int run = 0; run < 5; ++run) {
+    TROUPE_TRY(const double without, push_all());
+    counts->over = false;
+    for (size_t i = 0; i < kReaders; ++i) {
+      system.actors().spawn<caf::hidden>([reader, counts, keys = Block::Adopt(batch(100)), i](caf::event_based_actor* self) -> caf::behavior {
+        self->delayed_send(self, std::chrono::milliseconds(i), Thunk{[=] { ReadAgain(self, reader, counts, keys); }});
+        return {[](const Thunk& thunk) { thunk.run(); }};
+      });
+    }
+    TROUPE_TRY(const double with, push_all());
+    counts->over = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));   // until they have seen it
+    alone.push_back(without);
+    beside.push_back(with);
+  }
+  system.Stop(reader);
+  system.Stop(shard);
+  if (counts->refused > 0 || counts->reads == 0) {
+    return absl::InternalError(absl::StrCat("readers: ", counts->refused.load(), " of ", counts->reads.load() + counts->refused.load(), " reads failed"));
+  }
+  const double mine = Median(beside), best = Median(alone);
+  return BenchRow{absl::StrCat("the same beside ", kReaders, " readers of snapshots, in CPU time; limit: without them"), mine, "Mkeys/s", best, mine / best};
+}
+
 }   // namespace
 
 absl::StatusOr<std::vector<BenchRow>> BenchShard() {
   System system({.compute_threads = 1});
   TROUPE_TRY(BenchRow dense, DensePush(system));
   TROUPE_TRY(BenchRow sparse, SparsePush(system));
-  return std::vector<BenchRow>{std::move(dense), std::move(sparse)};
+  TROUPE_TRY(BenchRow beside_readers, PushBesideReaders(system));
+  return std::vector<BenchRow>{std::move(dense), std::move(sparse), std::move(beside_readers)};
 }
 
 }   // namespace troupe

@@ -147,10 +147,9 @@ absl::StatusOr<FunctionValue> CallTables(const FunctionCall& call, std::span<Tab
 }
 
 void ChangeTables(const FunctionCall& call, const ChangingFunction& function, std::span<Table> tables) {
-  Table& table = tables[call.tables[0]];
-  for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-    if (table.Owns(range)) table.Change(range, [&](const TableRows& rows, double* values) { function.Change(rows, values); });
-  }
+  std::vector<Table*> of_call;
+  for (const uint32_t table : call.tables) of_call.push_back(&tables[table]);
+  function.ChangeTables(of_call);
 }
 
 }   // namespace troupe

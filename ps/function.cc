@@ -102,6 +102,14 @@ std::span<const Key> ArgumentReader::keys() {
   return call_.keys;
 }
 
+void ArgumentReader::TwoTables() {
+  if (tables() != 2 || call_.tables[0] == call_.tables[1]) {
+    Refuse(tables() == 2 ? absl::StrCat("table ", call_.tables[0], " twice, expected two tables") : absl::StrCat(tables(), " tables, expected two"));
+  } else if (const absl::Status same = CheckSameRows(table(0), table(1)); !same.ok()) {
+    Refuse(std::string(Message(same)));
+  }
+}
+
 absl::Status ArgumentReader::Finish() {
   for (const auto& [name, numbers] : call_.numbers) {
     if (!numbers_.contains(name)) Refuse(UnknownName("argument", name, std::vector<std::string>(numbers_.begin(), numbers_.end())));
@@ -111,6 +119,17 @@ absl::Status ArgumentReader::Finish() {
   }
   if (!rows_ && !(call_.keys.empty() && call_.values.empty())) Refuse("rows were given, but it takes none");
   return status_;
+}
+
+void ChangingFunction::ChangeTables(std::span<Table* const> tables) const {
+  Table& table = *tables[0];
+  for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+    if (table.Owns(range)) table.Change(range, [&](const TableRows& rows, double* values) { Change(rows, values); });
+  }
+}
+
+void ChangingFunction::Change(const TableRows&, double*) const {
+  TROUPE_CHECK(false);   // a function overrides this or ChangeTables
 }
 
 RegisterFunction::RegisterFunction(FunctionEntry entry) {

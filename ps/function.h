@@ -27,6 +27,8 @@ class RangeReader {
   void Each(const std::function<void(const TableRows&)>& visit, size_t table = 0) const { tables_[table]->EachRow(range_, visit); }
   /// values: keys.size() x width of that table. Keys distinct and of this range; a row that does not exist reads as its initial values.
   void Read(std::span<const Key> keys, double* values, size_t table = 0) const { tables_[table]->Read(range_, keys, values); }
+  /// The first two tables share this range: their rows are the same.
+  bool Shared() const { return tables_[0]->Shares(*tables_[1], range_); }
 
  private:
   std::span<const Table* const> tables_;
@@ -48,13 +50,15 @@ class ReadingFunction {
   virtual FunctionValue Finish(FunctionValue whole) const { return whole; }
 };
 
-/// Gives rows new values. Each writer's change is applied exactly once, as its pushes are.
+/// Gives rows new values. Each writer's change is applied exactly once, as its pushes are. A function overrides one of the two.
 class ChangingFunction {
  public:
   virtual ~ChangingFunction() = default;
+  /// `tables`: those of the call, as far as this shard has them. By default the rows of the first, block by block.
+  virtual void ChangeTables(std::span<Table* const> tables) const;
   /// What these rows become: `values`, rows.n x width, hold what they are. A pure function of keys and values: rows come in blocks of any size. An element
   /// whose new value is no finite float stays as it was, and is counted in Table::non_finite().
-  virtual void Change(const TableRows& rows, double* values) const = 0;
+  virtual void Change(const TableRows& rows, double* values) const;
 };
 
 /// Takes a call's arguments one by one. What is wrong is kept, the first of it is the call's error; a function can read on as if it had not been.
@@ -78,6 +82,8 @@ class ArgumentReader {
   std::span<const Key> keys();
   std::span<const float> values() const { return call_.values; }
   void Refuse(const std::string& what);
+  /// Refuses anything but two tables, not twice the same, with rows of the same kind (CheckSameRows).
+  void TwoTables();
   /// Nothing has been refused so far.
   bool ok() const { return status_.ok(); }
   /// The first error, an argument that nobody has asked for among them.

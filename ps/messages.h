@@ -1,6 +1,7 @@
 // The protocol of a shard, one struct a message. Arrays are Blocks: handed over in process, Data between processes.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -99,6 +100,9 @@ struct Pull {
   /// it only waits, for all.
   uint64_t tables = 0;
   Packing packing = {};
+  /// The rows as they are in the view that Freeze made of this cut: `writer` and `round` do not matter, nothing waits. NotFound: the view has ended, or the
+  /// shard was replaced. 0: the tables.
+  uint64_t view = 0;
 };
 /// reply to Pull
 struct Pulled {
@@ -184,10 +188,38 @@ struct Called {
   Block numbers;   ///< double[]
 };
 
+/// A cut begins (cut.h): until Freeze is done, Release comes, or `hold` has passed, the shard applies no push of a round that it has nothing of yet. Such
+/// pushes wait; pulls do not. Unavailable: it holds for another cut, or this one is over.
+struct Prepare {
+  uint64_t cut = 0;   ///< a number of its own, not 0
+  std::chrono::milliseconds hold{0};
+};
+/// reply to Prepare
+struct Prepared {
+  Block clocks;   ///< Round[], by writer: the newest round of which anything is applied here
+};
+
+/// Goes on to exactly `clocks`, keeps all tables as they are there as the view `cut` for `lease`, then goes on as before. DeadlineExceeded: not reached within
+/// `wait`; Unavailable: the cut does not hold here. Nothing is held any more then. Repeating it is harmless.
+struct Freeze {
+  uint64_t cut = 0;
+  Block clocks;   ///< Round[], by writer
+  std::chrono::milliseconds wait{0}, lease{0};
+};
+/// reply to Freeze
+struct Frozen {};
+
+/// Ends what the shard holds or keeps for the cut.
+struct Release {
+  uint64_t cut = 0;
+};
+struct Released {};
+
 using ShardActor =
     caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::replies_to<Pull>::with<Pulled>, caf::replies_to<PushPull>::with<PushPulled>,
                      caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>, caf::replies_to<TakeSnapshot>::with<SnapshotTaken>,
-                     caf::replies_to<SaveRows>::with<RowsSaved>, caf::replies_to<Call>::with<Called>>;
+                     caf::replies_to<SaveRows>::with<RowsSaved>, caf::replies_to<Call>::with<Called>, caf::replies_to<Prepare>::with<Prepared>,
+                     caf::replies_to<Freeze>::with<Frozen>, caf::replies_to<Release>::with<Released>>;
 
 }   // namespace troupe
 
@@ -207,3 +239,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SaveRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::RowsSaved)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Call)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Called)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Prepare)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Prepared)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Freeze)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Frozen)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Release)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Released)

@@ -42,6 +42,7 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   packing @4 :Packing;
   piece @5 :UInt32;
   tables @6 :UInt64;
+  view @7 :UInt64;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;
@@ -94,6 +95,25 @@ struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned
 struct Called @0xa8b1f3b0c5d20110 {        # bulk: parts, keys, numbers
 }
 
+struct Prepare @0xa8b1f3b0c5d20111 {
+  cut @0 :UInt64;
+  holdMs @1 :UInt32;
+}
+struct Prepared @0xa8b1f3b0c5d20112 {      # bulk: clocks
+}
+struct Freeze @0xa8b1f3b0c5d20113 {        # bulk: clocks
+  cut @0 :UInt64;
+  waitMs @1 :UInt32;
+  leaseMs @2 :UInt32;
+}
+struct Frozen @0xa8b1f3b0c5d20114 {
+}
+struct Release @0xa8b1f3b0c5d20115 {
+  cut @0 :UInt64;
+}
+struct Released @0xa8b1f3b0c5d20116 {
+}
+
 struct FunctionCall {
   function @0 :Text;
   tables @1 :List(UInt32);
@@ -139,6 +159,7 @@ struct TableSpec {
   ttl @23 :UInt64;
   rowsMax @24 :UInt64;
   memoryMax @25 :UInt64;
+  branchOf @26 :Text;
 
   struct Option {
     name @0 :Text;

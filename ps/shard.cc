@@ -19,6 +19,13 @@ std::string RangeName(const TableSpec& spec, uint32_t range) {
   return absl::StrCat("table/", spec.name, "/", range);
 }
 
+/// In place of a range's bytes: the table whose range it shares.
+struct SharedRange {
+  uint64_t magic;
+  uint32_t table, zero;
+};
+constexpr uint64_t kSharedRange = 0x31444552'41485326;
+
 struct LedgerHeader {
   uint32_t writers, slots, shard, shards;
   uint64_t nonzeros, rounds_over, late_nonzeros;
@@ -42,7 +49,7 @@ absl::Status Validate(const ShardOptions& options) {
     for (const TableSpec& spec : options.tables) names.push_back(absl::StrCat("'", spec.name, "'"));
     return absl::InvalidArgumentError(absl::StrCat("consistency names table '", name, "', expected one of ", absl::StrJoin(names, ", ")));
   }
-  return absl::OkStatus();
+  return ValidateBranches(options.tables);
 }
 
 absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
@@ -68,6 +75,7 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.halves_.resize(shard.options_.writers);
+  shard.begun_.assign(shard.options_.writers, kFirstRound);
   shard.key_lists_.resize(shard.options_.writers);
   return shard;
 }
@@ -188,6 +196,7 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       return Answer(writer, Pushed::Outcome::kExpect);
     }
   }
+  begun_[writer] = push.round;
   if (half.round != push.round) half = {.round = push.round};
   if (parts.empty() || known < parts.size()) {
     ApplyNow(push);
@@ -300,7 +309,7 @@ void Shard::ApplyCompleteRounds() {
   const Round complete = ended();
   while (!waiting_.empty() && waiting_.begin()->first <= complete) {
     const Round round = waiting_.begin()->first;
-    if (hold_after_ != 0 && round > hold_after_) break;
+    if ((hold_after_ != 0 && round > hold_after_) || !gate_.Passes(round)) break;
     ApplyRound(round, waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
     last_round_ = round;
@@ -395,11 +404,17 @@ void Shard::FillKeys(Pull& pull) {
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
+  const auto view = views_.find(pull.view);
+  if (pull.view != 0 && view == views_.end()) {
+    return absl::NotFoundError(absl::StrCat("shard ", options_.shard, " has no view ", pull.view, ": its lease has ended, or the shard was replaced"));
+  }
   std::span<const Key> keys = pull.keys.As<Key>();
   uint64_t floats = 0, keys_wanted = 0;
   for (const PullPart& part : pull.parts.As<PullPart>()) {
     if (part.table >= tables_.size()) return absl::InvalidArgumentError(absl::StrCat("pull: table is ", part.table, ", expected < ", tables_.size()));
     const Table& table = tables_[part.table];
+    if (pull.view != 0 && table.spec().limits.any())
+      return absl::FailedPreconditionError(absl::StrCat("pull: table '", table.spec().name, "' has limits, and so no views"));
     if (part.dense != 0 && !table.partition().dense())
       return absl::InvalidArgumentError(absl::StrCat("pull: table '", table.spec().name, "' is sparse, expected keys"));
     if (part.dense != 0 && (!table.Owns(part.range) || part.count > table.partition().RowsIn(part.range)))
@@ -415,7 +430,8 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   std::vector<ValueRun> runs;
   bool coded = false;
   for (size_t begin = 0, end; begin < parts.size(); begin = end) {
-    const Table& table = tables_[parts[begin].table];
+    const uint32_t number = parts[begin].table;
+    const Table& table = pull.view == 0 ? tables_[number] : *view->second[number];
     float* const its = out;
     rows.clear();
     for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
@@ -433,7 +449,7 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   }
   if (!coded) runs.clear();
   Block block = std::move(values).Finish();
-  if (pulled_rows_.any()) pulled_rows_.Given(pull, block);
+  if (pulled_rows_.any() && pull.view == 0) pulled_rows_.Given(pull, block);
   return Pulled{std::move(block), {.values = std::move(runs), .ranges = {}}};
 }
 
@@ -475,6 +491,40 @@ absl::Status Shard::OnAssign(const Assign& assign) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
+  // One clock for all tables, of rounds that every writer ends.
+  if (any_in_rounds_ && (options_.consistency.all.backup > 0 || std::ranges::find(in_rounds_, false) != in_rounds_.end())) {
+    return absl::FailedPreconditionError(absl::StrCat("consistency is '", ToString(options_.consistency), "': there are no cuts with backup workers, nor where only some tables go by rounds"));
+  }
+  if (views_.size() >= kViewsMax) return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
+  TROUPE_RETURN_IF_ERROR(gate_.Hold(prepare.cut, any_in_rounds_ ? applied_.clocks() : begun_));
+  return Prepared{Block::Copy(std::span<const Round>(gate_.clocks()))};
+}
+
+absl::Status Shard::OnFreeze(const Freeze& freeze) {
+  if (!freeze.clocks.IsArrayOf<Round>()) return absl::InvalidArgumentError("freeze: clocks are cut or not aligned");
+  const std::span<const Round> clocks = freeze.clocks.As<Round>();
+  TROUPE_RETURN_IF_ERROR(gate_.Aim(freeze.cut, {clocks.begin(), clocks.end()}));
+  if (any_in_rounds_) ApplyCompleteRounds();
+  return absl::OkStatus();
+}
+
+bool Shard::Passes(const Push& push) const {
+  const auto writer = static_cast<uint32_t>(push.writer);
+  return any_in_rounds_ || writer >= options_.writers || push.round <= arrived_.clock(writer) || gate_.Passes(writer, push.round);
+}
+
+bool Shard::MakeView(uint64_t cut) {
+  if (!gate_.holds(cut) || !gate_.Reached(applied_.clocks())) return false;
+  std::vector<std::optional<Table>>& view = views_[cut];
+  for (const Table& table : tables_) table.spec().limits.any() ? void(view.emplace_back()) : void(view.emplace_back(table.Fork()));
+  return true;
+}
+
+void Shard::EndCut(uint64_t cut) {
+  if (gate_.End(cut) && any_in_rounds_) ApplyCompleteRounds();
+}
+
 std::vector<SnapshotSection> Shard::Save() const {
   std::vector<SnapshotSection> sections;
   const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_, late_nonzeros_};
@@ -488,10 +538,38 @@ std::vector<SnapshotSection> Shard::Save() const {
   sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
   for (const Table& table : tables_) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), table.Save(range)});
+      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
     }
   }
   return sections;
+}
+
+Block Shard::SaveRange(const Table& table, uint32_t range) const {
+  if (table.Blank(range)) return {};
+  for (const Table& earlier : tables_) {
+    if (&earlier == &table) break;
+    if (!earlier.Shares(table, range)) continue;
+    const SharedRange shared{kSharedRange, static_cast<uint32_t>(&earlier - tables_.data()), 0};
+    return Block::Copy(std::span<const SharedRange>(&shared, 1));
+  }
+  return table.Save(range);
+}
+
+absl::Status Shard::LoadRange(uint32_t number, uint32_t range, const Block& bytes) {
+  Table& table = tables_[number];
+  if (bytes.empty() && !table.spec().branch_of.empty()) {
+    table.ResetRange(range);
+    return absl::OkStatus();
+  }
+  SharedRange shared;
+  if (bytes.size() != sizeof shared) return table.Load(range, bytes);
+  std::memcpy(&shared, bytes.data(), sizeof shared);
+  if (shared.magic != kSharedRange || shared.table >= number || !CheckSameRows(table.spec(), tables_[shared.table].spec()).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("snapshot: range ", range, " of table '", table.spec().name, "' is said to be that of table ", shared.table,
+                                                   ", expected an earlier one like it"));
+  }
+  table.Share(tables_[shared.table], range);
+  return absl::OkStatus();
 }
 
 absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
@@ -517,17 +595,23 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   };
   take(clocks);
   take(sequences);
-  for (Table& table : tables_) {
+  for (uint32_t number = 0; number < tables_.size(); ++number) {
+    const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (!table.Owns(range)) continue;
       const auto section = by_name.find(RangeName(table.spec(), range));
       if (section == by_name.end()) return absl::InvalidArgumentError(absl::StrCat("snapshot lacks range ", range, " of table '", table.spec().name, "'"));
-      TROUPE_RETURN_IF_ERROR(table.Load(range, *section->second));
+      TROUPE_RETURN_IF_ERROR(LoadRange(number, range, *section->second));
     }
   }
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
   halves_.assign(options_.writers, {});
+  begun_ = applied_.clocks();
+  for (uint32_t slot = 0; slot < applied_.slots(); ++slot) {   // parts of a round that was not whole yet
+    for (uint32_t writer = 0; writer < options_.writers; ++writer) begun_[writer] = std::max(begun_[writer], applied_.sequence(slot, writer) >> 8);
+  }
+  views_.clear();
   key_lists_.assign(options_.writers, {});
   waiting_.clear();
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all

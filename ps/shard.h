@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ps/call.h"
 #include "ps/consistency.h"
+#include "ps/cut.h"
 #include "ps/encoding/key_lists.h"
 #include "ps/ledger.h"
 #include "ps/messages.h"
@@ -41,6 +42,7 @@ absl::Status Validate(const ShardOptions& options);
 
 class Shard {
  public:
+  static constexpr size_t kViewsMax = 16;
   static absl::StatusOr<Shard> Make(ShardOptions options);
 
   /// Applies a push, keeps what is for tables in rounds (BSP) until its round is complete, recognises what is known, and drops what comes too late (backup
@@ -55,12 +57,29 @@ class Shard {
   std::chrono::milliseconds DelayBound(const Pull& pull) const;
   /// Remembers the keys of `pull`, or gives it those that it refers to (where they are not known: to be answered needs_keys, as it stands).
   void FillKeys(Pull& pull);
-  /// The rows. InvalidArgument: malformed.
+  /// The rows. InvalidArgument: malformed. NotFound: of a view that is not there.
   absl::StatusOr<Pulled> OnPull(const Pull& pull);
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
   /// A call that begins: its rows must not change until it is done. Errors as RunningCall::Start.
   absl::StatusOr<RunningCall> StartCall(const Call& call) const { return RunningCall::Start(call.call, tables_); }
+
+  /// A cut and its view (cut.h). Where the shard stands; from here on a push must not be given to it that does not pass. Errors as CutGate::Hold; Unavailable:
+  /// there are kViewsMax views already.
+  absl::StatusOr<Prepared> OnPrepare(const Prepare& prepare);
+  /// Goes on to the cut's clocks. Errors as CutGate::Aim.
+  absl::Status OnFreeze(const Freeze& freeze);
+  /// May this push be given to the shard now? Those that the shard knows already may always.
+  bool Passes(const Push& push) const;
+  /// Keeps all tables as the cut's view, when they stand at its clocks. Cost: O(ranges).
+  bool MakeView(uint64_t cut);
+  bool HasView(uint64_t cut) const { return views_.contains(cut); }
+  /// Holds nothing back for this cut any more.
+  void EndCut(uint64_t cut);
+  void DropView(uint64_t cut) { views_.erase(cut); }
+  bool HoldsFor(uint64_t cut) const { return gate_.holds(cut); }
+  /// The cut that it holds pushes back for; 0: none.
+  uint64_t cut() const { return gate_.cut(); }
 
   /// Every writer's rounds up to here have been applied.
   Round applied() const;
@@ -119,6 +138,9 @@ class Shard {
   void TellRounds(bool restored);
   void ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
+  /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
+  Block SaveRange(const Table& table, uint32_t range) const;
+  absl::Status LoadRange(uint32_t number, uint32_t range, const Block& bytes);
 
   ShardOptions options_;
   std::vector<Table> tables_;
@@ -140,6 +162,9 @@ class Shard {
   std::vector<Half> halves_;                                         // by writer: its unfinished round
   std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // for tables in rounds: round -> writer -> its messages. Invariant: all > last_round_
   std::vector<KeyLists> key_lists_;                                  // by writer
+  std::vector<Round> begun_;                                         // by writer, not under BSP: the newest round of which anything is applied, >= its clock
+  CutGate gate_;
+  std::map<uint64_t, std::vector<std::optional<Table>>> views_;   // by cut; without the tables that have limits
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
   uint64_t version_ = 0;

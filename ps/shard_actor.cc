@@ -59,6 +59,15 @@ struct CallExpired {
   uint64_t number;
 };
 struct CallGoesOn {};
+struct HoldExpired {
+  uint64_t cut;
+};
+struct FreezeExpired {
+  uint64_t cut;
+};
+struct ViewExpired {
+  uint64_t cut;
+};
 
 }   // namespace
 }   // namespace troupe
@@ -69,6 +78,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LogSynced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PullExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallGoesOn)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::HoldExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::FreezeExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ViewExpired)
 
 namespace troupe {
 namespace {
@@ -99,6 +111,17 @@ struct ShardState {
   std::optional<RunningCall> running;   // at most one call at a time
   std::function<void(absl::StatusOr<Called>)> running_answer;
   std::deque<std::function<void()>> changes;   // what came while a call runs and would change its rows
+  struct HeldPush {
+    Push push;
+    std::function<void()> take;
+  };
+  std::deque<HeldPush> beyond;   // pushes beyond the cut that is being made, in the order of their arrival
+  struct Freezing {
+    uint64_t cut;
+    std::chrono::milliseconds lease;
+    std::vector<std::function<void(absl::StatusOr<Frozen>)>> answers;
+  };
+  std::optional<Freezing> freezing;   // a cut that is not reached yet
 };
 using Self = caf::stateful_actor<ShardState>;
 
@@ -106,8 +129,11 @@ constexpr int kSnapshotFailuresMax = 5;
 constexpr char kLogSection[] = "log";        // of a snapshot: the number of the first file of the log that is not in it
 constexpr size_t kCallsMax = 64;             // waiting at once
 constexpr uint64_t kSliceFloats = 1 << 18;   // of a call, between two looks into the mailbox
+constexpr size_t kBeyondMax = 4096;          // pushes that wait for one cut: it is given up when there are more
+constexpr std::chrono::seconds kHoldMax{10}, kLeaseMax{600};
 
 void StartReadyCall(Self* self);
+void FreezeIfReached(Self* self);
 
 /// Does `change` when no call is running: one result is of one state.
 void WhenUnread(ShardState& state, std::function<void()> change) {
@@ -241,6 +267,7 @@ void TakeHeldSnapshot(Self* self) {
     for (const auto& answer : answers) answer(taken);
   });
   Resume(self);   // the cut is made: go on while it is written
+  FreezeIfReached(self);
 }
 
 void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer) {
@@ -253,6 +280,7 @@ void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(
   if (auto earlier = std::exchange(state.held, std::nullopt)) {
     for (const auto& earlier_answer : earlier->answers) earlier_answer(absl::CancelledError("a later request for a snapshot came"));
     Resume(self);
+    FreezeIfReached(self);
   }
   if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
     answer(absl::OutOfRangeError("the round has passed"));
@@ -275,6 +303,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   if (push.wants_snapshot && state.log == nullptr) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
   AnswerReadyPulls(self);
+  FreezeIfReached(self);
   if (state.changes.empty()) StartReadyCall(self);
   return pushed;
 }
@@ -282,6 +311,10 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
 template <class Answer>
 void OnPull(Self* self, Pull pull, Answer answer) {
   ShardState& state = self->state;
+  if (pull.view != 0) {
+    answer(state.shard->OnPull(pull));
+    return;
+  }
   if (static_cast<uint32_t>(pull.writer) >= state.shard->options().writers) {
     answer(absl::InvalidArgumentError(absl::StrCat("pull: writer is ", static_cast<uint32_t>(pull.writer), ", expected < ", state.shard->options().writers)));
     return;
@@ -358,6 +391,94 @@ void OnCall(Self* self, const Call& call, std::function<void(absl::StatusOr<Call
   state.calls.push_back({number, call, std::move(answer)});
   if (!state.shard->options().stable_when_applied) self->delayed_send(self, state.options.pull_wait_max, CallExpired{number});
   if (state.changes.empty()) StartReadyCall(self);
+}
+
+// --- cuts ---
+
+void EndCut(Self* self, uint64_t cut);
+
+/// Does `take` when no call is reading rows and no cut is being made that `push` is beyond.
+void TakeOrKeep(Self* self, const Push& push, std::function<void()> take) {
+  ShardState& state = self->state;
+  if (state.running) {
+    state.changes.push_back([self, push, take = std::move(take)] { TakeOrKeep(self, push, take); });
+  } else if (state.shard->Passes(push)) {
+    take();
+  } else {
+    state.beyond.push_back({push, std::move(take)});
+    if (state.beyond.size() > kBeyondMax) EndCut(self, state.shard->cut());
+  }
+}
+
+/// After a cut's clocks have become known, or it is over.
+void TakeBeyond(Self* self) {
+  std::deque<ShardState::HeldPush> beyond = std::exchange(self->state.beyond, {});
+  for (ShardState::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take));
+}
+
+/// Whatever has become of it.
+void EndCut(Self* self, uint64_t cut) {
+  ShardState& state = self->state;
+  if (state.freezing && state.freezing->cut == cut) {
+    const auto freezing = *std::exchange(state.freezing, std::nullopt);
+    for (const auto& answer : freezing.answers)
+      answer(absl::DeadlineExceededError(absl::StrCat("shard ", state.shard->options().shard, " has not reached the cut: some of its pushes have not come")));
+  }
+  WhenUnread(state, [self, cut] {
+    self->state.shard->EndCut(cut);
+    AnswerReadyPulls(self);
+    TakeHeldSnapshot(self);
+    TakeBeyond(self);
+    if (self->state.changes.empty()) StartReadyCall(self);
+  });
+}
+
+void FreezeIfReached(Self* self) {
+  ShardState& state = self->state;
+  if (!state.freezing || !state.shard->MakeView(state.freezing->cut)) return;
+  const auto freezing = *std::exchange(state.freezing, std::nullopt);
+  self->delayed_send(self, freezing.lease, ViewExpired{freezing.cut});
+  for (const auto& answer : freezing.answers) answer(Frozen{});
+  EndCut(self, freezing.cut);
+}
+
+absl::Status CheckTime(const char* what, std::chrono::milliseconds time, std::chrono::milliseconds max) {
+  if (time.count() >= 1 && time <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " is ", time.count(), " ms, expected 1 .. ", max.count()));
+}
+
+absl::StatusOr<Prepared> OnPrepare(Self* self, const Prepare& prepare) {
+  TROUPE_RETURN_IF_ERROR(CheckTime("hold", prepare.hold, kHoldMax));
+  const bool held = self->state.shard->HoldsFor(prepare.cut);
+  TROUPE_TRY(Prepared prepared, self->state.shard->OnPrepare(prepare));
+  if (!held) self->delayed_send(self, prepare.hold, HoldExpired{prepare.cut});
+  return prepared;
+}
+
+void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusOr<Frozen>)> answer) {
+  ShardState& state = self->state;
+  if (state.shard->HasView(freeze.cut)) {
+    answer(Frozen{});
+    return;
+  }
+  if (state.freezing && state.freezing->cut == freeze.cut) {   // it came twice
+    state.freezing->answers.push_back(std::move(answer));
+    return;
+  }
+  absl::Status status = CheckTime("wait", freeze.wait, kHoldMax);
+  status.Update(CheckTime("lease", freeze.lease, kLeaseMax));
+  if (status.ok()) status = state.shard->OnFreeze(freeze);
+  if (!status.ok()) {
+    answer(status);
+    if (state.shard->HoldsFor(freeze.cut)) EndCut(self, freeze.cut);
+    return;
+  }
+  state.freezing = ShardState::Freezing{freeze.cut, freeze.lease, {std::move(answer)}};
+  self->delayed_send(self, freeze.wait, FreezeExpired{freeze.cut});
+  AnswerReadyPulls(self);
+  TakeHeldSnapshot(self);
+  TakeBeyond(self);
+  FreezeIfReached(self);
 }
 
 /// The rows as they are now; a compute job writes them.
@@ -448,9 +569,9 @@ caf::behavior ShardBehavior(Self* self) {
   if (!self->state.options.snapshot_uri.empty() && self->state.log == nullptr) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
   return {
       [self](const Push& push) -> caf::result<Pushed> {
-        if (!self->state.running && self->state.log == nullptr) return Reply(OnPush(self, push));
+        if (!self->state.running && self->state.log == nullptr && self->state.shard->Passes(push)) return Reply(OnPush(self, push));
         auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
-        WhenUnread(self->state, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); });
+        TakeOrKeep(self, push, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); });
         return promise;
       },
       [self](const Pull& pull) -> caf::result<Pulled> {
@@ -460,10 +581,10 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const PushPull& both) -> caf::result<PushPulled> {
         auto promise = self->make_response_promise<caf::typed_response_promise<PushPulled>>();
-        if (!self->state.running) {
+        if (!self->state.running && self->state.shard->Passes(both.push)) {
           OnPushPull(self, both, promise);
         } else {
-          WhenUnread(self->state, [self, both, promise] { OnPushPull(self, both, promise); });
+          TakeOrKeep(self, both.push, [self, both, promise] { OnPushPull(self, both, promise); });
         }
         return promise;
       },
@@ -506,6 +627,27 @@ caf::behavior ShardBehavior(Self* self) {
         OnCall(self, call, [promise](absl::StatusOr<Called> called) mutable { Fulfil(promise, std::move(called)); });
         return promise;
       },
+      [self](const Prepare& prepare) -> caf::result<Prepared> { return Reply(OnPrepare(self, prepare)); },
+      [self](const Freeze& freeze) -> caf::result<Frozen> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Frozen>>();
+        WhenUnread(self->state, [self, freeze, promise] {
+          OnFreeze(self, freeze, [promise](absl::StatusOr<Frozen> frozen) mutable { Fulfil(promise, std::move(frozen)); });
+        });
+        return promise;
+      },
+      [self](const Release& release) {
+        EndCut(self, release.cut);
+        self->state.shard->DropView(release.cut);
+        return Released{};
+      },
+      [self](const HoldExpired& expired) {
+        const auto& freezing = self->state.freezing;   // it has a limit of its own
+        if (self->state.shard->HoldsFor(expired.cut) && !(freezing && freezing->cut == expired.cut)) EndCut(self, expired.cut);
+      },
+      [self](const FreezeExpired& expired) {
+        if (self->state.freezing && self->state.freezing->cut == expired.cut) EndCut(self, expired.cut);
+      },
+      [self](const ViewExpired& expired) { self->state.shard->DropView(expired.cut); },
       [self](CallGoesOn) { GoOn(self); },
       [self](const CallExpired& expired) {
         std::deque<WaitingCall>& calls = self->state.calls;

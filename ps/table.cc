@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "actors/check.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/internal/table_impl.h"
@@ -16,6 +17,7 @@ namespace {
 using internal::DenseRange;
 using internal::KeyRun;
 using internal::kWalkBlock;
+using internal::RowStore;
 using internal::WalkRows;
 
 /// Rows of a dense set that are tamed at a time.
@@ -42,9 +44,12 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   const uint64_t ranges = impl->partition.ranges();
   impl->first_range = static_cast<uint32_t>((shard * ranges + shards - 1) / shards);
   const uint32_t end = static_cast<uint32_t>(((shard + uint64_t{1}) * ranges + shards - 1) / shards);
+  const bool shares_blanks = !spec.branch_of.empty() && spec.init.kind == RowInit::Kind::kZero;
   if (!spec.rows) {
     if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - impl->first_range, tiers));
-    for (uint32_t range = impl->first_range; range < end; ++range) impl->sparse.push_back(impl->NewStore());
+    impl->sparse.resize(end - impl->first_range);
+    if (!spec.branch_of.empty()) impl->blank_sparse = std::make_shared<RowStore>(impl->arena, impl->floats);
+    for (uint32_t place = 0; place < impl->held(); ++place) impl->Begin(place);
     return Table(std::move(impl));
   }
   uint64_t bytes = 0;
@@ -52,20 +57,37 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
-  impl->dense_memory = internal::Memory(impl->arena, std::max<uint64_t>(bytes, 1));
-  std::byte* memory = impl->dense_memory.get();
-  for (uint32_t range = impl->first_range; range < end; ++range) {
-    const uint64_t rows = impl->partition.RowsIn(range);
-    impl->dense.emplace_back(memory, rows, spec.width, impl->floats);
-    memory += DenseRange::Bytes(rows, spec.width, impl->floats);
-    if (spec.init.kind == RowInit::Kind::kZero) continue;
-    std::vector<float> values(spec.width);
-    for (uint64_t row = 0; row < rows; ++row) {
-      spec.init.Fill(impl->partition.FirstRow(range) + row, spec.width, values.data());
-      impl->rule->SetDense(impl->dense.back().View(row, 1, impl->Unpenalised(range)), values.data());
-    }
+  impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, shares_blanks ? 0 : bytes);
+  impl->dense.resize(end - impl->first_range);
+  for (uint32_t range = impl->first_range; shares_blanks && range < end; ++range) {
+    auto& blank = impl->blank_dense[impl->partition.RowsIn(range)];
+    if (blank == nullptr) blank = impl->NewDense(range);
   }
+  for (uint32_t place = 0; place < impl->held(); ++place) impl->Begin(place);
   return Table(std::move(impl));
+}
+
+std::shared_ptr<DenseRange> Table::Impl::NewDense(uint32_t range) const {
+  return std::make_shared<DenseRange>(pieces, partition.RowsIn(range), width, floats);
+}
+
+void Table::Impl::Begin(uint32_t place) {
+  if (!partition.dense()) {
+    sparse[place] = blank_sparse != nullptr ? blank_sparse : std::make_shared<RowStore>(NewStore());
+    return;
+  }
+  const uint32_t range = first_range + place;
+  if (const auto blank = blank_dense.find(partition.RowsIn(range)); blank != blank_dense.end()) {
+    dense[place] = blank->second;
+    return;
+  }
+  dense[place] = NewDense(range);
+  if (spec.init.kind == RowInit::Kind::kZero) return;
+  std::vector<float> values(width);
+  for (uint64_t row = 0; row < partition.RowsIn(range); ++row) {
+    spec.init.Fill(partition.FirstRow(range) + row, width, values.data());
+    rule->SetDense(dense[place]->View(row, 1, Unpenalised(range)), values.data());
+  }
 }
 
 Table::Table(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -102,7 +124,7 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
   const UpdateRule& rule = *impl_->rule;
   if (impl_->partition.dense()) {
     for (const RowsOut& out : rows) {
-      DenseRange& range = impl_->dense[impl_->Place(out.rows.range)];
+      const DenseRange& range = *impl_->dense[impl_->Place(out.rows.range)];
       const uint64_t unpenalised = impl_->Unpenalised(out.rows.range);
       impl_->EachRun(out.rows, [&](uint64_t row, size_t at, size_t n) { rule.ReadDense(range.View(row, n, unpenalised), out.values + at * width); });
     }
@@ -151,7 +173,7 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
   if (impl.partition.dense()) {
     const uint64_t piece = impl.tames ? std::max<uint64_t>(1, kTamedFloats / width) : UINT64_MAX;
     for (const RowsIn& in : gradients) {
-      DenseRange& range = impl.dense[impl.Place(in.rows.range)];
+      DenseRange& range = Impl::Own(impl.dense[impl.Place(in.rows.range)]);
       const uint64_t unpenalised = impl.Unpenalised(in.rows.range);
       impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
         for (size_t i = 0, rows; i < n; i += rows) {
@@ -164,7 +186,7 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
   }
   if (impl.limits != nullptr) [[unlikely]]
     gradients = impl.Admit(gradients);
-  const std::vector<KeyRun> runs = impl.Runs(gradients);
+  const std::vector<KeyRun> runs = impl.OwnRuns(gradients);
   WalkRows<true>(
       runs,
       [&](size_t run, size_t i, float* row) {
@@ -194,14 +216,15 @@ absl::Status Table::Assign(std::span<const RowsIn> values) {
   }
   if (impl.partition.dense()) {
     for (const RowsIn& in : values) {
+      DenseRange& range = Impl::Own(impl.dense[impl.Place(in.rows.range)]);
       impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
-        impl.rule->SetDense(impl.dense[impl.Place(in.rows.range)].View(row, n, impl.Unpenalised(in.rows.range)), in.numbers + at * impl.width);
+        impl.rule->SetDense(range.View(row, n, impl.Unpenalised(in.rows.range)), in.numbers + at * impl.width);
       });
     }
     return absl::OkStatus();
   }
   TROUPE_RETURN_IF_ERROR(impl.CheckRoom(values));
-  const std::vector<KeyRun> runs = impl.Runs(values);
+  const std::vector<KeyRun> runs = impl.OwnRuns(values);
   if (impl.tier() != nullptr) {
     std::vector<Impl::KeyPlace> without_row;
     TROUPE_RETURN_IF_ERROR(impl.Bring(runs, false, &without_row));
@@ -245,24 +268,72 @@ absl::Status Table::Assign(uint32_t range, std::span<const Key> keys, const floa
 
 uint64_t Table::rows() const {
   uint64_t rows = 0;
-  for (const internal::RowStore& range : impl_->sparse) rows += range.rows();
+  for (const auto& range : impl_->sparse) rows += range->rows();
   rows += spilled();
-  for (const DenseRange& range : impl_->dense) rows += range.rows();
+  for (const auto& range : impl_->dense) rows += range->rows();
   return rows;
 }
 
 uint64_t Table::rows(uint32_t range) const {
   const uint32_t place = impl_->Place(range);
-  if (impl_->partition.dense()) return impl_->dense[place].rows();
-  return impl_->sparse[place].rows() + (impl_->limits != nullptr ? impl_->limits->ranges[place].spilled : 0);
+  if (impl_->partition.dense()) return impl_->dense[place]->rows();
+  return impl_->sparse[place]->rows() + (impl_->limits != nullptr ? impl_->limits->ranges[place].spilled : 0);
 }
 
 size_t Table::bytes() const {
   size_t bytes = 0;
-  for (const internal::RowStore& range : impl_->sparse) bytes += range.bytes();
-  for (const DenseRange& range : impl_->dense) bytes += range.bytes();
+  for (const auto& range : impl_->sparse) bytes += range->bytes();
+  for (const auto& range : impl_->dense) bytes += range->bytes();
   if (impl_->tier() != nullptr) bytes += impl_->tier()->bytes();
   return bytes;
+}
+
+size_t Table::own_bytes() const {
+  size_t bytes = 0;
+  for (const auto& range : impl_->sparse) bytes += range.use_count() == 1 ? range->bytes() : 0;
+  for (const auto& range : impl_->dense) bytes += range.use_count() == 1 ? range->bytes() : 0;
+  return bytes;
+}
+
+Table Table::Fork() const {
+  TROUPE_CHECK(impl_->limits == nullptr);   // what lies on the disk is nobody else's
+  return Table(std::make_unique<Impl>(*impl_));
+}
+
+absl::Status Table::Become(const Table& from) {
+  TROUPE_RETURN_IF_ERROR(CheckSameRows(impl_->spec, from.spec()));
+  TROUPE_CHECK(impl_->first_range == from.impl_->first_range && impl_->held() == from.impl_->held());   // of one shard
+  impl_->sparse = from.impl_->sparse;
+  impl_->dense = from.impl_->dense;
+  return absl::OkStatus();
+}
+
+void Table::Reset() {
+  for (uint32_t place = 0; place < impl_->held(); ++place) impl_->Begin(place);
+}
+void Table::ResetRange(uint32_t range) {
+  TROUPE_CHECK(Owns(range));
+  impl_->Begin(impl_->Place(range));
+}
+
+bool Table::Shares(const Table& other, uint32_t range) const {
+  if (!Owns(range) || !other.Owns(range)) return false;
+  const uint32_t place = impl_->Place(range), its = other.impl_->Place(range);
+  if (impl_->partition.dense() != other.impl_->partition.dense()) return false;
+  return impl_->partition.dense() ? impl_->dense[place] == other.impl_->dense[its] : impl_->sparse[place] == other.impl_->sparse[its];
+}
+
+void Table::Share(const Table& other, uint32_t range) {
+  TROUPE_CHECK(Owns(range) && other.Owns(range));
+  const uint32_t place = impl_->Place(range), its = other.impl_->Place(range);
+  impl_->partition.dense() ? void(impl_->dense[place] = other.impl_->dense[its]) : void(impl_->sparse[place] = other.impl_->sparse[its]);
+}
+
+bool Table::Blank(uint32_t range) const {
+  const uint32_t place = impl_->Place(range);
+  if (!impl_->partition.dense()) return impl_->blank_sparse != nullptr && impl_->sparse[place] == impl_->blank_sparse;
+  const auto blank = impl_->blank_dense.find(impl_->partition.RowsIn(range));
+  return blank != impl_->blank_dense.end() && impl_->dense[place] == blank->second;
 }
 
 }   // namespace troupe

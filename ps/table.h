@@ -1,5 +1,6 @@
 // The rows of one table that one shard holds, by virtual range. Sparse ranges are open-addressing stores without per-row allocation; dense ranges are flat
-// arrays. A call takes the rows of a whole message at once, so that they come from memory together. Not thread-safe: its shard owns it.
+// arrays. A call takes the rows of a whole message at once, so that they come from memory together. Tables share ranges with those they are forks of until one
+// of them writes there: a fork that nobody writes to is a view, the table as it was. Not thread-safe: its shard owns it and all that shares its ranges.
 #pragma once
 
 #include <cstdint>
@@ -99,6 +100,8 @@ class Table {
   /// An error where the tier could not be read: then Pull, Check and Assign refuse, and what Apply, Visit, EachRow, Read, Change and Save did since may lack
   /// rows.
   absl::Status usable() const;
+  /// Of the ranges that no other table shares.
+  size_t own_bytes() const;
   /// Elements that were not finite, and rows that were cut to clip_norm or clip_value, so far.
   uint64_t non_finite() const;
   uint64_t clipped() const;
@@ -115,6 +118,20 @@ class Table {
   /// Gives the rows of a range new values without the rule, as Assign does. change(rows, values): what they are and, the same at first, what they become. Rows
   /// that stay the same are not touched. An element that is no finite float then stays as it was, and counts in non_finite().
   void Change(uint32_t range, const std::function<void(const TableRows&, double* values)>& change);
+  /// A table with the same rows, values and state. It shares every range with this one until one of the two writes there, which copies the range (dense: values
+  /// of 1 MiB at most unless the spec says other ranges; sparse: all rows of the range). Cost: O(ranges).
+  Table Fork() const;
+  /// Takes over all rows of a table of the same shard, as a fork does. InvalidArgument: rows of another kind (CheckSameRows).
+  absl::Status Become(const Table& from);
+  /// All rows are as at the start; those of one range.
+  void Reset();
+  void ResetRange(uint32_t range);
+  /// Is this range one and the same in both tables? (Then so are its rows; else they may be.)
+  bool Shares(const Table& other, uint32_t range) const;
+  /// Takes over one range, as Become does. Both have it, and rows of the same kind.
+  void Share(const Table& other, uint32_t range);
+  /// Is this range of a branch as at the start, and without memory of its own?
+  bool Blank(uint32_t range) const;
   const UpdateRule& rule() const;
   /// Do the rule's penalties hold for this key?
   bool Penalises(Key key) const { return key >= spec().penalised_from; }

@@ -84,6 +84,38 @@ absl::Status Validate(const TableSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSameRows(const TableSpec& table, const TableSpec& expected) {
+  const auto differ = [&](std::string_view what, const auto& is, const auto& wanted) {
+    return Refuse(table, absl::StrCat(Absl(what), " is ", is, ", expected ", wanted, " as of table '", expected.name, "'"));
+  };
+  const auto rows = [](const TableSpec& spec) { return spec.rows ? absl::StrCat(*spec.rows) : std::string("without number"); };
+  if (table.width != expected.width) return differ("width", table.width, expected.width);
+  if (table.rows != expected.rows) return differ("rows", rows(table), rows(expected));
+  if (RangeCount(table) != RangeCount(expected)) return differ("ranges", RangeCount(table), RangeCount(expected));
+  if (table.rule != expected.rule) return differ("rule", table.rule, expected.rule);
+  if (table.init != expected.init) return Refuse(table, absl::StrCat("init differs from that of table '", expected.name, "'"));
+  TROUPE_TRY(const auto rule, MakeUpdateRule(expected));
+  if (!rule->holds_values() &&
+      (table.rule_options != expected.rule_options || table.l1 != expected.l1 || table.l2 != expected.l2 || table.penalised_from != expected.penalised_from)) {
+    return Refuse(table,
+                  absl::StrCat("rule ", table.rule, " makes values of its state by its numbers, which differ from those of table '", expected.name, "'"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateBranches(std::span<const TableSpec> tables) {
+  for (const TableSpec& branch : tables) {
+    if (branch.branch_of.empty()) continue;
+    const auto of = std::find_if(tables.begin(), tables.end(), [&](const TableSpec& spec) { return spec.name == branch.branch_of; });
+    if (of == tables.end() || !of->branch_of.empty()) {
+      return Refuse(branch, absl::StrCat("branch_of is '", branch.branch_of, "', expected the name of a table that is no branch"));
+    }
+    if (branch.limits.any() || of->limits.any()) return Refuse(branch, "branch_of is set, but tables with limits have no branches and are none");
+    TROUPE_RETURN_IF_ERROR(CheckSameRows(branch, *of));
+  }
+  return absl::OkStatus();
+}
+
 uint32_t RangeCount(const TableSpec& spec) {
   if (spec.ranges > 0) return spec.ranges;
   if (!spec.rows) return kRangesDefault;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -83,6 +84,9 @@ struct TableSpec {
   Encoding encoding = {};
   /// Sparse tables only. Rows of the rule "add" are exact sums: of these only memory_max is for them.
   RowLimits limits = {};
+  /// A branch of this table of the job: it is made of it, compared with it and merged into it by the functions fork, diff, merge and drop, takes memory only
+  /// where it differs, and is pushed to and pulled as any table. Its rows are of the same kind (CheckSameRows). Empty: no branch.
+  std::string branch_of = {};
 
   bool operator==(const TableSpec&) const = default;
 };
@@ -90,6 +94,11 @@ struct TableSpec {
 /// Width 1 .. 65536, rows >= 1, a known rule with known options in range, penalties, clips and scales finite and >= 0, an encoding and
 /// limits that fit shape and rule. InvalidArgument says which.
 absl::Status Validate(const TableSpec& spec);
+/// May rows of the one be rows of the other, with their state? InvalidArgument: width, number of rows, ranges, rule or initial values differ, or, where a rule
+/// makes its values of its state, the rule's numbers.
+absl::Status CheckSameRows(const TableSpec& table, const TableSpec& expected);
+/// Every branch is one of a table in the list that is none itself, with rows of the same kind. InvalidArgument says which is not.
+absl::Status ValidateBranches(std::span<const TableSpec> tables);
 /// The number of virtual ranges: spec.ranges, or the default for its shape.
 uint32_t RangeCount(const TableSpec& spec);
 

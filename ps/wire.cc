@@ -113,6 +113,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setRound(from.round);
   to.setPiece(from.piece);
   to.setTables(from.tables);
+  to.setView(from.view);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
@@ -122,6 +123,7 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.round = from.getRound();
   to.piece = from.getPiece();
   to.tables = from.getTables();
+  to.view = from.getView();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);
@@ -189,6 +191,7 @@ void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
   to.setTtl(from.limits.ttl);
   to.setRowsMax(from.limits.rows_max);
   to.setMemoryMax(from.limits.memory_max);
+  to.setBranchOf(from.branch_of);
 }
 absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.name = Text(from.getName());
@@ -214,6 +217,7 @@ absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.delay_compensation = from.getDelayCompensation();
   TROUPE_TRY(to.encoding, ParseEncoding({from.getEncoding().cStr(), from.getEncoding().size()}));
   to.limits = {.admit_after = from.getAdmitAfter(), .ttl = from.getTtl(), .rows_max = from.getRowsMax(), .memory_max = from.getMemoryMax()};
+  to.branch_of = Text(from.getBranchOf());
   return absl::OkStatus();
 }
 
@@ -463,6 +467,75 @@ Frame Codec<Called>::Encode(const Called& m) {
 absl::StatusOr<Called> Codec<Called>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 3));
   return Called{frame.bulk[0], frame.bulk[1], frame.bulk[2]};
+}
+
+Frame Codec<Prepare>::Encode(const Prepare& m) {
+  return {kType,
+          EncodeHead<wire::Prepare>([&](wire::Prepare::Builder to) {
+            to.setCut(m.cut);
+            to.setHoldMs(static_cast<uint32_t>(m.hold.count()));
+          }),
+          {}};
+}
+absl::StatusOr<Prepare> Codec<Prepare>::Decode(const Frame& frame) {
+  Prepare m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Prepare>(frame.head, [&](wire::Prepare::Reader from) {
+    m.cut = from.getCut();
+    m.hold = std::chrono::milliseconds(from.getHoldMs());
+  }));
+  return m;
+}
+
+Frame Codec<Prepared>::Encode(const Prepared& m) {
+  return {kType, EncodeHead<wire::Prepared>([](wire::Prepared::Builder) {}), {m.clocks}};
+}
+absl::StatusOr<Prepared> Codec<Prepared>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
+  return Prepared{frame.bulk[0]};
+}
+
+Frame Codec<Freeze>::Encode(const Freeze& m) {
+  return {kType,
+          EncodeHead<wire::Freeze>([&](wire::Freeze::Builder to) {
+            to.setCut(m.cut);
+            to.setWaitMs(static_cast<uint32_t>(m.wait.count()));
+            to.setLeaseMs(static_cast<uint32_t>(m.lease.count()));
+          }),
+          {m.clocks}};
+}
+absl::StatusOr<Freeze> Codec<Freeze>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
+  Freeze m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Freeze>(frame.head, [&](wire::Freeze::Reader from) {
+    m.cut = from.getCut();
+    m.wait = std::chrono::milliseconds(from.getWaitMs());
+    m.lease = std::chrono::milliseconds(from.getLeaseMs());
+  }));
+  m.clocks = frame.bulk[0];
+  return m;
+}
+
+Frame Codec<Frozen>::Encode(const Frozen&) {
+  return {kType, EncodeHead<wire::Frozen>([](wire::Frozen::Builder) {}), {}};
+}
+absl::StatusOr<Frozen> Codec<Frozen>::Decode(const Frame&) {
+  return Frozen{};
+}
+
+Frame Codec<Release>::Encode(const Release& m) {
+  return {kType, EncodeHead<wire::Release>([&](wire::Release::Builder to) { to.setCut(m.cut); }), {}};
+}
+absl::StatusOr<Release> Codec<Release>::Decode(const Frame& frame) {
+  Release m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Release>(frame.head, [&](wire::Release::Reader from) { m.cut = from.getCut(); }));
+  return m;
+}
+
+Frame Codec<Released>::Encode(const Released&) {
+  return {kType, EncodeHead<wire::Released>([](wire::Released::Builder) {}), {}};
+}
+absl::StatusOr<Released> Codec<Released>::Decode(const Frame&) {
+  return Released{};
 }
 
 Block EncodeFunctionCall(const FunctionCall& call) {

@@ -32,6 +32,12 @@ TROUPE_CODEC(SaveRows, 0xa8b1f3b0c5d2010d);
 TROUPE_CODEC(RowsSaved, 0xa8b1f3b0c5d2010e);
 TROUPE_CODEC(Call, 0xa8b1f3b0c5d2010f);
 TROUPE_CODEC(Called, 0xa8b1f3b0c5d20110);
+TROUPE_CODEC(Prepare, 0xa8b1f3b0c5d20111);
+TROUPE_CODEC(Prepared, 0xa8b1f3b0c5d20112);
+TROUPE_CODEC(Freeze, 0xa8b1f3b0c5d20113);
+TROUPE_CODEC(Frozen, 0xa8b1f3b0c5d20114);
+TROUPE_CODEC(Release, 0xa8b1f3b0c5d20115);
+TROUPE_CODEC(Released, 0xa8b1f3b0c5d20116);
 
 /// A call inside a message of another layer.
 Block EncodeFunctionCall(const FunctionCall& call);

@@ -49,22 +49,22 @@ absl::Status BatchSource::Begin(const Phase& phase, uint64_t epoch, uint64_t ski
   return reader_->Seek(epoch, 0);
 }
 
-absl::StatusOr<std::optional<Prepared>> BatchSource::Next(uint64_t left_out) {
+absl::StatusOr<std::optional<PreparedBatch>> BatchSource::Next(uint64_t left_out) {
   for (;;) {
     TROUPE_TRY(std::optional<Batch> batch, reader_->Next());
-    if (!batch) return std::optional<Prepared>();
+    if (!batch) return std::optional<PreparedBatch>();
     ++ordinal_;
     rows_ += batch->rows();
     nonzeros_ += batch->nonzeros();
     if (ordinal_ <= std::max(skip_, left_out)) continue;
-    Prepared prepared{.ordinal = ordinal_, .batch = std::move(*batch), .plan = nullptr, .pull = nullptr};
+    PreparedBatch prepared{.ordinal = ordinal_, .batch = std::move(*batch), .plan = nullptr, .pull = nullptr};
     TROUPE_TRY(prepared.plan, algorithm_->MakePlan(phase_, prepared.batch));
     if (prepared.plan != nullptr && !prepared.plan->pulls.empty()) {
       std::vector<Router::TablePull> pulls;
       for (const Plan::Pull& pull : prepared.plan->pulls) pulls.push_back({pull.table, pull.keys});
       prepared.pull = std::make_shared<RoutedPull>(router_->Pull(pulls));
     }
-    return std::optional<Prepared>(std::move(prepared));
+    return std::optional<PreparedBatch>(std::move(prepared));
   }
 }
 
@@ -78,7 +78,7 @@ absl::Status AddNumbers(std::span<const double> from, Numbers& into) {
   return absl::OkStatus();
 }
 
-absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const Prepared& prepared, std::span<const RowsView> rows, WorkResult& result) {
+absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const PreparedBatch& prepared, std::span<const RowsView> rows, WorkResult& result) {
   CollectingOut out(result);
   TROUPE_RETURN_IF_ERROR(algorithm.Work(phase, prepared.batch, prepared.plan.get(), rows, out));
   return out.status();

@@ -15,7 +15,7 @@
 namespace troupe {
 
 /// A batch that is ready for its rows.
-struct Prepared {
+struct PreparedBatch {
   uint64_t ordinal = 0;   // 1-based, in its phase
   Batch batch;
   std::unique_ptr<Plan> plan;               // may be null
@@ -30,7 +30,7 @@ class BatchSource {
   /// Begins `phase`; its first `skip` batches are counted, not delivered (UINT64_MAX: all of them).
   absl::Status Begin(const Phase& phase, uint64_t epoch, uint64_t skip);
   /// The next batch to work on, or nullopt at the end of the phase. Batches up to the `left_out`th are counted and left out.
-  absl::StatusOr<std::optional<Prepared>> Next(uint64_t left_out = 0);
+  absl::StatusOr<std::optional<PreparedBatch>> Next(uint64_t left_out = 0);
 
   // Of the phase so far.
   uint64_t batches() const { return ordinal_; }
@@ -62,6 +62,6 @@ struct WorkResult {
 absl::Status AddNumbers(std::span<const double> from, Numbers& into);
 
 /// Runs the algorithm's Work. rows[i] belong to plan->pulls[i].
-absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const Prepared& prepared, std::span<const RowsView> rows, WorkResult& result);
+absl::Status WorkOn(const Algorithm& algorithm, const Phase& phase, const PreparedBatch& prepared, std::span<const RowsView> rows, WorkResult& result);
 
 }   // namespace troupe

@@ -419,9 +419,11 @@ absl::StatusOr<std::vector<Reply>> TrainerDriver::AskCaughtUp(Make make, std::ch
 absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
   TROUPE_TRY(const Function function, MakeFunction(call, tables_));
   if (function.change != nullptr) {
-    if (assigned_.contains(call.tables[0])) {   // they would be assigned again, without the change, when the model is saved
+    // They would be assigned again, without the change, when the model is saved; and a replaced shard may have none to copy when it makes the change again.
+    for (const uint32_t table : call.tables) {
+      if (!assigned_.contains(table)) continue;
       return absl::FailedPreconditionError(
-          absl::StrCat("function '", call.function, "' changes table '", tables_[call.tables[0]].name, "', whose rows were assigned"));
+          absl::StrCat("function '", call.function, "' changes or copies table '", tables_[table].name, "', whose rows were assigned"));
     }
     TROUPE_RETURN_IF_ERROR(Run({.name = call.function, .arguments = {}, .shuffle = false, .pushes = true, .change = call}).status());
     return FunctionValue();

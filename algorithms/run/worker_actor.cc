@@ -35,9 +35,9 @@ struct Pipeline {
   std::shared_ptr<BatchSource> source;
   std::shared_ptr<Compressor> compressor;   // one job at a time uses it; a writer that begins anew has a new one
   bool reading = false, at_end = false;
-  std::deque<std::shared_ptr<Prepared>> ready;
-  std::shared_ptr<Prepared> current, next;      // being worked on (or waiting for its rows); pulled ahead
-  bool waiting_rows = false, working = false;   // current's
+  std::deque<std::shared_ptr<PreparedBatch>> ready;
+  std::shared_ptr<PreparedBatch> current, next;   // being worked on (or waiting for its rows); pulled ahead
+  bool waiting_rows = false, working = false;     // current's
   std::optional<std::vector<Block>> next_rows;
   Round last_round = 0;
   Round after = 0;   // of the phase: Push::after
@@ -60,7 +60,7 @@ struct Scan {
 struct BatchRead {
   uint32_t split;
   uint64_t generation;
-  std::shared_ptr<absl::StatusOr<std::optional<Prepared>>> batch;
+  std::shared_ptr<absl::StatusOr<std::optional<PreparedBatch>>> batch;
 };
 struct BatchWorked {
   uint32_t split;
@@ -166,7 +166,7 @@ void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_ski
   self->state.system->compute().Submit(Compute::Priority::kPrepare,
                                        [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, source = pipeline.source,
                                         record = pipeline.record, begin_skipping, left_out = LeftOut(self->state, pipeline)] {
-                                         auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
+                                         auto batch = std::make_shared<absl::StatusOr<std::optional<PreparedBatch>>>(std::optional<PreparedBatch>());
                                          absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
                                          if (begun.ok()) {
                                            *batch = source->Next(left_out);
@@ -225,18 +225,18 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   ReadAhead(self, pipeline, PhaseOf(clock) > number ? UINT64_MAX : OrdinalOf(clock));
 }
 
-bool WantsRows(const WorkerState& state, const Prepared& prepared) {
+bool WantsRows(const WorkerState& state, const PreparedBatch& prepared) {
   if (prepared.pull != nullptr) return true;
   return state.waits && prepared.ordinal % kBarrierEvery == 0;
 }
 
-void AskRows(Self* self, Pipeline& pipeline, const Prepared& prepared) {
+void AskRows(Self* self, Pipeline& pipeline, const PreparedBatch& prepared) {
   const Round round = MakeRound(pipeline.record.number, prepared.ordinal);
   self->state.client->Pull(WriterId{pipeline.split}, round, prepared.pull != nullptr ? prepared.pull : self->state.barrier);
 }
 
 /// May the rows of this batch be asked for before the current one is pushed?
-bool AllowsPrefetch(const WorkerState& state, const Prepared& prepared) {
+bool AllowsPrefetch(const WorkerState& state, const PreparedBatch& prepared) {
   if (prepared.plan == nullptr || prepared.pull == nullptr) return state.options.consistency.all.allows_prefetch();
   return std::ranges::all_of(prepared.plan->pulls,
                              [&](const Plan::Pull& pull) { return state.options.consistency.Of(state.router->tables()[pull.table].name).allows_prefetch(); });
@@ -342,7 +342,7 @@ void OnBatchRead(Self* self, const BatchRead& read) {
   }
   if (pipeline.record.number == TargetPhase(self->state) && !pipeline.report.done) Count(pipeline);
   if (**read.batch) {
-    pipeline.ready.push_back(std::make_shared<Prepared>(std::move(***read.batch)));
+    pipeline.ready.push_back(std::make_shared<PreparedBatch>(std::move(***read.batch)));
   } else {
     pipeline.at_end = true;
   }
@@ -396,7 +396,7 @@ void ContinueScan(Self* self, uint32_t split, const std::shared_ptr<Scan>& scan)
     scan->status = [&]() -> absl::Status {
       if (!std::exchange(scan->begun, true)) TROUPE_RETURN_IF_ERROR(scan->source->Begin(scan->phase, scan->epoch, 0));
       for (uint64_t i = 0; i < kScanBatches; ++i) {
-        TROUPE_TRY(std::optional<Prepared> prepared, scan->source->Next());
+        TROUPE_TRY(std::optional<PreparedBatch> prepared, scan->source->Next());
         if (!prepared) {
           scan->finished = true;
           break;

@@ -1,10 +1,17 @@
 #include "ps/internal/dense_range.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace troupe::internal {
 namespace {
+
+constexpr uint64_t kPage = 4096;
+/// Of pieces that were left, at least so much stays in memory; of large tables an eighth.
+constexpr uint64_t kKeptMin = 16 << 20;
 
 /// Whole cache lines, and not a multiple of a page: arrays that start at one place of a page make the processor take a load for a store of another array.
 uint64_t Stride(uint64_t rows, uint32_t width) {
@@ -22,8 +29,56 @@ uint64_t DenseRange::Bytes(uint64_t rows, uint32_t width, uint32_t floats) {
   return Arrays(width, floats) * Stride(rows, width) * sizeof(float);
 }
 
-DenseRange::DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t floats)
-    : rows_(rows), width_(width), floats_(floats), stride_(Stride(rows, width)), arrays_(reinterpret_cast<float*>(memory)) {}
+DensePieces::DensePieces(std::shared_ptr<Arena> arena, uint64_t bytes) : arena_(std::move(arena)), block_bytes_(bytes) {
+  if (bytes > 0) block_ = Memory(arena_, bytes);
+}
+
+std::byte* DensePieces::Take(uint64_t bytes, bool zeros) {
+  if (cut_ + bytes <= block_bytes_) return block_.get() + std::exchange(cut_, cut_ + bytes);
+  const auto take = [&](std::vector<Piece>& pieces) -> std::byte* {
+    const auto found = std::find_if(pieces.rbegin(), pieces.rend(), [bytes](const Piece& piece) { return piece.bytes == bytes; });
+    if (found == pieces.rend()) return nullptr;
+    std::byte* const memory = found->memory;
+    pieces.erase(std::next(found).base());
+    return memory;
+  };
+  std::byte* memory = take(kept_);
+  if (memory != nullptr) kept_bytes_ -= bytes;
+  if (memory == nullptr) memory = take(vacant_);
+  if (memory == nullptr) return arena_->Allocate(bytes, zeros);
+  if (zeros) std::memset(memory, 0, bytes);
+  return memory;
+}
+
+void DensePieces::Give(std::byte* memory, uint64_t bytes) {
+  if (kept_bytes_ + bytes <= std::max(kKeptMin, block_bytes_ / 8)) {
+    kept_bytes_ += bytes;
+    kept_.push_back({memory, bytes});
+  } else if (InBlock(memory)) {   // only its pages can go
+    const auto address = reinterpret_cast<uintptr_t>(memory);
+    const uintptr_t begin = (address + kPage - 1) / kPage * kPage, end = (address + bytes) / kPage * kPage;
+    if (begin < end) madvise(memory + (begin - address), end - begin, MADV_DONTNEED);
+    vacant_.push_back({memory, bytes});
+  } else {
+    arena_->Free(memory, bytes);
+  }
+}
+
+DenseRange::DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats)
+    : pieces_(std::move(pieces)), rows_(rows), width_(width), floats_(floats), stride_(Stride(rows, width)) {
+  arrays_ = reinterpret_cast<float*>(bytes() > 0 ? pieces_->Take(bytes(), true) : nullptr);
+}
+
+DenseRange::DenseRange(const DenseRange& other)
+    : pieces_(other.pieces_), rows_(other.rows_), width_(other.width_), floats_(other.floats_), stride_(other.stride_), arrays_(nullptr) {
+  if (bytes() == 0) return;
+  arrays_ = reinterpret_cast<float*>(pieces_->Take(bytes(), false));
+  std::memcpy(arrays_, other.arrays_, bytes());
+}
+
+DenseRange::~DenseRange() {
+  if (arrays_ != nullptr) pieces_->Give(reinterpret_cast<std::byte*>(arrays_), bytes());
+}
 
 template <class Each>
 void DenseRange::EachArray(const Each& each) const {

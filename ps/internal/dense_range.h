@@ -3,15 +3,48 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
+#include "ps/internal/memory.h"
 #include "ps/update_rule.h"
 
 namespace troupe::internal {
 
+/// Where the dense ranges of a table and of its forks lie: those that the table begins with in one block, so that they share huge pages; later ones in pieces
+/// that others have left, or in new ones. Not thread-safe.
+class DensePieces {
+ public:
+  /// The block: `bytes` zeros, from which the first pieces are cut.
+  DensePieces(std::shared_ptr<Arena> arena, uint64_t bytes);
+  /// Anything, or zeros; at the start of a cache line.
+  std::byte* Take(uint64_t bytes, bool zeros);
+  /// A piece is not needed any more. Some are kept as they are, the memory of the others goes back to the system.
+  void Give(std::byte* memory, uint64_t bytes);
+
+ private:
+  bool InBlock(const std::byte* memory) const { return memory >= block_.get() && memory < block_.get() + block_bytes_; }
+
+  std::shared_ptr<Arena> arena_;
+  const uint64_t block_bytes_;
+  Memory block_;
+  uint64_t cut_ = 0;   // of the block
+  struct Piece {
+    std::byte* memory;
+    uint64_t bytes;
+  };
+  std::vector<Piece> kept_, vacant_;   // of those that were given back: with memory behind them, and places in the block without
+  uint64_t kept_bytes_ = 0;
+};
+
 class DenseRange {
  public:
-  /// `memory`: Bytes(...) zeros at the start of a cache line, which outlive the range. floats: of a row, its values among them.
-  DenseRange(std::byte* memory, uint64_t rows, uint32_t width, uint32_t floats);
+  /// Zeros. floats: of a row, its values among them.
+  DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats);
+  /// The same rows in memory of their own. Cost: a copy of bytes().
+  explicit DenseRange(const DenseRange& other);
+  DenseRange& operator=(const DenseRange&) = delete;
+  ~DenseRange();
   /// Bytes that a range of this shape takes; whole cache lines.
   static uint64_t Bytes(uint64_t rows, uint32_t width, uint32_t floats);
 
@@ -33,6 +66,7 @@ class DenseRange {
   template <class Each>
   void EachArray(const Each& each) const;
 
+  std::shared_ptr<DensePieces> pieces_;
   uint64_t rows_;
   uint32_t width_, floats_;
   uint64_t stride_;   // floats from array to array

@@ -66,12 +66,12 @@ void Arena::Insert(std::byte* memory, size_t bytes) {
   free_.emplace_hint(next, memory, bytes);
 }
 
-std::byte* Arena::Allocate(size_t bytes) {
+std::byte* Arena::Allocate(size_t bytes, bool zeros) {
   if (bytes >= kOwnMapping) {
     bytes = RoundUp(bytes, kPage);
     bytes_ += bytes;
     std::byte* memory = MapZeros(bytes);
-    std::memset(memory, 0, bytes);
+    if (zeros) std::memset(memory, 0, bytes);
     return memory;
   }
   bytes = RoundUp(bytes, kLine);
@@ -84,8 +84,18 @@ std::byte* Arena::Allocate(size_t bytes) {
   const auto [memory, size] = *found;
   free_.erase(found);
   if (size > bytes) free_.emplace(memory + bytes, size - bytes);
-  std::memset(memory, 0, bytes);
+  if (zeros) std::memset(memory, 0, bytes);
   return memory;
+}
+
+Memory Memory::Copy() const {
+  Memory copy;
+  if (memory_ == nullptr) return copy;
+  copy.arena_ = arena_;
+  copy.memory_ = arena_->Allocate(bytes_, false);
+  copy.bytes_ = bytes_;
+  std::memcpy(copy.memory_, memory_, bytes_);
+  return copy;
 }
 
 void Arena::Free(std::byte* memory, size_t bytes) {

@@ -18,8 +18,8 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
   ~Arena();
 
-  /// Zeros, at the start of a cache line. bytes > 0.
-  std::byte* Allocate(size_t bytes);
+  /// Zeros, or, where they are not asked for, anything; at the start of a cache line. bytes > 0.
+  std::byte* Allocate(size_t bytes, bool zeros = true);
   /// `bytes` as they were asked for.
   void Free(std::byte* memory, size_t bytes);
   /// Held from the system, used or not.
@@ -55,6 +55,8 @@ class Memory {
     if (memory_ != nullptr) arena_->Free(memory_, bytes_);
   }
   std::byte* get() const { return memory_; }
+  /// Another piece of the same arena with the same bytes.
+  Memory Copy() const;
 
  private:
   std::shared_ptr<Arena> arena_;

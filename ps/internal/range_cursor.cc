@@ -7,14 +7,14 @@ constexpr size_t kChunkBytes = 256 << 10;   // of the tier's rows at a time
 
 }   // namespace
 
-Table::RangeCursor::RangeCursor(const Impl& impl, uint32_t place) : impl_(impl), place_(place), sorted_(impl.sparse[place].Sorted()) {
+Table::RangeCursor::RangeCursor(const Impl& impl, uint32_t place) : impl_(impl), place_(place), sorted_(impl.sparse[place]->Sorted()) {
   if (!impl.tier()) return;
   more_ = true;
   Advance();
 }
 
 void Table::RangeCursor::Advance() {
-  const internal::RowStore& store = impl_.sparse[place_];
+  const internal::RowStore& store = *impl_.sparse[place_];
   for (;; ++spilled_at_) {
     if (spilled_at_ == keys_.size()) {
       if (!more_ || (!keys_.empty() && keys_.back() == ~Key{0})) return;
@@ -45,7 +45,7 @@ bool Table::RangeCursor::Next() {
   in_memory_ = !spilled || (at_ < sorted_.size() && sorted_[at_].first < keys_[spilled_at_]);
   if (in_memory_) {
     key_ = sorted_[at_].first;
-    row_ = impl_.sparse[place_].Row(sorted_[at_++].second);
+    row_ = impl_.sparse[place_]->Row(sorted_[at_++].second);
   } else {
     key_ = keys_[spilled_at_];
     row_ = reinterpret_cast<float*>(rows_.data() + spilled_at_ * impl_.row_bytes());

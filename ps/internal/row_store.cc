@@ -24,6 +24,24 @@ RowStore::RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_by
   Grow(0);
 }
 
+RowStore::RowStore(const RowStore& other)
+    : arena_(other.arena_),
+      stride_(other.stride_),
+      row_bytes_(other.row_bytes_),
+      slab_shift_(other.slab_shift_),
+      groups_(other.groups_),
+      groups_doubled_(other.groups_doubled_),
+      size_(other.size_),
+      used_(other.used_),
+      limit_(other.limit_),
+      tags_(other.tags_.Copy()),
+      slots_(other.slots_.Copy()),
+      slab_rows_(other.slab_rows_),
+      vacated_(other.vacated_) {
+  slabs_.reserve(other.slabs_.size());
+  for (const Memory& slab : other.slabs_) slabs_.push_back(slab.Copy());
+}
+
 RowStore::Slot RowStore::Vacant(uint64_t hash) const {
   for (uint32_t group = Home(hash);;) {
     const uint8_t* at = tags() + group * kGroup;

@@ -31,6 +31,10 @@ class RowStore {
   /// `floats`: of a row. Rows that do not lie in their slots take memory `slab_bytes` at a time, or two rows. Below `groups_doubled` groups of 16 rows the
   /// store doubles when it grows, then it grows by a seventh: memory before time.
   RowStore(std::shared_ptr<Arena> arena, uint32_t floats, size_t slab_bytes = kSlabBytes, uint32_t groups_doubled = 256);
+  /// The same rows in memory of their own. Cost: a copy of bytes().
+  explicit RowStore(const RowStore& other);
+  RowStore(RowStore&&) noexcept = default;
+  RowStore& operator=(RowStore&&) noexcept = default;
 
   uint64_t rows() const { return size_; }
   size_t bytes() const { return size_t{groups_} * kGroup * (1 + stride_) + slabs_.size() * SlabBytes(); }

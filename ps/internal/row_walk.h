@@ -16,6 +16,7 @@ struct KeyRun {
   RowStore* store;
   const Key* keys;
   size_t n;
+  uint32_t place = 0;   // of its range among those that are held
 };
 
 inline constexpr size_t kWalkBlock = 32;

@@ -51,7 +51,7 @@ Header HeaderOf(const TableSpec& spec, uint32_t floats, uint32_t range, uint32_t
 void Table::Visit(uint32_t range, const std::function<void(Key, const float* row)>& visit) const {
   const uint32_t place = impl_->Place(range);
   if (impl_->partition.dense()) {
-    const DenseRange& rows = impl_->dense.at(place);
+    const DenseRange& rows = *impl_->dense.at(place);
     std::vector<float> row(impl_->floats);
     for (uint64_t i = 0; i < rows.rows(); ++i) {
       rows.CopyRow(i, row.data());
@@ -75,7 +75,7 @@ Block Table::Save(uint32_t range) const {
   std::memcpy(out.data(), &header, sizeof header);
   std::byte* keys = out.data() + sizeof header;
   if (impl_->partition.dense()) {
-    impl_->dense[impl_->Place(range)].CopyTo(keys);
+    impl_->dense[impl_->Place(range)]->CopyTo(keys);
     return std::move(out).Finish();
   }
   std::byte* row_at = keys + count * sizeof(Key);
@@ -121,7 +121,8 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   const uint32_t place = impl_->Place(range);
   if (dense) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
-    impl_->dense[place].CopyFrom(keys);
+    if (impl_->dense[place].use_count() > 1) impl_->dense[place] = impl_->NewDense(range);
+    impl_->dense[place]->CopyFrom(keys);
     return absl::OkStatus();
   }
   const std::byte* times = keys + header.rows * (sizeof(Key) + floats * sizeof(float));
@@ -153,7 +154,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     internal::MarkOf(row, floats).Touch(time);
   }
   if (impl_->tier() != nullptr) TROUPE_RETURN_IF_ERROR(impl_->tier()->Clear(range));
-  impl_->sparse[place] = std::move(rows);
+  impl_->sparse[place] = std::make_shared<RowStore>(std::move(rows));
   if (!limited) return absl::OkStatus();
   impl_->limits->ranges[place] = std::move(read);
   impl_->Settle(place);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ps/internal/dense_range.h"
@@ -19,7 +21,7 @@ namespace troupe {
 struct Table::Impl {
   TableSpec spec;
   Partition partition;
-  std::unique_ptr<UpdateRule> rule;
+  std::shared_ptr<const UpdateRule> rule;
   uint32_t width = 1;
   uint32_t floats = 1;   // of a row
   bool spares = false;   // some keys are spared the penalties
@@ -27,12 +29,16 @@ struct Table::Impl {
   double step = 0;
   uint32_t first_range = 0;   // this shard's ranges are consecutive
   std::shared_ptr<internal::Arena> arena;
-  mutable std::vector<internal::RowStore> sparse;   // by range - first_range; one of the two is empty. (A walk that only reads has no other way in.)
-  internal::Memory dense_memory;                    // of all dense ranges, in one piece
-  std::vector<internal::DenseRange> dense;
+  std::shared_ptr<internal::DensePieces> pieces;
+  // By range - first_range; one of the two is empty. A range that several tables (or places of one) share is written to by none of them: Own.
+  std::vector<std::shared_ptr<internal::RowStore>> sparse;
+  std::vector<std::shared_ptr<internal::DenseRange>> dense;
+  // Of a branch: what its ranges are before they are written to, dense ones by their number of rows. Rows that begin as other numbers than zeros have none.
+  std::shared_ptr<internal::RowStore> blank_sparse;
+  std::map<uint64_t, std::shared_ptr<internal::DenseRange>> blank_dense;
   uint64_t non_finite = 0, clipped = 0;
   std::vector<float> tamed;                           // kept from call to call
-  std::unique_ptr<internal::RowLimitsState> limits;   // null: the table has none. (What lies where is not what a table is: reading may change it.)
+  std::shared_ptr<internal::RowLimitsState> limits;   // null: the table has none. (What lies where is not what a table is: reading may change it.)
 
   // --- limits: table_limits.cc ---
 
@@ -79,6 +85,16 @@ struct Table::Impl {
   Admitted admitted;   // of Admit
 
   uint32_t held() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
+  /// A range to be written to: a copy, where others share it.
+  template <class Range>
+  static Range& Own(std::shared_ptr<Range>& range) {
+    if (range.use_count() > 1) [[unlikely]]
+      range = std::make_shared<Range>(std::as_const(*range));
+    return *range;
+  }
+  /// A range as it is at the start.
+  void Begin(uint32_t place);
+  std::shared_ptr<internal::DenseRange> NewDense(uint32_t range) const;
   uint32_t Place(uint32_t range) const { return range - first_range; }
   /// Rows of a dense range that are spared penalties, counted from the range's first.
   uint64_t Unpenalised(uint32_t range) const;
@@ -93,6 +109,9 @@ struct Table::Impl {
   /// The sparse rows of these sets, for WalkRows.
   template <class In>
   std::vector<internal::KeyRun> Runs(std::span<const In> sets) const;
+  /// The same to be written to.
+  template <class In>
+  std::vector<internal::KeyRun> OwnRuns(std::span<const In> sets);
   /// Calls each(row number in the range, place in the set, n) for every run of consecutive rows of a dense set.
   template <class Each>
   void EachRun(const RowSet& rows, const Each& each) const;
@@ -106,8 +125,14 @@ template <class In>
 std::vector<internal::KeyRun> Table::Impl::Runs(std::span<const In> sets) const {
   std::vector<internal::KeyRun> runs;
   runs.reserve(sets.size());
-  for (const In& set : sets) runs.push_back({&sparse[Place(set.rows.range)], set.rows.keys, set.rows.n});
+  for (const In& set : sets) runs.push_back({sparse[Place(set.rows.range)].get(), set.rows.keys, set.rows.n, Place(set.rows.range)});
   return runs;
+}
+
+template <class In>
+std::vector<internal::KeyRun> Table::Impl::OwnRuns(std::span<const In> sets) {
+  for (const In& set : sets) Own(sparse[Place(set.rows.range)]);
+  return Runs(sets);
 }
 
 template <class Each>

@@ -45,7 +45,7 @@ internal::RowStore Table::Impl::NewStore() const {
 }
 
 absl::Status Table::Impl::MakeLimits(uint32_t ranges, const TierFactory& tiers) {
-  limits = std::make_unique<internal::RowLimitsState>();
+  limits = std::make_shared<internal::RowLimitsState>();
   limits->ranges.resize(ranges);
   const uint64_t memory_max = spec.limits.memory_max;
   if (spec.limits.admit_after > 1) {
@@ -80,7 +80,7 @@ absl::Status Table::Impl::Bring(std::span<const KeyRun> runs, bool pulled, std::
         }
       });
   if (tier() == nullptr) return absl::OkStatus();
-  const auto place_of = [&](const KeyPlace& key) { return static_cast<uint32_t>(runs[key.run].store - sparse.data()); };
+  const auto place_of = [&](const KeyPlace& key) { return runs[key.run].place; };
   std::vector<TierKey> keys;
   for (const KeyPlace& key : *missing) {
     const uint32_t place = place_of(key);
@@ -130,7 +130,7 @@ std::span<const RowsIn> Table::Impl::Admit(std::span<const RowsIn> gradients) {
   for (size_t begin = 0, end; begin < fresh.size(); begin = end) {
     keys.clear();
     for (end = begin; end < fresh.size() && fresh[end].run == fresh[begin].run; ++end) keys.push_back(runs[fresh[end].run].keys[fresh[end].at]);
-    RangeLimits& range = limits->ranges[static_cast<size_t>(runs[fresh[begin].run].store - sparse.data())];
+    RangeLimits& range = limits->ranges[runs[fresh[begin].run].place];
     range.admission->Touch(keys, judged.get() + begin);
     const auto refused = static_cast<size_t>(std::count(judged.get() + begin, judged.get() + end, false));
     range.dropped += refused;
@@ -161,17 +161,17 @@ std::span<const RowsIn> Table::Impl::Admit(std::span<const RowsIn> gradients) {
 }
 
 void Table::Impl::Settle(std::span<const KeyRun> runs) const {
-  for (const KeyRun& run : runs) Settle(static_cast<uint32_t>(run.store - sparse.data()));
+  for (const KeyRun& run : runs) Settle(run.place);
 }
 
 void Table::Impl::Settle(uint32_t place) const {
-  if (sparse[place].rows() + limits->ranges[place].spilled > limits->range_rows_max) EvictLeastRecent(place);
-  if (sparse[place].rows() > limits->rows_fit || sparse[place].bytes() > limits->range_bytes_max) Spill(place, 0);
+  if (sparse[place]->rows() + limits->ranges[place].spilled > limits->range_rows_max) EvictLeastRecent(place);
+  if (sparse[place]->rows() > limits->rows_fit || sparse[place]->bytes() > limits->range_bytes_max) Spill(place, 0);
 }
 
 template <class Each>
 void Table::Impl::EachMark(uint32_t place, const Each& each) const {
-  const RowStore& store = sparse[place];
+  const RowStore& store = *sparse[place];
   for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
     each(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
   if (limits->ranges[place].spilled == 0) return;
@@ -182,7 +182,7 @@ void Table::Impl::EachMark(uint32_t place, const Each& each) const {
 
 bool Table::Impl::Evict(uint32_t place, std::span<const Candidate> victims) const {
   if (victims.empty()) return true;
-  RowStore& store = sparse[place];
+  RowStore& store = *sparse[place];
   RangeLimits& range = limits->ranges[place];
   std::vector<Key> copied;
   for (const Candidate& victim : victims) {
@@ -226,7 +226,7 @@ void Table::Impl::EvictOld(uint32_t place) const {
     EachMark(place, look);
     if (Evict(place, victims)) range.oldest = oldest;
   } else {
-    const RowStore& store = sparse[place];
+    const RowStore& store = *sparse[place];
     for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
       look(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
     Evict(place, victims);
@@ -234,7 +234,7 @@ void Table::Impl::EvictOld(uint32_t place) const {
 }
 
 void Table::Impl::Spill(uint32_t place, uint64_t room) const {
-  RowStore& store = sparse[place];
+  RowStore& store = *sparse[place];
   RangeLimits& range = limits->ranges[place];
   const uint64_t fit = limits->rows_fit;
   if (store.rows() + room > fit) {
@@ -283,7 +283,7 @@ absl::Status Table::Impl::CheckRoom(std::span<const RowsIn> rows) const {
   if (tier() == nullptr || limits->full.ok()) return absl::OkStatus();
   for (const RowsIn& in : rows) {
     const uint32_t place = Place(in.rows.range);
-    const RowStore& store = sparse[place];
+    const RowStore& store = *sparse[place];
     uint64_t missing = 0;
     for (uint64_t i = 0; i < in.rows.n; ++i) missing += store.Find(in.rows.keys[i], HashKey(in.rows.keys[i])) == RowStore::kMissing;
     if (missing == 0 || store.rows() + missing <= limits->rows_fit) continue;

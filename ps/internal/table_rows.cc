@@ -131,8 +131,8 @@ class Table::RowBlocks {
       unwritten_.insert(unwritten_.end(), rows.begin(), rows.end());
     }
   }
-  internal::RowStore& Store() const { return impl_.sparse[impl_.Place(range_)]; }
-  const internal::DenseRange& Dense() const { return impl_.dense[impl_.Place(range_)]; }
+  internal::RowStore& Store() const { return *impl_.sparse[impl_.Place(range_)]; }
+  const internal::DenseRange& Dense() const { return *impl_.dense[impl_.Place(range_)]; }
 
   void ReadDense() {
     const UpdateRule& rule = *impl_.rule;
@@ -204,9 +204,9 @@ void Table::Read(uint32_t range, std::span<const Key> keys, double* values) cons
   for (size_t i = 0; i < keys.size(); ++i) {
     const float* at = row.data();
     if (impl_->partition.dense()) {
-      impl_->dense[impl_->Place(range)].CopyRow(keys[i] - impl_->partition.FirstRow(range), row.data());
+      impl_->dense[impl_->Place(range)]->CopyRow(keys[i] - impl_->partition.FirstRow(range), row.data());
     } else {
-      const internal::RowStore& store = impl_->sparse[impl_->Place(range)];
+      const internal::RowStore& store = *impl_->sparse[impl_->Place(range)];
       const internal::RowStore::Slot slot = store.Find(keys[i], HashKey(keys[i]));
       if (slot == internal::RowStore::kMissing) continue;
       at = store.Row(slot);
@@ -218,6 +218,8 @@ void Table::Read(uint32_t range, std::span<const Key> keys, double* values) cons
 
 void Table::Change(uint32_t range, const std::function<void(const TableRows&, double* values)>& change) {
   const size_t width = impl_->width;
+  const uint32_t place = impl_->Place(range);
+  impl_->partition.dense() ? void(Impl::Own(impl_->dense[place])) : void(Impl::Own(impl_->sparse[place]));
   RowBlocks blocks(*impl_, range);
   std::vector<double> after;
   std::vector<float> stored;

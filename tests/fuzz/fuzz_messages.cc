@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
   const Frame frame = FrameOf(data, size);
-  switch (data[0] % 24) {
+  switch (data[0] % 30) {
     case 0: {
       // Also without a head that fits: the arrays are what a shard has to check.
       Push push;
@@ -198,7 +198,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       // What decodes is often no function of ours: its arguments are also given to one.
       Shard shard = SmallShard();
       auto call = Decoded<Call>(frame);
-      for (const char* name : {"", "norm", "dot", "top_k", "sum", "apply", "histogram_merge", "split_search"}) {
+      for (const char* name : {"", "norm", "dot", "top_k", "sum", "apply", "histogram_merge", "split_search", "diff"}) {
         if (!call) break;
         if (*name != 0) call->call.function = name;
         Check(shard.StartCall(*call).status());
@@ -217,6 +217,32 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
       break;
     }
+    case 24:
+      if (const auto prepare = Decoded<Prepare>(frame); prepare && prepare->cut != 0 && !SmallShard().OnPrepare(*prepare).ok()) std::abort();
+      break;
+    case 25:
+      if (auto prepared = Decoded<Prepared>(frame)) Check(CutOf(std::vector{*prepared, *prepared}).status());
+      break;
+    case 26: {
+      Freeze freeze;
+      if (auto decoded = Decoded<Freeze>(frame)) freeze = *decoded;
+      if (!frame.bulk.empty()) freeze.clocks = frame.bulk[0];
+      if (freeze.cut == 0) freeze.cut = 1;
+      Shard shard = SmallShard();
+      Check(shard.OnPrepare({.cut = freeze.cut}).status());
+      Check(shard.OnFreeze(freeze));
+      shard.MakeView(freeze.cut);
+      break;
+    }
+    case 27:
+      Decoded<Frozen>(frame);
+      break;
+    case 28:
+      Decoded<Release>(frame);
+      break;
+    case 29:
+      Decoded<Released>(frame);
+      break;
     default:
       break;
   }

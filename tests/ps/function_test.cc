@@ -460,8 +460,9 @@ BOOST_AUTO_TEST_CASE(wrong_calls_are_named) {
   const std::vector<TableSpec> tables{Dense("d", "sgd", 2, 10), Sparse("s", "sgd", 2), Dense("wide", "sgd", 4, 10), Dense("long", "sgd", 2, 11), drawn, fine};
   const auto refused = [&](const FunctionCall& call, std::string_view says) { CheckRefused(MakeFunction(call, tables).status(), says); };
   refused({.function = "nrm"}, "unknown function 'nrm'; did you mean 'norm'?");
-  refused({.function = "zzzzzzzzzzzzz"},
-          "unknown function 'zzzzzzzzzzzzz'; known: apply, become_key, count_above, dot, histogram_merge, norm, split_search, sum, top_k");
+  refused(
+      {.function = "zzzzzzzzzzzzz"},
+      "unknown function 'zzzzzzzzzzzzz'; known: apply, become_key, count_above, diff, dot, drop, fork, histogram_merge, merge, norm, split_search, sum, top_k");
   refused({.function = "norm", .tables = {6}}, "function 'norm': table is 6, expected < 6");
   refused({.function = "norm", .tables = {}}, "function 'norm': 0 tables, expected 1");
   refused({.function = "norm", .tables = {0, 0}}, "function 'norm': 2 tables, expected 1");

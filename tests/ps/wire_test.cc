@@ -55,7 +55,8 @@ Pull SomePull() {
   return {.writer = WriterId{4},
           .round = MakeRound(7, 1),
           .parts = Array<PullPart>({{.table = 0, .range = 1, .first = 2, .count = 3, .dense = 1}}),
-          .keys = Array<Key>({9, 8})};
+          .keys = Array<Key>({9, 8}),
+          .view = UINT64_MAX - 1};
 }
 
 void Check(const Push& push) {
@@ -77,6 +78,7 @@ void Check(const Pull& pull) {
   BOOST_TEST(pull.round == MakeRound(7, 1));
   BOOST_TEST(pull.parts.As<PullPart>()[0].count == 3U);
   BOOST_TEST(pull.keys.As<Key>()[1] == 8U);
+  BOOST_TEST(pull.view == UINT64_MAX - 1);
 }
 void Check(const Pushed& pushed) {
   BOOST_TEST((pushed.outcome == Pushed::Outcome::kExpect));
@@ -134,6 +136,7 @@ ShardActorOptions SomeShardJob() {
   spec.limits = {.admit_after = 3, .ttl = 4, .rows_max = 5, .memory_max = 6};
   TableSpec plain;
   plain.name = "counts";
+  plain.branch_of = "w";
   ShardActorOptions options;
   options.shard = {.tables = {spec, plain},
                    .shard = 1,
@@ -256,6 +259,22 @@ BOOST_AUTO_TEST_CASE(a_call_and_its_answer_come_out_as_they_went_in) {
   BOOST_TEST(absl::IsInvalidArgument(DecodeFunctionCall(Block::Copy("12345678", 8)).status()));
 }
 
+BOOST_AUTO_TEST_CASE(a_cuts_messages_come_out_as_they_went_in) {
+  using std::chrono::milliseconds;
+  const Prepare prepare = Again(Prepare{.cut = UINT64_MAX, .hold = milliseconds(3)});
+  BOOST_TEST(prepare.cut == UINT64_MAX);
+  BOOST_TEST((prepare.hold == milliseconds(3)));
+  BOOST_TEST(Again(Prepared{Array<Round>({5, 7})}).clocks.As<Round>()[1] == 7U);
+  const Freeze freeze = Again(Freeze{.cut = 4, .clocks = Array<Round>({9}), .wait = milliseconds(5), .lease = milliseconds(6)});
+  BOOST_TEST(freeze.cut == 4U);
+  BOOST_TEST(freeze.clocks.As<Round>()[0] == 9U);
+  BOOST_TEST((freeze.wait == milliseconds(5)));
+  BOOST_TEST((freeze.lease == milliseconds(6)));
+  Again(Frozen{});
+  BOOST_TEST(Again(Release{.cut = 8}).cut == 8U);
+  Again(Released{});
+}
+
 BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   const ShardActorOptions options = SomeShardJob();
   const auto decoded = DecodeShardJob(EncodeShardJob(options));
@@ -302,6 +321,10 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(RowsSaved{.rows = 1});
   Damage(Call{.call = SomeCall(), .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});
   Damage(Called{});
+  Damage(Prepare{.cut = 1});
+  Damage(Prepared{});
+  Damage(Freeze{.cut = 1, .clocks = {}});
+  Damage(Release{.cut = 1});
   const Frame odd{Codec<Opened>::kType, Codec<Opened>::Encode({}).head, {Block::Copy("abc", 3)}};
   BOOST_TEST(Message(Codec<Opened>::Decode(odd).status()) == "opened: array is cut or not aligned");
 }
