@@ -95,6 +95,7 @@ struct Pull {
   bool keys_kept = false;
   uint32_t piece = 0;   ///< of a big pull: a writer has one pull of each number waiting at a shard
   Packing packing = {};
+  size_t answer_bytes = 0;   ///< of the values, where the writer knows: it chooses the lane, and does not travel
 };
 /// reply to Pull
 struct Pulled {

@@ -54,7 +54,10 @@ class BenchWriter {
     const RoutedPull::Share& share = pull.shards[0];
     const auto ask = [&](size_t i) {
       return self_->request(shard_, std::chrono::seconds(30),
-                            ::troupe::Pull{.parts = Block::Copy(share.PartsOf(i)), .keys = share.KeysOf(i), .piece = static_cast<uint32_t>(i)});
+                            ::troupe::Pull{.parts = Block::Copy(share.PartsOf(i)),
+                                           .keys = share.KeysOf(i),
+                                           .piece = static_cast<uint32_t>(i),
+                                           .answer_bytes = share.FloatsOf(i) * sizeof(float)});
     };
     std::deque<decltype(ask(0))> under_way;
     std::vector<Block> values;
