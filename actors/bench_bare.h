@@ -59,8 +59,7 @@ class BareListener {
   absl::StatusOr<BareSocket> Accept(pid_t& peer) const;
 
  private:
-  BareListener(int fd, std::string place, std::string path, uint64_t inode)
-      : fd_(fd), place_(std::move(place)), path_(std::move(path)), inode_(inode) {}
+  BareListener(int fd, std::string place, std::string path, uint64_t inode) : fd_(fd), place_(std::move(place)), path_(std::move(path)), inode_(inode) {}
   int fd_;
   std::string place_, path_;
   uint64_t inode_;

@@ -7,8 +7,8 @@
 
 namespace troupe {
 
-/// A port of 127.0.0.1 that the system gives to nobody by itself while this lives, and where another process can listen all the same: for a parent that has to say
-/// where its children listen before they do, and again after each of their restarts.
+/// A port of 127.0.0.1 that the system gives to nobody by itself while this lives, and where another process can listen all the same: for a parent that has to
+/// say where its children listen before they do, and again after each of their restarts.
 class ReservedPort {
  public:
   /// Unavailable: the system refuses.

@@ -30,7 +30,8 @@ BOOST_AUTO_TEST_SUITE(PlaceSuite)
 BOOST_AUTO_TEST_CASE(places_are_read) {
   BOOST_TEST(ParsePlace("unix:/tmp/a:7").value().path == "/tmp/a:7");
   BOOST_TEST(ParsePlace("unix:/tmp/a").value().local());
-  for (const auto& [text, host, port] : {std::tuple{"tcp:127.0.0.1:80", "127.0.0.1", 80}, {"tcp:[::1]:65535", "::1", 65535}, {"tcp:host.example:0", "host.example", 0}}) {
+  for (const auto& [text, host, port] :
+       {std::tuple{"tcp:127.0.0.1:80", "127.0.0.1", 80}, {"tcp:[::1]:65535", "::1", 65535}, {"tcp:host.example:0", "host.example", 0}}) {
     const Place place = ParsePlace(text).value();
     BOOST_TEST(place.host == host);
     BOOST_TEST(place.port == port);
@@ -40,8 +41,8 @@ BOOST_AUTO_TEST_CASE(places_are_read) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_place_is_refused) {
-  for (const char* text : {"", "unix:", "tcp:", "tcp:a", "tcp:a:", "tcp::1", "tcp:a:b", "tcp:a:65536", "tcp:a:-1", "tcp:a:1x", "tcp:::1:80", "tcp:[]:80", "tcp:[a]:80",
-                           "tcp:[::1:80", "tcp:[::1]80", "udp:a:1", "/tmp/a"}) {
+  for (const char* text : {"", "unix:", "tcp:", "tcp:a", "tcp:a:", "tcp::1", "tcp:a:b", "tcp:a:65536", "tcp:a:-1", "tcp:a:1x", "tcp:::1:80", "tcp:[]:80",
+                           "tcp:[a]:80", "tcp:[::1:80", "tcp:[::1]80", "udp:a:1", "/tmp/a"}) {
     const absl::Status status = ParsePlace(text).status();
     BOOST_TEST((status.code() == absl::StatusCode::kInvalidArgument), text);
     BOOST_TEST(Message(status) == "'" + std::string(text) + "' is no place to connect to, expected unix:/path or tcp:HOST:PORT");

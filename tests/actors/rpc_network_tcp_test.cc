@@ -78,7 +78,8 @@ BOOST_AUTO_TEST_CASE(other_hosts_get_in_only_with_a_token) {
   auto options = ServerOptions();
   options.listen = {"tcp:0.0.0.0:0"};
   options.token = "";
-  BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "tcp:0.0.0.0:0: other hosts can connect there and there is no token"));
+  BOOST_TEST(
+      Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "tcp:0.0.0.0:0: other hosts can connect there and there is no token"));
   options.token = "secret";
   auto server = Start(std::move(options));
   auto client = Start(Options(kClient));

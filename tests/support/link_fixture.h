@@ -97,8 +97,8 @@ struct LinkFixture {
   }
 };
 
-inline std::future<absl::StatusOr<Frame>> Ask(Network& network, Frame frame, Network::Lane lane = kControl, milliseconds timeout = kLong,
-                                              ActorId actor = kEcho, uint64_t incarnation = 0) {
+inline std::future<absl::StatusOr<Frame>> Ask(Network& network, Frame frame, Network::Lane lane = kControl, milliseconds timeout = kLong, ActorId actor = kEcho,
+                                              uint64_t incarnation = 0) {
   auto answer = std::make_shared<std::promise<absl::StatusOr<Frame>>>();
   network.Request({kServer, Incarnation{incarnation}, actor}, std::move(frame), lane, timeout,
                   [answer](absl::StatusOr<Frame> reply) { answer->set_value(std::move(reply)); });
