@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "actors/status.h"
 #include "actors/text.h"
 
@@ -28,7 +29,14 @@ const std::vector<Knob>& AllKnobs() {
       {"workers", Type::kInteger, "0", 0, 1024, {}, "workers that compute; 0: one a core"},
       {"splits", Type::kInteger, "0", 0, 65536, {}, "logical splits of the data, fixed for a job; 0: one a worker"},
       {"shards", Type::kInteger, "1", 1, 1024, {}, "shards that hold the tables"},
-      {"consistency", Type::kText, "bsp", 0, 0, {"bsp", "ssp:K", "asp"}, "rounds in step, at most K rounds apart, or free"},
+      {"consistency",
+       Type::kText,
+       "bsp",
+       0,
+       0,
+       {"bsp", "backup:K", "ssp:K", "delay:MS", "asp"},
+       "rounds in step, or but for K writers, at most K apart, nobody silent for MS ms, free; a table's own: bsp,w=asp",
+       true},
       {"memory", Type::kBytes, "0", 0, kBytesMax, {}, "bytes that data may take in each process; 0: half of the machine's"},
       {"seed", Type::kInteger, "1", 0, 0x1p53, {}, "start of all random numbers"},
       {"epochs", Type::kInteger, "1", 1, 1e9, {}, "passes over the data; not set: the algorithm's own, mostly 1"},
@@ -78,10 +86,26 @@ bool ParseWhole(std::string_view text, uint64_t* whole) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+/// A choice as "ssp:K" stands for the word and a number.
 bool IsChoice(std::string_view text, std::string_view choice) {
-  uint64_t ignored = 0;
-  if (choice == "ssp:K") return text.starts_with("ssp:") && ParseWhole(text.substr(4), &ignored) && ignored <= 1'000'000;
-  return text == choice;
+  const size_t colon = choice.find(':');
+  if (colon == std::string_view::npos) return text == choice;
+  uint64_t number = 0;
+  return text.starts_with(choice.substr(0, colon + 1)) && ParseWhole(text.substr(colon + 1), &number) && number <= 1'000'000;
+}
+
+bool IsChosen(const Knob& knob, std::string_view text) {
+  const auto chosen = [&](std::string_view word) {
+    return std::any_of(knob.choices.begin(), knob.choices.end(), [&](std::string_view choice) { return IsChoice(word, choice); });
+  };
+  if (knob.choices.empty()) return true;
+  if (!knob.by_table) return chosen(text);
+  const std::vector<std::string> words = absl::StrSplit(Absl(text), ',');
+  if (!chosen(words[0])) return false;
+  return std::all_of(words.begin() + 1, words.end(), [&](std::string_view word) {
+    const size_t equals = word.find('=');
+    return equals != std::string_view::npos && equals > 0 && chosen(word.substr(equals + 1));
+  });
 }
 
 std::string Expected(const Knob& knob) {
@@ -217,7 +241,7 @@ absl::Status Config::Assign(std::string_view name, std::string_view text, std::s
       good = ParseDuration(text, &value.number).ok();
       break;
     case Type::kText:
-      good = knob.choices.empty() || std::any_of(knob.choices.begin(), knob.choices.end(), [&](std::string_view choice) { return IsChoice(text, choice); });
+      good = IsChosen(knob, text);
       break;
   }
   if (!good || value.number < knob.min || value.number > knob.max) return BadValue(knob, from, absl::StrCat("'", Absl(text), "'"));

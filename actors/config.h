@@ -23,8 +23,9 @@ struct Knob {
   Type type;
   std::string_view initial;                // the default, as one would write it
   double min = 0, max = 0;                 // of a number; bytes; seconds
-  std::vector<std::string_view> choices;   // of a text; "ssp:K" stands for ssp: and a whole number; empty: any text
+  std::vector<std::string_view> choices;   // of a text; "ssp:K" stands for ssp: and a whole number up to 1000000; empty: any text
   std::string_view doc;                    // one line
+  bool by_table = false;                   // of a text: ",table=choice" may follow, as often as wanted
 };
 std::span<const Knob> Knobs();
 

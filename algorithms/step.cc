@@ -105,6 +105,12 @@ std::vector<ParamSpec> StepAlgorithm::params() const {
       {.name = "l1", .default_value = 0.0, .min = 0, .doc = "L1 penalty on the weights, the intercept spared"},
       {.name = "l2", .default_value = 0.0, .min = 0, .doc = "L2 penalty on the weights, the intercept spared"},
       {.name = "intercept", .default_value = true, .doc = "a constant beside the features"},
+      {.name = "weight_decay", .default_value = 0.0, .min = 0, .doc = "share of the weights that goes with each step, times its size, beside the rule"},
+      {.name = "schedule", .default_value = std::string("constant"), .doc = "of the step size: linear:T, cosine:T, step:T:F, ..., with warmup:W, in front"},
+      {.name = "clip_value", .default_value = 0.0, .min = 0, .doc = "gradients are cut to this size, element by element; 0: not"},
+      {.name = "clip_norm", .default_value = 0.0, .min = 0, .doc = "and each row's to this norm; 0: not"},
+      {.name = "staleness_scale", .default_value = false, .doc = "a step is divided by the pushes that came since its rows were pulled (ssp, asp)"},
+      {.name = "delay_compensation", .default_value = 0.0, .min = 0, .doc = "lambda of what makes up for those pushes (ssp, asp); 0: not"},
       {.name = "encoding", .default_value = std::string("none"), .doc = "how pushes and pulls travel: none, or words as in int8+feedback+delta"},
   };
 }
@@ -120,6 +126,12 @@ absl::StatusOr<Blueprint> StepAlgorithm::Declare(const Params& params, const Dat
   spec.l1 = params.Real("l1");
   spec.l2 = params.Real("l2");
   spec.penalised_from = 1;   // key 0 is the intercept
+  spec.weight_decay = params.Real("weight_decay");
+  TROUPE_TRY(spec.schedule, ParseSchedule(params.Text("schedule")));
+  spec.clip_value = params.Real("clip_value");
+  spec.clip_norm = params.Real("clip_norm");
+  spec.staleness_scale = params.Bool("staleness_scale");
+  spec.delay_compensation = params.Real("delay_compensation");
   TROUPE_TRY(spec.encoding, ParseEncoding(params.Text("encoding")));
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   return Blueprint{{std::move(spec)}};

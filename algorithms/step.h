@@ -23,7 +23,7 @@ struct Examples final : Plan {
 class StepAlgorithm : public Algorithm {
  public:
   LabelKind labels() const override { return task() == Task::kBinary ? LabelKind::kBinary : LabelKind::kReal; }
-  /// rule, learning_rate, batch_size, l1, l2, intercept, encoding; a subclass appends its own.
+  /// rule, learning_rate and what else says how a step is made, batch_size, intercept, encoding; a subclass appends its own.
   std::vector<ParamSpec> params() const override;
   /// One sparse table "w" of width 1 (dense data: the same, keys 0 .. columns), combined by mean.
   absl::StatusOr<Blueprint> Declare(const Params& params, const DataShape& shape) override;

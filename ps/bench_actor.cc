@@ -7,13 +7,14 @@
 #include "actors/random.h"
 #include "actors/status.h"
 #include "actors/system.h"
-#include "ps/internal/bench_writer_actor.h"
 #include "ps/shard_actor.h"
+#include "ps/table_set_actor.h"
 
 namespace troupe {
 namespace {
 
 constexpr int kRuns = 9;
+constexpr std::chrono::seconds kLimit{30};
 
 double Seconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
@@ -28,7 +29,8 @@ double Median(std::vector<double> values) {
 
 ShardActorOptions BenchShardOptions(const TableSpec& spec) {
   ShardActorOptions options;
-  options.shard = {.tables = {spec}, .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
+  options.shard = {
+      .tables = {spec}, .shard = 0, .shards = 1, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   return options;
 }
 
@@ -36,16 +38,14 @@ absl::StatusOr<BenchRow> DensePush(System& system) {
   constexpr size_t kFloats = 10'000'000;
   const TableSpec spec{.name = "w", .width = 1, .rows = kFloats, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}};
   TROUPE_TRY(ShardActor shard, SpawnShard(system, BenchShardOptions(spec)));
-  internal::BenchWriter writer(system, {spec}, shard);
+  const auto set = MakeTableSet(system, {shard}, {.tables = {spec}});
+  TROUPE_TRY(const TableRef table, set->Find("w"));
   const Block gradient = Block::Adopt(std::vector<float>(kFloats, 0.5f));
   std::vector<float> plain(kFloats, 1.0f);
   std::vector<double> ours, limit;
   absl::Status status;
   for (int run = 0; run < kRuns; ++run) {
-    ours.push_back(Seconds([&] {
-      status.Update(writer.Push(writer.router().PushDense(0, gradient)));
-      status.Update(writer.AwaitAll());
-    }));
+    ours.push_back(Seconds([&] { status.Update(table.PushAll(gradient).Wait(kLimit)); }));
     limit.push_back(Seconds([&] {
       float* w = plain.data();
       const float* g = gradient.As<float>().data();
@@ -83,7 +83,8 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   constexpr size_t kKeys = 1'000'000, kBatch = 1'700, kBatches = 400;
   const TableSpec spec{.name = "w", .width = 1, .rows = std::nullopt, .rule = "adagrad", .rule_options = {{"learning_rate", 0.1}}};
   TROUPE_TRY(ShardActor shard, SpawnShard(system, BenchShardOptions(spec)));
-  internal::BenchWriter writer(system, {spec}, shard);
+  const auto set = MakeTableSet(system, {shard}, {.tables = {spec}});
+  TROUPE_TRY(const TableRef table, set->Find("w"));
   FlatTable flat(1 << 21);
   Random random(1);
   std::vector<std::vector<Key>> batches(kBatches);
@@ -96,13 +97,10 @@ absl::StatusOr<BenchRow> SparsePush(System& system) {
   std::vector<double> ours, limit;
   absl::Status status;
   for (int run = 0; run < kRuns; ++run) {
-    std::vector<RoutedPush> routed;   // the client's share of the work is not the shard's
-    for (const auto& batch : batches)
-      routed.push_back(writer.router().Push(
-          {{.table = 0, .keys = batch, .values = {gradient.begin(), gradient.begin() + static_cast<std::ptrdiff_t>(batch.size())}, .nonzeros = {}}}));
     ours.push_back(Seconds([&] {
-      for (RoutedPush& push : routed) status.Update(writer.Push(std::move(push)));
-      status.Update(writer.AwaitAll());
+      Pushing last;
+      for (const auto& batch : batches) last = table.Push(batch, {gradient.begin(), gradient.begin() + static_cast<std::ptrdiff_t>(batch.size())});
+      status.Update(last.Wait(kLimit));
     }));
     limit.push_back(Seconds([&] {
       for (const auto& batch : batches) {

@@ -29,8 +29,8 @@
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/system.h"
-#include "ps/internal/bench_writer_actor.h"
 #include "ps/shard_actor.h"
+#include "ps/table_set_actor.h"
 #include "ps/wire.h"
 
 extern char** environ;
@@ -42,6 +42,7 @@ constexpr NodeId kPeer{1};
 constexpr ActorId kShard{7};
 constexpr size_t kFloats = 10'000'000;
 constexpr int kRuns = 11;
+constexpr std::chrono::seconds kLimit{30};
 constexpr int kEcho = 3;        // the peer's descriptor of a socket that sends back what it gets
 constexpr size_t kSmall = 64;   // bytes of it
 constexpr int kSmallRuns = 40, kSmallPushes = 100;
@@ -183,25 +184,16 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
   Pair pair;
   TROUPE_RETURN_IF_ERROR(pair.Start(peer_command));
   const ShardActor shard = SpawnProxy<ShardActor>(*pair.system, {.to = {kPeer, Incarnation{0}, kShard}, .timeout = std::chrono::seconds(20)});
-  internal::BenchWriter writer(*pair.system, Tables(), shard);
+  const auto set = MakeTableSet(*pair.system, {shard}, {.tables = Tables()});
+  TROUPE_TRY(const TableRef big, set->Find("w"));
+  TROUPE_TRY(const TableRef few, set->Find("s"));
   const std::vector<float> gradient(kFloats, 0.5f);
   std::vector<float> weights(kFloats), copy(kFloats, 1.0f);
   const Block block = Block::Copy(std::span<const float>(gradient));
-  const RoutedPull pull = writer.router().PullDense(0);
   absl::Status status;
-  std::vector<std::vector<float>> rows;
-  const auto time_push = [&] {
-    return Seconds([&] {
-      status.Update(writer.Push(writer.router().PushDense(0, block)));
-      status.Update(writer.AwaitAll());
-    });
-  };
-  const auto time_pull = [&] {
-    return Seconds([&] {
-      auto pulled = writer.Pull(pull);
-      status.Update(pulled.ok() ? writer.router().Gather(pull, *pulled, rows) : pulled.status());
-    });
-  };
+  std::vector<float> rows;
+  const auto time_push = [&] { return Seconds([&] { status.Update(big.PushAll(block).Wait(kLimit)); }); };
+  const auto time_pull = [&] { return Seconds([&] { status.Update(big.PullAll(rows)); }); };
   std::vector<double> push, raw_push, pulls, raw_pull;
   for (int run = 0; run < kRuns && status.ok(); ++run) {
     push.push_back(time_push());
@@ -219,8 +211,7 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
   for (int run = 0; run < kSmallRuns && status.ok(); ++run) {
     small.push_back(Seconds([&] {
       for (int i = 0; i < kSmallPushes; ++i) {
-        status.Update(writer.Push(writer.router().Push({{.table = 1, .keys = {Key{7}}, .values = {0.5f}, .nonzeros = {}}})));
-        status.Update(writer.AwaitAll());
+        status.Update(few.Push({7}, {0.5f}).Wait(kLimit));
       }
     }));
     echo.push_back(Seconds([&] {
@@ -266,7 +257,8 @@ int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
   if (raw == nullptr) return 1;
   System system({.node = kPeer, .compute_threads = 1});
   ShardActorOptions options;
-  options.shard = {.tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = {.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
+  options.shard = {
+      .tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   auto shard = SpawnShard(system, options);
   auto network = RpcNetwork::Start(NetworkOptions(system, {PlaceIn(arguments[0]), kAnyLoopbackPort}));
   if (!shard.ok() || !network.ok()) return 1;

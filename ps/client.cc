@@ -43,6 +43,7 @@ void Client::Start(WriterId writer) {
     DropHeld(lane, lane.held.size());
     lane.unsent = 0;
     lane.in_flight = 0;
+    lane.closed = 0;
     lane.live = false;
     lane.pull_wanted = lane.combine = lane.checking = false;
     lane.pieces_sent = 0;
@@ -159,6 +160,44 @@ void Client::OnFault(WriterId writer, uint32_t shard, const absl::Status& status
   retries_.push_back({self_->clock().now() + options_.retry, writer, shard, generation});
 }
 
+void Client::OnPushFault(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const absl::Status& status) {
+  Stream& stream = streams_[writer];
+  Lane& lane = stream.lanes[shard];
+  const auto refused =
+      std::find_if(lane.held.begin(), lane.held.end(), [&](const Held& held) { return held.message.round == round && held.message.chunk == chunk; });
+  if (!absl::IsInvalidArgument(status) || events_.refused == nullptr || refused == lane.held.end()) {
+    OnFault(writer, shard, status);
+    return;
+  }
+  Empty(stream, lane, *refused);
+  OnFault(writer, shard, absl::UnavailableError("a push was refused: what is behind it goes out again"));
+  events_.refused(writer, round, status);
+}
+
+/// Leaves the message's place in the order, and chains what is behind it past its parts.
+void Client::Empty(Stream& stream, Lane& lane, Held& refused) {
+  const Block parts = std::exchange(refused.message.parts, Block());
+  refused.message.keys = refused.message.values = Block();
+  refused.message.keys_hash = 0;
+  refused.message.packing = {};
+  refused.message.change = nullptr;
+  for (const PushPart& part : parts.As<PushPart>()) {
+    Sequence& last = stream.last[router_->Slot(part.table, part.range)];
+    if (last == part.sequence) last = part.previous;
+  }
+  for (Held& held : lane.held) {
+    if (held.message.round <= refused.message.round) continue;
+    const auto old = held.message.parts.As<PushPart>();
+    std::vector<PushPart> chained(old.begin(), old.end());
+    for (PushPart& part : chained) {
+      for (const PushPart& gone : parts.As<PushPart>()) {
+        if (gone.table == part.table && gone.range == part.range && gone.sequence == part.previous) part.previous = gone.previous;
+      }
+    }
+    held.message.parts = Block::Adopt(std::move(chained));
+  }
+}
+
 void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
   Stream& stream = streams_[writer];
   TROUPE_CHECK(stream.starting == 0 && round > stream.sent);
@@ -270,8 +309,8 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
   LeaveKnownKeys(lane.known, message);
   ++lane.in_flight;
   const uint64_t generation = lane.generation;
-  const auto fault = [this, writer, shard, generation](const caf::error& error) {
-    if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+  const auto fault = [this, writer, shard, generation, round = message.round, chunk = message.chunk](const caf::error& error) {
+    if (streams_[writer].lanes[shard].generation == generation) OnPushFault(writer, shard, round, chunk, FromError(error));
   };
   if (!with_pull) {
     self_->request(shards_[shard], caf::infinite, std::move(message))
@@ -308,6 +347,7 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
   if (lane.in_flight > 0) --lane.in_flight;
   lane.clock = std::max(lane.clock, pushed.clock);
   lane.stable = std::max(lane.stable, pushed.stable);
+  lane.closed = std::max(lane.closed, pushed.closed);
   ReleaseStable(lane);
   UpdateAcked(writer);
   Pump(writer, shard);
@@ -324,7 +364,7 @@ void Client::OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulle
     Pump(writer, shard);
     return;
   }
-  lane.pulled[piece] = pulled.values;
+  if (events_.piece == nullptr || !events_.piece(writer, shard, piece, pulled.values)) lane.pulled[piece] = pulled.values;
   if (++lane.pieces_answered < lane.pulled.size()) {
     Pump(writer, shard);
     return;
@@ -385,6 +425,14 @@ Round Client::acked(WriterId writer) const {
   if (stream == streams_.end()) return 0;
   Round all = UINT64_MAX;
   for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.clock);
+  return all;
+}
+
+Round Client::closed(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  if (stream == streams_.end()) return 0;
+  Round all = UINT64_MAX;
+  for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.closed);
   return all;
 }
 

@@ -46,8 +46,14 @@ class Client {
     std::function<void(WriterId, Round clock)> begin_after;
     /// The answer to Pull, for Router::Gather.
     std::function<void(WriterId, std::vector<Block> values)> pulled;
+    /// May be empty. One message of a big pull has come: true where that is all that is wanted of it, and `pulled` then has an empty block in its place. After
+    /// a fault a message may come again.
+    std::function<bool(WriterId, uint32_t shard, size_t message, const Block& values)> piece = nullptr;
     /// More of the writer's pushes are answered: acked() has grown.
     std::function<void(WriterId)> acked;
+    /// May be empty: then it is final. A shard has refused a message of the push of `round` as malformed, or for a number that is not finite; nothing of that
+    /// message counts, what else there is of the round does.
+    std::function<void(WriterId, Round round, const absl::Status&)> refused = nullptr;
     /// Final: the job cannot go on.
     std::function<void(absl::Status)> failed;
   };
@@ -67,6 +73,8 @@ class Client {
   void Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull);
   /// Rounds up to here have been answered by every shard.
   Round acked(WriterId writer) const;
+  /// What the writer pushes of rounds up to here comes too late at every shard (backup workers).
+  Round closed(WriterId writer) const;
   /// Rounds pushed and not answered by every shard.
   size_t rounds_in_flight(WriterId writer) const;
   /// To be called every 20 ms or so: asks broken shards again (Open), and four times a second idle ones whether they still have what is not stable.
@@ -84,7 +92,7 @@ class Client {
     std::deque<Held> held;     // rising rounds
     size_t unsent = 0;         // index into held
     uint32_t in_flight = 0;
-    Round clock = 0, stable = 0;
+    Round clock = 0, stable = 0, closed = 0;
     bool pull_wanted = false;
     size_t pieces_sent = 0, pieces_answered = 0;   // of the pull
     std::vector<Block> pulled;                     // by piece
@@ -113,6 +121,8 @@ class Client {
   void Pump(WriterId writer, uint32_t shard);
   bool Continues(const Lane& lane, const Opened& opened) const;
   void SendPush(WriterId writer, uint32_t shard, bool with_pull);
+  void OnPushFault(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const absl::Status& status);
+  void Empty(Stream& stream, Lane& lane, Held& refused);
   void DropHeld(Lane& lane, size_t count);
   void ReleaseStable(Lane& lane);
   void UpdateAcked(WriterId writer);

@@ -74,6 +74,7 @@ struct Pushed {
   Outcome outcome = Outcome::kApplied;
   Round clock = 0;    ///< all of this writer's rounds up to here have arrived
   Round stable = 0;   ///< and up to here they survive the shard's death
+  Round closed = 0;   ///< with backup workers: what is pushed of rounds up to here comes too late
 };
 
 struct PullPart {
@@ -154,6 +155,7 @@ struct SaveRows {
 struct RowsSaved {
   uint64_t rows = 0;
   uint64_t nonzeros = 0;   ///< the ledger: entries behind all pushes applied
+  uint64_t late = 0;       ///< and behind what came too late
 };
 
 /// A function that reads rows, over all that the shard has of its tables: as they are when every writer's clock is at least `at` (a writer that is to see what

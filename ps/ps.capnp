@@ -32,6 +32,7 @@ struct Pushed @0xa8b1f3b0c5d20102 {
   clock @1 :UInt64;
   stable @2 :UInt64;
   needKeys @3 :Bool;
+  closed @4 :UInt64;
 }
 struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   writer @0 :UInt32;
@@ -80,6 +81,7 @@ struct SaveRows @0xa8b1f3b0c5d2010d {      # bulk: keys, values of each assigned
 struct RowsSaved @0xa8b1f3b0c5d2010e {
   rows @0 :UInt64;
   nonzeros @1 :UInt64;
+  late @2 :UInt64;
 }
 struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned table
   call @0 :FunctionCall;
@@ -129,6 +131,7 @@ struct TableSpec {
   nonFinite @18 :UInt8;
   stalenessScale @19 :Bool;
   encoding @20 :Text;
+  delayCompensation @21 :Float64;
 
   struct Option {
     name @0 :Text;

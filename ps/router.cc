@@ -5,10 +5,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/network.h"
+#include "actors/status.h"
 #include "ps/encoding/key_codec.h"
 #include "ps/encoding/key_lists.h"
 
 namespace troupe {
+namespace {
+
+absl::Status CheckAnswer(const RoutedPull::Share& share, size_t shard, size_t message, const Block& block) {
+  if (block.IsArrayOf<float>() && block.As<float>().size() == share.FloatsOf(message)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
+}
+
+}   // namespace
 
 /// Keys of one table sorted by range (stable): order[begin[r] .. begin[r + 1]) are the positions of range r's keys.
 struct Router::Grouped {
@@ -340,9 +349,7 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
     const RoutedPull::Share& share = pull.shards[shard];
     for (size_t message = 0; message < share.messages(); ++message, ++answers) {
       if (answers >= values.size()) return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", message, " messages of ", share.messages()));
-      const Block& block = values[answers];
-      if (block.IsArrayOf<float>() && block.As<float>().size() == share.FloatsOf(message)) continue;
-      return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
+      TROUPE_RETURN_IF_ERROR(CheckAnswer(share, shard, message, values[answers]));
     }
   }
   std::vector<size_t> used(shards_);   // floats of it
@@ -350,7 +357,13 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
     const RoutedPull::Order& order = pull.orders[i];
     const uint32_t width = tables_[order.table].width;
     if (order.shard_begin.empty()) {
-      GatherDense(pull, order.table, values, out[i]);
+      out[i].resize(*tables_[order.table].rows * width);
+      size_t answer = 0;
+      for (uint32_t shard = 0; shard < shards_; ++shard) {
+        for (size_t message = 0; message < pull.shards[shard].messages(); ++message) {
+          TROUPE_RETURN_IF_ERROR(GatherPiece(pull, order.table, shard, message, values[answer++], out[i]));
+        }
+      }
       continue;
     }
     out[i].resize(order.position.size() * width);
@@ -378,21 +391,17 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
   return absl::OkStatus();
 }
 
-/// The answers to PullDense: runs of rows.
-void Router::GatherDense(const RoutedPull& pull, uint32_t table, std::span<const Block> values, std::vector<float>& out) const {
+absl::Status Router::GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, const Block& values, std::span<float> out) const {
+  const RoutedPull::Share& share = pull.shards[shard];
+  TROUPE_RETURN_IF_ERROR(CheckAnswer(share, shard, message, values));
   const uint32_t width = tables_[table].width;
-  out.resize(*tables_[table].rows * width);
-  size_t answer = 0;
-  for (const RoutedPull::Share& share : pull.shards) {
-    for (size_t message = 0; message < share.messages(); ++message, ++answer) {
-      const float* from = values[answer].As<float>().data();
-      for (const PullPart& part : share.PartsOf(message)) {
-        const size_t floats = size_t{part.count} * width;
-        std::memcpy(out.data() + part.first * width, from, floats * sizeof(float));
-        from += floats;
-      }
-    }
+  const float* from = values.As<float>().data();
+  for (const PullPart& part : share.PartsOf(message)) {
+    const size_t floats = size_t{part.count} * width;
+    std::memcpy(out.data() + part.first * width, from, floats * sizeof(float));
+    from += floats;
   }
+  return absl::OkStatus();
 }
 
 }   // namespace troupe

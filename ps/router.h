@@ -102,6 +102,8 @@ class Router {
   /// `values`: what the shards answered, shard by shard, message by message. out[i]: the rows of the i-th requested table in the asker's order.
   /// InvalidArgument: an answer of another size.
   absl::Status Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const;
+  /// One answer to a PullDense of `table`, into all its rows. InvalidArgument: an answer of another size.
+  absl::Status GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, const Block& values, std::span<float> out) const;
 
  private:
   struct Grouped;
@@ -115,7 +117,6 @@ class Router {
   template <class Part>
   uint64_t HashOfKeys(std::span<const Part> parts, const Block& keys) const;
   void Cut(RoutedPull::Share& share) const;
-  void GatherDense(const RoutedPull& pull, uint32_t table, std::span<const Block> values, std::vector<float>& out) const;
   void Close(RoutedPush::Chunk& chunk, std::span<const TablePush> pushes) const;
   std::vector<TableSpec> tables_;
   std::vector<Partition> partitions_;

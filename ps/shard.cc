@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "actors/check.h"
 #include "actors/status.h"
 #include "actors/text.h"
@@ -20,18 +21,32 @@ std::string RangeName(const TableSpec& spec, uint32_t range) {
 
 struct LedgerHeader {
   uint32_t writers, slots, shard, shards;
-  uint64_t nonzeros, rounds_over;
+  uint64_t nonzeros, rounds_over, late_nonzeros;
 };
 
 }   // namespace
 
 Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
 
-absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
+absl::Status Validate(const ShardOptions& options) {
   if (options.writers == 0 || options.shards == 0 || options.shard >= options.shards) {
     return absl::InvalidArgumentError(
         absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
   }
+  if (const uint32_t backup = options.consistency.all.backup; backup >= options.writers) {
+    return absl::InvalidArgumentError(absl::StrCat("consistency is 'backup:", backup, "', expected less than the ", options.writers, " splits of the data"));
+  }
+  for (const auto& [name, own] : options.consistency.tables) {
+    if (std::any_of(options.tables.begin(), options.tables.end(), [&n = name](const TableSpec& spec) { return spec.name == n; })) continue;
+    std::vector<std::string> names;
+    for (const TableSpec& spec : options.tables) names.push_back(absl::StrCat("'", spec.name, "'"));
+    return absl::InvalidArgumentError(absl::StrCat("consistency names table '", name, "', expected one of ", absl::StrJoin(names, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
+  TROUPE_RETURN_IF_ERROR(Validate(options));
   Shard shard(std::move(options));
   uint32_t slots = 0;
   for (const TableSpec& spec : shard.options_.tables) {
@@ -39,7 +54,10 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     shard.first_slot_.push_back(slots);
     slots += table.partition().ranges();
     shard.tables_.push_back(std::move(table));
+    shard.in_rounds_.push_back(shard.options_.consistency.Of(spec.name).in_rounds());
+    shard.any_in_rounds_ |= shard.in_rounds_.back();
   }
+  shard.pulled_rows_ = PulledRows(shard.options_.tables, shard.options_.writers);
   shard.sums_.resize(shard.tables_.size());
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
@@ -75,7 +93,9 @@ absl::Status Shard::Check(const Push& push) {
   }
   if (keys != 0 || values != 0) return absl::InvalidArgumentError("push: more keys or values than its parts say");
   absl::Status status = CheckChange(push);
-  ByTable(push, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart>) { status.Update(table.Check(rows)); });
+  ByTable(
+      push, [](const PushPart&) { return true; },
+      [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart* const>) { status.Update(table.Check(rows)); });
   return status.ok() ? status : WithContext(status, absl::StrCat("push of writer ", static_cast<uint32_t>(push.writer)));
 }
 
@@ -94,27 +114,31 @@ void Shard::ApplyChange(const Push& push) {
   ChangeTables(*push.change, *function->change, tables_);
 }
 
-template <class Use>
-void Shard::ByTable(const Push& push, Use&& use) {
+template <class Keep, class Use>
+void Shard::ByTable(const Push& push, Keep&& keep, Use&& use) {
   const Key* keys = push.keys.As<Key>().data();
   const float* values = push.values.As<float>().data();
   const std::span<const PushPart> parts = push.parts.As<PushPart>();
   for (size_t begin = 0, end; begin < parts.size(); begin = end) {
     Table& table = tables_[parts[begin].table];
     rows_.clear();
+    parts_.clear();
     for (end = begin; end < parts.size() && parts[end].table == parts[begin].table; ++end) {
       const PushPart& part = parts[end];
-      rows_.push_back({part.dense != 0 ? RowSet::Run(part.range, part.first, part.count) : RowSet::Of(part.range, {keys, part.count}), values});
+      if (keep(part)) {
+        rows_.push_back({part.dense != 0 ? RowSet::Run(part.range, part.first, part.count) : RowSet::Of(part.range, {keys, part.count}), values});
+        parts_.push_back(&part);
+      }
       keys += part.dense != 0 ? 0 : part.count;
       values += size_t{part.count} * table.spec().width;
     }
-    use(table, rows_, parts.subspan(begin, end - begin));
+    if (!parts_.empty()) use(table, rows_, parts_);
   }
 }
 
 Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
   const Round stable = options_.stable_when_applied ? arrived_.clock(writer) : arrived_.stable(writer);
-  return {.outcome = outcome, .clock = arrived_.clock(writer), .stable = stable};
+  return {.outcome = outcome, .clock = arrived_.clock(writer), .stable = stable, .closed = options_.consistency.all.backup > 0 ? last_round_ : 0};
 }
 
 absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
@@ -137,63 +161,110 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
   const Round clock = arrived_.clock(writer);
   if (push.round <= clock) return Answer(writer, Pushed::Outcome::kApplied);   // a retry of what is known
   if (push.previous != clock || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
-  if (!bsp() && arrived_.min_clock() < push.after) {
+  if (!any_in_rounds_ && arrived_.min_clock() < push.after) {
     return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " is catching up: a push comes before what it is to come after"));
   }
-  // Within the round each range's part is compared with that range's own history: parts of a big push arrive in several messages, some of them twice.
-  bool known = false, fresh = false;
-  for (const PushPart& part : push.parts.As<PushPart>()) {
+  // Within the round each range's part is compared with that range's own history: parts of a big push arrive in several messages, some of them twice, and what
+  // a snapshot held of a round may be only what needs no rounds.
+  const std::span<const PushPart> parts = push.parts.As<PushPart>();
+  size_t known = 0;
+  for (const PushPart& part : parts) {
     const Sequence last = arrived_.sequence(Slot(part.table, part.range), writer);
     if (part.sequence <= last) {
-      known = true;
+      ++known;
     } else if (part.previous != last) {
       return Answer(writer, Pushed::Outcome::kExpect);
-    } else {
-      fresh = true;
     }
   }
-  if (known && fresh) return absl::InvalidArgumentError("push: some parts of the message are known and some are not");
-  if (!known) {
-    if (bsp()) {
-      waiting_[push.round][writer].push_back(push);
-    } else {
-      ApplyNow(push);
-      ++version_;
-    }
-    for (const PushPart& part : push.parts.As<PushPart>()) {
+  if (known == 0 || known < parts.size()) {
+    ApplyNow(push);
+    if (any_in_rounds_ && !Late(push)) waiting_[push.round][writer].push_back(push);
+    for (const PushPart& part : parts) {
+      if (part.sequence <= arrived_.sequence(Slot(part.table, part.range), writer)) continue;
       arrived_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
-      if (!bsp()) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+      const bool late = in_rounds_[part.table] && Late(push);
+      if (late) late_nonzeros_ += part.nonzeros;
+      if (late || !in_rounds_[part.table]) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
     }
   }
   chunks_[writer] = push.round_over ? 0 : std::max(chunks_[writer], push.chunk + 1);
   if (push.round_over) {
     arrived_.Advance(writer, push.round);
-    if (bsp()) {
+    pulled_rows_.Forget(writer, push.round);
+    if (any_in_rounds_) {
       ApplyCompleteRounds();
     } else {
       applied_.Advance(writer, push.round);
-      ++rounds_over_;
+      if (OrdinalOf(push.round) != 0) ++rounds_over_;
     }
   }
   return Answer(writer, Pushed::Outcome::kApplied);
 }
 
+/// What needs no rounds of a push, and is not known.
 void Shard::ApplyNow(const Push& push) {
-  const double step = static_cast<double>(rounds_over_) / options_.writers;
-  ByTable(push, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
+  const double step = static_cast<double>(rounds_over_) / (any_in_rounds_ ? 1 : options_.writers);
+  const auto writer = static_cast<uint32_t>(push.writer);
+  const auto keep = [&](const PushPart& part) { return !in_rounds_[part.table] && part.sequence > arrived_.sequence(Slot(part.table, part.range), writer); };
+  bool changed = false;
+  ByTable(push, keep, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart* const> parts) {
     table.SetStep(step);
-    table.Apply(rows);
-    for (const PushPart& part : parts) nonzeros_ += part.nonzeros;
+    ApplyRows(table, push, rows, parts);
+    for (const PushPart* part : parts) nonzeros_ += part->nonzeros;
+    changed = true;
   });
-  ApplyChange(push);
+  if (!any_in_rounds_) ApplyChange(push);
+  if (changed || !any_in_rounds_) ++version_;
+}
+
+/// Makes up for what has happened since the writer was given the rows, where the table wants it.
+void Shard::ApplyRows(Table& table, const Push& push, std::span<const RowsIn> rows, std::span<const PushPart* const> parts) {
+  const TableSpec& spec = table.spec();
+  const uint32_t number = parts.front()->table;
+  const auto writer = static_cast<uint32_t>(push.writer);
+  float scale = 1;
+  if (spec.staleness_scale) scale /= static_cast<float>(std::max<uint64_t>(pulled_rows_.ChangesSince(writer, push.round, number), 1));
+  if (spec.delay_compensation == 0) {
+    table.Apply(rows, scale);
+  } else {
+    size_t floats = 0;
+    for (const RowsIn& in : rows) floats += in.rows.n * spec.width;
+    std::vector<float> now(floats), gradients(floats);
+    std::vector<RowsOut> current;
+    std::vector<RowsIn> compensated;
+    size_t at = 0;
+    for (const RowsIn& in : rows) {
+      current.push_back({in.rows, now.data() + at});
+      compensated.push_back({in.rows, gradients.data() + at});
+      std::copy_n(in.numbers, in.rows.n * spec.width, gradients.data() + at);
+      at += in.rows.n * spec.width;
+    }
+    TROUPE_CHECK(table.Pull(current).ok());   // the push was checked
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const size_t offset = static_cast<size_t>(current[i].values - now.data());
+      pulled_rows_.Compensate(writer, push.round, table, number, rows[i], current[i].values, gradients.data() + offset);
+    }
+    table.Apply(compensated, scale);
+  }
+  pulled_rows_.Changed(number);
+}
+
+Round Shard::ended() const {
+  const Round all = arrived_.min_clock();
+  const uint32_t backup = options_.consistency.all.backup;
+  if (backup == 0) return all;
+  std::vector<Round> clocks = arrived_.clocks();
+  std::nth_element(clocks.begin(), clocks.begin() + backup, clocks.end());
+  if (PhaseOf(clocks[backup]) == PhaseOf(all)) return clocks[backup];
+  return MakeRound(PhaseOf(all) + 1, 0) - 1;   // the end of a phase is for all
 }
 
 void Shard::ApplyCompleteRounds() {
-  const Round complete = arrived_.min_clock();
+  const Round complete = ended();
   while (!waiting_.empty() && waiting_.begin()->first <= complete) {
     const Round round = waiting_.begin()->first;
     if (hold_after_ != 0 && round > hold_after_) break;
-    ApplyRound(waiting_.begin()->second);
+    ApplyRound(round, waiting_.begin()->second);
     waiting_.erase(waiting_.begin());
     last_round_ = round;
     ++version_;
@@ -206,14 +277,33 @@ void Shard::ApplyCompleteRounds() {
   for (uint32_t writer = 0; writer < options_.writers; ++writer) applied_.Advance(writer, clocks[writer]);
 }
 
-void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
-  for (const auto& [writer, messages] : pushes) {
+void Shard::ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes) {
+  // Who has not ended the round is one that is not waited for: what has come of it is too late.
+  for (auto it = pushes.begin(); it != pushes.end();) {
+    const auto& [writer, messages] = *it;
+    if (arrived_.clock(writer) >= round) {
+      ++it;
+      continue;
+    }
     for (const Push& push : messages) {
-      ByTable(push, [&, w = writer](Table&, std::span<const RowsIn> rows, std::span<const PushPart> parts) {
+      for (const PushPart& part : push.parts.As<PushPart>()) {
+        if (!in_rounds_[part.table] || part.sequence <= applied_.sequence(Slot(part.table, part.range), writer)) continue;
+        applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+        late_nonzeros_ += part.nonzeros;
+      }
+    }
+    it = pushes.erase(it);
+  }
+  for (const auto& [writer, messages] : pushes) {
+    const auto keep = [&, w = writer](const PushPart& part) {
+      return in_rounds_[part.table] && part.sequence > applied_.sequence(Slot(part.table, part.range), w);
+    };
+    for (const Push& push : messages) {
+      ByTable(push, keep, [&, w = writer](Table&, std::span<const RowsIn> rows, std::span<const PushPart* const> parts) {
         for (size_t i = 0; i < parts.size(); ++i) {
-          sums_[parts[i].table].Add(rows[i]);
-          applied_.SetSequence(Slot(parts[i].table, parts[i].range), w, parts[i].sequence);
-          nonzeros_ += parts[i].nonzeros;
+          sums_[parts[i]->table].Add(rows[i]);
+          applied_.SetSequence(Slot(parts[i]->table, parts[i]->range), w, parts[i]->sequence);
+          nonzeros_ += parts[i]->nonzeros;
         }
       });
     }
@@ -226,15 +316,35 @@ void Shard::ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes) {
   for (const auto& [writer, messages] : pushes) {
     for (const Push& push : messages) ApplyChange(push);
   }
-  ++rounds_over_;
+  if (OrdinalOf(round) != 0) ++rounds_over_;   // the end of a phase is no step
 }
 
 Round Shard::applied() const {
   return applied_.min_clock();
 }
 
+template <class Use>
+void Shard::ByConsistency(const Pull& pull, Use&& use) const {
+  const auto parts = pull.parts.IsArrayOf<PullPart>() ? pull.parts.As<PullPart>() : std::span<const PullPart>();
+  if (parts.empty()) use(options_.consistency.all);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (i > 0 && parts[i].table == parts[i - 1].table) continue;
+    if (parts[i].table < tables_.size()) use(options_.consistency.Of(tables_[parts[i].table].spec().name));
+  }
+}
+
 bool Shard::Ready(const Pull& pull) const {
-  return Reached(options_.consistency.Needs(pull.round));
+  Round needs = 0;
+  ByConsistency(pull, [&](const Consistency& consistency) { needs = std::max(needs, consistency.Needs(pull.round)); });
+  return Reached(needs);
+}
+
+std::chrono::milliseconds Shard::DelayBound(const Pull& pull) const {
+  std::chrono::milliseconds bound{0};
+  ByConsistency(pull, [&](const Consistency& consistency) {
+    if (consistency.kind == Consistency::Kind::kDelay && (bound.count() == 0 || consistency.delay < bound)) bound = consistency.delay;
+  });
+  return bound;
 }
 
 void Shard::FillKeys(Pull& pull) {
@@ -248,7 +358,7 @@ void Shard::FillKeys(Pull& pull) {
   }
 }
 
-absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
+absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   std::span<const Key> keys = pull.keys.As<Key>();
@@ -288,7 +398,9 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) const {
     runs.push_back({code, 1, static_cast<uint64_t>(out - its)});
   }
   if (!coded) runs.clear();
-  return Pulled{std::move(values).Finish(), {.values = std::move(runs), .ranges = {}}};
+  Block block = std::move(values).Finish();
+  if (pulled_rows_.any()) pulled_rows_.Given(pull, block);
+  return Pulled{std::move(block), {.values = std::move(runs), .ranges = {}}};
 }
 
 absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {
@@ -331,7 +443,7 @@ absl::Status Shard::OnAssign(const Assign& assign) {
 
 std::vector<SnapshotSection> Shard::Save() const {
   std::vector<SnapshotSection> sections;
-  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_};
+  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_, late_nonzeros_};
   std::vector<std::byte> ledger;
   const auto add = [&ledger](const void* from, size_t bytes) {
     ledger.insert(ledger.end(), static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
@@ -387,6 +499,8 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all
   nonzeros_ = header.nonzeros;
   rounds_over_ = header.rounds_over;
+  late_nonzeros_ = header.late_nonzeros;
+  pulled_rows_.Clear();
   return absl::OkStatus();
 }
 
@@ -398,7 +512,7 @@ void Shard::SetStable(const std::vector<Round>& clocks) {
 }
 
 bool Shard::HoldAfter(Round round) {
-  if (!bsp()) return true;
+  if (!any_in_rounds_) return true;
   if (last_round_ > round) return false;
   hold_after_ = round;
   return true;

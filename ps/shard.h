@@ -14,6 +14,7 @@
 #include "ps/encoding/key_lists.h"
 #include "ps/ledger.h"
 #include "ps/messages.h"
+#include "ps/pulled_rows.h"
 #include "ps/round_sum.h"
 #include "ps/snapshot.h"
 #include "ps/table.h"
@@ -25,24 +26,30 @@ struct ShardOptions {
   uint32_t shard = 0;
   uint32_t shards = 1;
   uint32_t writers = 1;
-  Consistency consistency;
+  Consistencies consistency;
   /// The shard shares its process with its writers: what it has applied dies with them or not at all, so it is stable at once and needs no snapshots.
   bool stable_when_applied = false;
 };
+
+/// At least one of each, a consistency only for tables that are there, and writers that are waited for. InvalidArgument says which.
+absl::Status Validate(const ShardOptions& options);
 
 class Shard {
  public:
   static absl::StatusOr<Shard> Make(ShardOptions options);
 
-  /// Applies a push, keeps it until its round is complete (BSP), or recognises it as known. InvalidArgument: malformed (shapes, ranges, keys, not finite).
-  /// Unavailable: it comes before what it is to come after. Nothing has changed then. Keys that it refers to and that are not known are answered kNeedKeys.
+  /// Applies a push, keeps what is for tables in rounds (BSP) until its round is complete, recognises what is known, and drops what comes too late (backup
+  /// workers). InvalidArgument: malformed (shapes, ranges, keys, not finite). Unavailable: it comes before what it is to come after. Nothing has changed then.
+  /// Keys that it refers to and that are not known are answered kNeedKeys.
   absl::StatusOr<Pushed> OnPush(const Push& push);
-  /// May `pull` be answered now?
+  /// May `pull` be answered now, as far as rounds go? What bounds of delay say is the actor's business: there are no clocks here.
   bool Ready(const Pull& pull) const;
+  /// The shortest bound of delay among the tables of `pull`; 0: none.
+  std::chrono::milliseconds DelayBound(const Pull& pull) const;
   /// Remembers the keys of `pull`, or gives it those that it refers to (where they are not known: to be answered needs_keys, as it stands).
   void FillKeys(Pull& pull);
   /// The rows. InvalidArgument: malformed.
-  absl::StatusOr<Pulled> OnPull(const Pull& pull) const;
+  absl::StatusOr<Pulled> OnPull(const Pull& pull);
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
   /// A call that begins: its rows must not change until it is done. Errors as RunningCall::Start.
@@ -51,10 +58,13 @@ class Shard {
   /// Every writer's rounds up to here have been applied.
   Round applied() const;
   Round min_clock() const { return arrived_.min_clock(); }
+  Round clock(uint32_t writer) const { return arrived_.clock(writer); }
   /// Goes up whenever a push or an assignment changes something: is a new snapshot worth it?
   uint64_t version() const { return version_; }
   /// Entries of batches behind all pushes applied, each push once.
   uint64_t nonzeros() const { return nonzeros_; }
+  /// And behind what came too late.
+  uint64_t late_nonzeros() const { return late_nonzeros_; }
   const std::vector<Table>& tables() const { return tables_; }
   const ShardOptions& options() const { return options_; }
 
@@ -69,41 +79,52 @@ class Shard {
   /// BSP: stop applying after this round so that a snapshot can be taken exactly there. False: it has been passed. Else nothing to do.
   bool HoldAfter(Round round);
   /// Everything up to this round has been applied.
-  bool Reached(Round round) const { return arrived_.min_clock() >= round && (waiting_.empty() || waiting_.begin()->first > round); }
+  bool Reached(Round round) const { return ended() >= round && (waiting_.empty() || waiting_.begin()->first > round); }
   void Resume();
 
  private:
   explicit Shard(ShardOptions options);
-  bool bsp() const { return options_.consistency.kind == Consistency::Kind::kBsp; }
+  /// Rounds up to here have been ended by all writers, or by all but the slowest ones that need not be waited for.
+  Round ended() const;
+  /// Its round has been applied without it.
+  bool Late(const Push& push) const { return options_.consistency.all.backup > 0 && push.round <= last_round_; }
+  /// Calls use(table's consistency) for each table of the pull; without parts, for the job's.
+  template <class Use>
+  void ByConsistency(const Pull& pull, Use&& use) const;
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
   /// Everything that may be wrong with a push: what has passed can be applied.
   absl::Status Check(const Push& push);
   absl::StatusOr<Pushed> OnWholePush(const Push& push);
-  /// Calls use(table, rows, parts) for the parts of each table.
-  template <class Use>
-  void ByTable(const Push& push, Use&& use);
+  /// Calls use(table, rows, parts) for those parts of each table that `keep` is true of.
+  template <class Keep, class Use>
+  void ByTable(const Push& push, Keep&& keep, Use&& use);
   void ApplyNow(const Push& push);
+  void ApplyRows(Table& table, const Push& push, std::span<const RowsIn> rows, std::span<const PushPart* const> parts);
   absl::Status CheckChange(const Push& push) const;
   void ApplyChange(const Push& push);
   void ApplyCompleteRounds();
-  void ApplyRound(const std::map<uint32_t, std::vector<Push>>& pushes);
+  void ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
 
   ShardOptions options_;
   std::vector<Table> tables_;
-  std::vector<RowsIn> rows_;                                         // of ByTable
+  std::vector<bool> in_rounds_;   // by table: applied round by round (BSP)
+  bool any_in_rounds_ = false;
+  std::vector<RowsIn> rows_;             // of ByTable
+  std::vector<const PushPart*> parts_;   // of ByTable, of the same parts
+  PulledRows pulled_rows_;
   uint64_t rounds_over_ = 0;                                         // BSP: rounds applied; else: rounds that writers ended. Where schedules stand
   std::vector<RoundSum> sums_;                                       // by table: the round that is being applied
   std::vector<uint32_t> first_slot_;                                 // by table
   Ledger arrived_{0, 0};                                             // what pushes are compared with
-  Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only under BSP
+  Ledger applied_{0, 0};                                             // what tables hold; differs from arrived_ only where tables go by rounds
   std::vector<uint32_t> chunks_;                                     // by writer: messages of its unfinished round that have arrived here
-  std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // BSP: round -> writer -> its messages. Invariant: all > applied()
+  std::map<Round, std::map<uint32_t, std::vector<Push>>> waiting_;   // for tables in rounds: round -> writer -> its messages. Invariant: all > last_round_
   std::vector<KeyLists> key_lists_;                                  // by writer
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
   uint64_t version_ = 0;
-  uint64_t nonzeros_ = 0;
+  uint64_t nonzeros_ = 0, late_nonzeros_ = 0;
 };
 
 }   // namespace troupe

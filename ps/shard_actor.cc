@@ -69,7 +69,8 @@ struct ShardState {
   System* system = nullptr;
   ShardActorOptions options;
   std::optional<Shard> shard;
-  std::map<PullKey, WaitingPull> pulls;   // at most one each
+  std::vector<std::chrono::steady_clock::time_point> heard;   // by writer: its last push, or the start
+  std::map<PullKey, WaitingPull> pulls;                       // at most one each
   uint64_t pulls_seen = 0;
   std::shared_ptr<Writing> writing;   // at most one snapshot at a time
   uint64_t version_saved = 0;
@@ -104,9 +105,25 @@ void WhenUnread(ShardState& state, std::function<void()> change) {
   }
 }
 
-void AnswerReadyPulls(ShardState& state) {
+/// May the pull be answered now, as rounds and bounds of delay say? A writer who is behind and silent for longer than the bound is waited for.
+bool Ready(Self* self, const Pull& pull) {
+  const Shard& shard = *self->state.shard;
+  if (!shard.Ready(pull)) return false;
+  const auto bound = shard.DelayBound(pull);
+  const uint64_t ordinal = OrdinalOf(pull.round);
+  if (bound.count() == 0 || ordinal == 0) return true;
+  const Round before = MakeRound(PhaseOf(pull.round), ordinal - 1);
+  const auto now = self->clock().now();
+  for (uint32_t writer = 0; writer < shard.options().writers; ++writer) {
+    if (shard.clock(writer) < before && writer != static_cast<uint32_t>(pull.writer) && now - self->state.heard[writer] > bound) return false;
+  }
+  return true;
+}
+
+void AnswerReadyPulls(Self* self) {
+  ShardState& state = self->state;
   for (auto it = state.pulls.begin(); it != state.pulls.end();) {
-    if (!state.shard->Ready(it->second.pull)) {
+    if (!Ready(self, it->second.pull)) {
       ++it;
       continue;
     }
@@ -117,9 +134,9 @@ void AnswerReadyPulls(ShardState& state) {
 }
 
 /// After a round that was to be the last one for a while.
-void Resume(ShardState& state) {
-  state.shard->Resume();
-  AnswerReadyPulls(state);
+void Resume(Self* self) {
+  self->state.shard->Resume();
+  AnswerReadyPulls(self);
 }
 
 /// Serialises now, in one cut; a compute job writes the file.
@@ -164,7 +181,7 @@ void TakeHeldSnapshot(Self* self) {
     const absl::StatusOr<SnapshotTaken> taken = status.ok() ? absl::StatusOr<SnapshotTaken>(SnapshotTaken{clock}) : status;
     for (const auto& answer : answers) answer(taken);
   });
-  Resume(state);   // the cut is made: go on while it is written
+  Resume(self);   // the cut is made: go on while it is written
 }
 
 void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer) {
@@ -176,7 +193,7 @@ void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(
   // Another one that waits belongs to an attempt that its asker has given up.
   if (auto earlier = std::exchange(state.held, std::nullopt)) {
     for (const auto& earlier_answer : earlier->answers) earlier_answer(absl::CancelledError("a later request for a snapshot came"));
-    Resume(state);
+    Resume(self);
   }
   if (request.at != 0 && !state.shard->HoldAfter(request.at)) {
     answer(absl::OutOfRangeError("the round has passed"));
@@ -192,9 +209,10 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   auto pushed = state.shard->OnPush(push);
   if (!pushed.ok()) return pushed;
   if (pushed->outcome == Pushed::Outcome::kNeedKeys) return pushed;
+  state.heard[static_cast<uint32_t>(push.writer)] = self->clock().now();
   if (push.wants_snapshot) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
-  AnswerReadyPulls(state);
+  AnswerReadyPulls(self);
   if (state.changes.empty()) StartReadyCall(self);
   return pushed;
 }
@@ -207,7 +225,7 @@ void OnPull(Self* self, Pull pull, Answer answer) {
     return;
   }
   state.shard->FillKeys(pull);
-  if (pull.keys_kept || state.shard->Ready(pull)) {
+  if (pull.keys_kept || Ready(self, pull)) {
     answer(state.shard->OnPull(pull));
     return;
   }
@@ -293,7 +311,7 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
   for (const Assign& assign : request.assigned) TROUPE_RETURN_IF_ERROR(state.shard->OnAssign(assign));
   state.saving[request.uri].push_back(std::move(answer));
   auto sections = std::make_shared<std::vector<SnapshotSection>>();
-  RowsSaved saved{.nonzeros = state.shard->nonzeros()};
+  RowsSaved saved{.nonzeros = state.shard->nonzeros(), .late = state.shard->late_nonzeros()};
   for (const Table& table : state.shard->tables()) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (table.Owns(range)) sections->push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
@@ -443,6 +461,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
     self->state.system = &system;
     self->state.options = options;
     self->state.shard.emplace(std::move(*held));
+    self->state.heard.assign(options.shard.writers, self->clock().now());
     return ShardBehavior(self);
   });
   return caf::actor_cast<ShardActor>(actor);

@@ -47,8 +47,10 @@ absl::Status Validate(const TableSpec& spec) {
     return Refuse(spec, absl::StrCat("rows is ", *spec.rows, ", expected 1 .. ", kDenseElementsMax / spec.width));
   }
   if (spec.ranges > kRangesMax) return Refuse(spec, absl::StrCat("ranges is ", spec.ranges, ", expected at most ", kRangesMax));
-  for (const auto& [name, value] :
-       {std::pair<const char*, double>{"clip_value", spec.clip_value}, {"clip_norm", spec.clip_norm}, {"init scale", spec.init.scale}}) {
+  for (const auto& [name, value] : {std::pair<const char*, double>{"clip_value", spec.clip_value},
+                                    {"clip_norm", spec.clip_norm},
+                                    {"init scale", spec.init.scale},
+                                    {"delay_compensation", spec.delay_compensation}}) {
     if (!(value >= 0 && value <= 1e30)) return Refuse(spec, absl::StrCat(name, " is ", Exact(value), ", expected 0 .. 1e30"));
   }
   if (spec.rule == "add" && !spec.encoding.exact()) {
@@ -57,7 +59,7 @@ absl::Status Validate(const TableSpec& spec) {
   if (spec.encoding.filter == Encoding::Filter::kKkt && !(spec.encoding.filter_number < spec.l1)) {
     return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected a number below l1, ", Exact(spec.l1)));
   }
-  if (spec.staleness_scale) return Refuse(spec, "staleness_scale is set, but shards do not count what a pull has missed yet");
+  if (spec.rule == "add" && spec.delay_compensation != 0) return Refuse(spec, "delay_compensation is set, but what the rule add is given are no gradients");
   if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
   return absl::OkStatus();
 }

@@ -53,9 +53,12 @@ struct TableSpec {
   /// Gradients: each element is cut to [-clip_value, clip_value], then each row to the norm clip_norm. 0: not.
   double clip_value = 0, clip_norm = 0;
   NonFinite non_finite = NonFinite::kRefuse;
-  /// The learning rate of a push is divided by how many pushes its rows have had since its writer pulled (SSP, ASP).
-  /// Source: Zhang, Gupta, Lian, Liu, "Staleness-aware Async-SGD for Distributed Deep Learning", IJCAI 2016.
+  /// The learning rate of a push is divided by how many pushes the table has had, at the same shard, since its writer was given rows for it. Not for BSP,
+  /// where there are none.  Source: Zhang, Gupta, Lian, Liu, "Staleness-aware Async-SGD for Distributed Deep Learning", IJCAI 2016.
   bool staleness_scale = false;
+  /// lambda in gradient + lambda * gradient^2 * (row now - row as its writer was given it), 0: not. Shards keep the rows that are given until the push comes.
+  /// Source: Zheng, Meng, Wang et al., "Asynchronous Stochastic Gradient Descent with Delay Compensation", ICML 2017.
+  double delay_compensation = 0;
   /// How BSP combines the pushes of one round.
   enum class Combine : uint8_t { kMean, kSum } combine = Combine::kMean;
   /// Virtual ranges. 0: 64, and for dense tables enough that a range's values are at most 1 MiB.

@@ -146,11 +146,13 @@ void Fill(wire::Pushed::Builder to, const Pushed& from) {
   to.setNeedKeys(from.outcome == Pushed::Outcome::kNeedKeys);
   to.setClock(from.clock);
   to.setStable(from.stable);
+  to.setClosed(from.closed);
 }
 void Read(wire::Pushed::Reader from, Pushed& to) {
   to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : from.getNeedKeys() ? Pushed::Outcome::kNeedKeys : Pushed::Outcome::kApplied;
   to.clock = from.getClock();
   to.stable = from.getStable();
+  to.closed = from.getClosed();
 }
 
 void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
@@ -179,6 +181,7 @@ void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
   to.setClipNorm(from.clip_norm);
   to.setNonFinite(static_cast<uint8_t>(from.non_finite));
   to.setStalenessScale(from.staleness_scale);
+  to.setDelayCompensation(from.delay_compensation);
   to.setEncoding(ToString(from.encoding));
 }
 absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
@@ -202,6 +205,7 @@ absl::Status Read(wire::TableSpec::Reader from, TableSpec& to) {
   to.clip_norm = from.getClipNorm();
   to.non_finite = static_cast<NonFinite>(from.getNonFinite());
   to.staleness_scale = from.getStalenessScale();
+  to.delay_compensation = from.getDelayCompensation();
   TROUPE_TRY(to.encoding, ParseEncoding({from.getEncoding().cStr(), from.getEncoding().size()}));
   return absl::OkStatus();
 }
@@ -401,6 +405,7 @@ Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
           EncodeHead<wire::RowsSaved>([&](wire::RowsSaved::Builder to) {
             to.setRows(m.rows);
             to.setNonzeros(m.nonzeros);
+            to.setLate(m.late);
           }),
           {}};
 }
@@ -409,6 +414,7 @@ absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::RowsSaved>(frame.head, [&](wire::RowsSaved::Reader from) {
     m.rows = from.getRows();
     m.nonzeros = from.getNonzeros();
+    m.late = from.getLate();
   }));
   return m;
 }
@@ -496,7 +502,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.pull_wait_max = std::chrono::milliseconds(from.getPullWaitMaxMs());
   }));
   TROUPE_RETURN_IF_ERROR(status);
-  TROUPE_TRY(options.shard.consistency, ParseConsistency(consistency));
+  TROUPE_TRY(options.shard.consistency, ParseConsistencies(consistency));
   return options;
 }
 

@@ -2,6 +2,7 @@
 #include "actors/internal/link_loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -76,7 +77,10 @@ class LinkLoop::Port final : public kj::EventPort {
           woken = system_.poll();
         else
           sockets_->LookAtLatest();
-        if (!woken && !events_->isRunnable() && now < loop_.alarm_at_ && !Called()) continue;   // wake and alarm tell poll only once
+        if (!woken && !events_->isRunnable() && now < loop_.alarm_at_ && !Called()) {   // wake and alarm tell poll only once
+          ::sched_yield();                                                              // whoever has something to do on this processor goes first
+          continue;
+        }
         Awake();
         return woken;
       }

@@ -19,6 +19,7 @@ namespace {
 
 using Counter = std::atomic<uint32_t>;
 static_assert(Counter::is_always_lock_free && sizeof(Counter) == sizeof(uint32_t));
+constexpr int kWarmEmptyMax = 4;   // segments
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 size_t UnitsFor(size_t bytes) {
@@ -35,6 +36,7 @@ struct SharedMemory::Segment {
   std::vector<uint32_t> length = std::vector<uint32_t>(SharedLayout::kUnits);   // of the run that starts at a unit, 0 where none does
   std::vector<uint32_t> start = std::vector<uint32_t>(SharedLayout::kUnits);    // of the run that a unit belongs to, 0: free
   size_t used = 0;                                                              // units
+  bool cold = false;                                                            // empty, and its pages are given back
 
   Counter& counter(size_t unit) const { return reinterpret_cast<Counter*>(base)[unit]; }
   /// The first of `count` free units, 0 where there are none.
@@ -81,7 +83,8 @@ void SharedMemory::Disuse() {
 
 size_t SharedMemory::bytes() const {
   std::lock_guard lock(mutex_);
-  return segments_.size() * SharedLayout::kSegmentBytes;
+  const auto warm = std::count_if(segments_.begin(), segments_.end(), [](const auto& s) { return !s.second->cold; });
+  return static_cast<size_t>(warm) * SharedLayout::kSegmentBytes;
 }
 
 SharedMemory::Segment* SharedMemory::NewSegment() {
@@ -121,6 +124,7 @@ std::shared_ptr<std::byte> SharedMemory::Allocate(size_t bytes) {
   segment->length[unit] = static_cast<uint32_t>(units);
   std::fill_n(segment->start.begin() + static_cast<std::ptrdiff_t>(unit), units, static_cast<uint32_t>(unit));
   segment->used += units;
+  segment->cold = false;
   segment->counter(unit).store(0, std::memory_order_relaxed);
   return {segment->base + unit * SharedLayout::kUnit, [this, segment, unit](std::byte*) { Release(segment, unit); }};
 }
@@ -142,12 +146,17 @@ void SharedMemory::Free(Segment* segment, size_t unit) {
   DropEmpty(segment);
 }
 
-/// One empty segment is kept for what comes next.
+/// Peers keep a segment mapped as long as the link lives, so an empty one is used again rather than replaced; beyond kWarmEmptyMax only its pages are given
+/// back.
 void SharedMemory::DropEmpty(Segment* segment) {
   if (segment->used > 0) return;
-  const bool another =
-      std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s.second.get() != segment && s.second->used == 0 && !s.second->retired; });
-  if (segment->retired || another || !in_use()) segments_.erase(segment->base);
+  if (segment->retired || !in_use()) {
+    segments_.erase(segment->base);
+    return;
+  }
+  const auto warm = std::count_if(segments_.begin(), segments_.end(), [](const auto& s) { return s.second->used == 0 && !s.second->cold; });
+  if (warm <= kWarmEmptyMax) return;
+  segment->cold = ::madvise(segment->base + SharedLayout::kUnit, SharedLayout::kSegmentBytes - SharedLayout::kUnit, MADV_REMOVE) == 0;
 }
 
 void SharedMemory::CollectReturned() {

@@ -1,5 +1,6 @@
 #include "algorithms/run/batch_jobs.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -48,14 +49,14 @@ absl::Status BatchSource::Begin(const Phase& phase, uint64_t epoch, uint64_t ski
   return reader_->Seek(epoch, 0);
 }
 
-absl::StatusOr<std::optional<Prepared>> BatchSource::Next() {
+absl::StatusOr<std::optional<Prepared>> BatchSource::Next(uint64_t left_out) {
   for (;;) {
     TROUPE_TRY(std::optional<Batch> batch, reader_->Next());
     if (!batch) return std::optional<Prepared>();
     ++ordinal_;
     rows_ += batch->rows();
     nonzeros_ += batch->nonzeros();
-    if (ordinal_ <= skip_) continue;
+    if (ordinal_ <= std::max(skip_, left_out)) continue;
     Prepared prepared{.ordinal = ordinal_, .batch = std::move(*batch), .plan = nullptr, .pull = nullptr};
     TROUPE_TRY(prepared.plan, algorithm_->MakePlan(phase_, prepared.batch));
     if (prepared.plan != nullptr && !prepared.plan->pulls.empty()) {

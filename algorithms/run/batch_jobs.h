@@ -29,8 +29,8 @@ class BatchSource {
               std::shared_ptr<BlockCache> cache, uint32_t split, uint32_t splits, uint64_t seed);
   /// Begins `phase`; its first `skip` batches are counted, not delivered (UINT64_MAX: all of them).
   absl::Status Begin(const Phase& phase, uint64_t epoch, uint64_t skip);
-  /// The next batch to work on, or nullopt at the end of the phase.
-  absl::StatusOr<std::optional<Prepared>> Next();
+  /// The next batch to work on, or nullopt at the end of the phase. Batches up to the `left_out`th are counted and left out.
+  absl::StatusOr<std::optional<Prepared>> Next(uint64_t left_out = 0);
 
   // Of the phase so far.
   uint64_t batches() const { return ordinal_; }

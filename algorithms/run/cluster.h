@@ -62,7 +62,7 @@ struct ClusterOptions {
   uint32_t workers = 1;
   WorkerOptions worker;   ///< `splits` is filled in for each
   std::vector<TableSpec> tables;
-  Consistency consistency;
+  Consistencies consistency;
   uint32_t splits = 1;
   uint32_t shards = 1;
   /// Shard i begins with this state; empty: zeros.

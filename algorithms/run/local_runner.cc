@@ -111,6 +111,7 @@ class LocalRunner final : public Driver {
   const DataShape shape_;
   LocalResult& result_;
   uint64_t epoch_ = 0;                    // shuffled phases so far
+  uint64_t rounds_over_ = 0;              // of pushing phases: where schedules stand
   std::vector<Compressor> compressors_;   // by split
   std::vector<RoundSum> sums_;            // by table
   std::deque<Rows> round_;                // what they refer to
@@ -187,9 +188,11 @@ absl::StatusOr<PhaseResult> LocalRunner::Run(const Phase& phase) {
     }
     for (size_t t = 0; t < sums_.size(); ++t) {
       Table& table = result_.tables[t];
+      table.SetStep(static_cast<double>(rounds_over_));
       sums_[t].ApplyTo(table, table.spec().combine == TableSpec::Combine::kMean ? static_cast<float>(writers) : 1.0f);
     }
     round_.clear();
+    if (phase.pushes && any) ++rounds_over_;
   }
   if (phase.shuffle) ++epoch_;
   PhaseResult sums;

@@ -129,7 +129,7 @@ class TrainerDriver final : public Driver {
   void SetIdentity(std::map<std::string, std::string> identity) { identity_ = std::move(identity); }
 
   /// Every shard's rows as parts in `folder`.
-  absl::StatusOr<uint64_t> SaveRowsTo(const std::string& folder);
+  absl::StatusOr<RowsSaved> SaveRowsTo(const std::string& folder);
 
   uint64_t rows() const { return rows_; }
   uint64_t bad_rows() const { return bad_rows_; }
@@ -290,7 +290,7 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
   if (open && saving_ == nullptr && passed_phase_ != phase_number_ && CheckpointDue()) {
     // Under BSP all shards cut after the same round, one that none has reached yet. Else each when it is asked, but none that is still catching up in an
     // earlier phase: a run that is taken up does not go back there.
-    const bool bsp = options_.consistency.kind == Consistency::Kind::kBsp;
+    const bool bsp = options_.consistency.all.in_rounds();
     StartCheckpoint(MakeRound(phase_number_, bsp ? furthest / phase.batch_rows + checkpoint_margin_ : 0));
   }
 }
@@ -435,16 +435,20 @@ absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
   return MergeCalled(call, tables_, called);
 }
 
-absl::StatusOr<uint64_t> TrainerDriver::SaveRowsTo(const std::string& folder) {
+absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   std::vector<SaveRows> messages;
   for (uint32_t shard = 0; shard < options_.shards; ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
-  uint64_t nonzeros = 0;
-  for (const RowsSaved& shard : saved) nonzeros += shard.nonzeros;
-  return nonzeros;
+  RowsSaved total;
+  for (const RowsSaved& shard : saved) {
+    total.rows += shard.rows;
+    total.nonzeros += shard.nonzeros;
+    total.late += shard.late;
+  }
+  return total;
 }
 
 std::map<std::string, std::string> Identity(const TrainOptions& options, const Params& params, uint32_t splits, const Source& source) {
@@ -506,6 +510,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   const DataShape shape = DataShape::Of(source->schema());
   TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, shape));
   for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
+  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables, .shards = options.shards, .writers = splits, .consistency = options.consistency}));
 
   // Rows are kept between passes as far as memory goes; one pass that is judged on other data needs none.
   const uint64_t memory = options.memory_bytes != 0 ? options.memory_bytes : MachineMemory() / 2;
@@ -555,7 +560,9 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     if (resumed) driver.Resume(*resumed, identity);
     TROUPE_RETURN_IF_ERROR(algorithm->Drive(driver));
     TROUPE_TRY(std::string staging, writer->StagingUri());
-    TROUPE_TRY(report.ledger_applied, driver.SaveRowsTo(staging));
+    TROUPE_TRY(const RowsSaved saved, driver.SaveRowsTo(staging));
+    report.ledger_applied = saved.nonzeros;
+    report.ledger_late = saved.late;
     report.ledger_read = driver.nonzeros();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();

@@ -28,7 +28,7 @@ struct TrainOptions {
   uint32_t workers = 1;
   std::optional<uint32_t> splits;   ///< default: workers
   uint32_t shards = 1;
-  Consistency consistency;
+  Consistencies consistency;
   uint64_t memory_bytes = 0;   ///< for parsed rows, tables and buffers of this process (and of each worker); 0: half of the machine's
   int threads = 1;             ///< for scoring
   std::string model_uri;
@@ -54,7 +54,8 @@ struct TrainReport {
   std::string first_bad;
   int epochs = 0;
   uint64_t restarts = 0;
-  uint64_t ledger_read = 0, ledger_applied = 0;   ///< non-zeros of all batches read, and of all pushes applied
+  /// Non-zeros of all batches read, of all pushes applied, and of those that came too late (backup workers; batches then may also be left out).
+  uint64_t ledger_read = 0, ledger_applied = 0, ledger_late = 0;
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch
   std::string loss_name;

@@ -191,7 +191,7 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     }
     options.shards = static_cast<uint32_t>(job.shards.size());
   }));
-  TROUPE_TRY(job.options.consistency, ParseConsistency(consistency));
+  TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
   for (uint32_t split : job.options.splits) {
     if (split >= job.options.splits_total)

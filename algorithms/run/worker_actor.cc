@@ -1,5 +1,6 @@
 #include "algorithms/run/worker_actor.h"
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -97,7 +98,8 @@ struct WorkerState {
   std::shared_ptr<const Router> router;
   std::shared_ptr<const Source> source;
   std::shared_ptr<BlockCache> cache;
-  std::shared_ptr<const RoutedPull> barrier;   // asks every shard for nothing: waits for the other writers
+  std::shared_ptr<const RoutedPull> barrier;   // asks every shard for nothing: waits for the other writers, where the consistency wants that
+  bool waits = false;
   std::unique_ptr<Client> client;
   std::map<uint32_t, Pipeline> pipelines;   // by split
   std::map<uint32_t, std::shared_ptr<Scan>> scans;
@@ -152,20 +154,27 @@ void Count(Pipeline& pipeline) {
   pipeline.report.bytes_total = pipeline.source->bytes_total();
 }
 
+/// Batches of the phase up to this one are not worth working on: what is pushed of them comes too late.
+uint64_t LeftOut(const WorkerState& state, const Pipeline& pipeline) {
+  const Round closed = state.options.consistency.all.backup > 0 ? state.client->closed(WriterId{pipeline.split}) : 0;
+  return PhaseOf(closed) == pipeline.record.number ? OrdinalOf(closed) : 0;
+}
+
 void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_skipping = std::nullopt) {
   if (pipeline.reading || pipeline.at_end || pipeline.ready.size() >= kPreparedAhead) return;
   pipeline.reading = true;
-  self->state.system->compute().Submit(Compute::Priority::kPrepare, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation,
-                                                                     source = pipeline.source, record = pipeline.record, begin_skipping] {
-    auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
-    absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
-    if (begun.ok()) {
-      *batch = source->Next();
-    } else {
-      *batch = begun;
-    }
-    System::Deliver(to, BatchRead{split, generation, std::move(batch)});
-  });
+  self->state.system->compute().Submit(Compute::Priority::kPrepare,
+                                       [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, source = pipeline.source,
+                                        record = pipeline.record, begin_skipping, left_out = LeftOut(self->state, pipeline)] {
+                                         auto batch = std::make_shared<absl::StatusOr<std::optional<Prepared>>>(std::optional<Prepared>());
+                                         absl::Status begun = begin_skipping ? source->Begin(record.phase, record.epoch, *begin_skipping) : absl::OkStatus();
+                                         if (begun.ok()) {
+                                           *batch = source->Next(left_out);
+                                         } else {
+                                           *batch = begun;
+                                         }
+                                         System::Deliver(to, BatchRead{split, generation, std::move(batch)});
+                                       });
 }
 
 /// Before the pushes of this phase are applied, all writers must be past the last change of rows, and before a change past the phase before it. The rounds that
@@ -218,12 +227,19 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
 
 bool WantsRows(const WorkerState& state, const Prepared& prepared) {
   if (prepared.pull != nullptr) return true;
-  return state.options.consistency.kind != Consistency::Kind::kAsp && prepared.ordinal % kBarrierEvery == 0;
+  return state.waits && prepared.ordinal % kBarrierEvery == 0;
 }
 
 void AskRows(Self* self, Pipeline& pipeline, const Prepared& prepared) {
   const Round round = MakeRound(pipeline.record.number, prepared.ordinal);
   self->state.client->Pull(WriterId{pipeline.split}, round, prepared.pull != nullptr ? prepared.pull : self->state.barrier);
+}
+
+/// May the rows of this batch be asked for before the current one is pushed?
+bool AllowsPrefetch(const WorkerState& state, const Prepared& prepared) {
+  if (prepared.plan == nullptr || prepared.pull == nullptr) return state.options.consistency.all.allows_prefetch();
+  return std::ranges::all_of(prepared.plan->pulls,
+                             [&](const Plan::Pull& pull) { return state.options.consistency.Of(state.router->tables()[pull.table].name).allows_prefetch(); });
 }
 
 void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
@@ -281,6 +297,7 @@ void EndPhase(Self* self, Pipeline& pipeline) {
 void Advance(Self* self, Pipeline& pipeline) {
   WorkerState& state = self->state;
   if (pipeline.stage != Pipeline::Stage::kRunning || !state.client->ready(WriterId{pipeline.split})) return;
+  while (pipeline.current == nullptr && !pipeline.ready.empty() && pipeline.ready.front()->ordinal <= LeftOut(state, pipeline)) pipeline.ready.pop_front();
   if (pipeline.current == nullptr) {
     if (pipeline.next != nullptr) {   // its rows were asked for ahead
       if (!pipeline.next_rows) return;
@@ -302,7 +319,7 @@ void Advance(Self* self, Pipeline& pipeline) {
     }
   }
   // The next batch's rows while this one is worked on, where the consistency lets them be a round older.
-  if (state.options.consistency.allows_prefetch() && pipeline.working && pipeline.next == nullptr && !pipeline.ready.empty() &&
+  if (pipeline.working && pipeline.next == nullptr && !pipeline.ready.empty() && AllowsPrefetch(state, *pipeline.ready.front()) &&
       WantsRows(state, *pipeline.ready.front()) && state.client->rounds_in_flight(WriterId{pipeline.split}) < kRoundsInFlight) {
     pipeline.next = std::move(pipeline.ready.front());
     pipeline.ready.pop_front();
@@ -333,7 +350,10 @@ void OnRows(Self* self, WriterId writer, std::vector<Block> rows) {
   Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
   if (pipeline.waiting_rows) {
     pipeline.waiting_rows = false;
-    StartWork(self, pipeline, std::move(rows));
+    if (pipeline.current->ordinal <= LeftOut(self->state, pipeline))
+      pipeline.current = nullptr;
+    else
+      StartWork(self, pipeline, std::move(rows));
   } else if (pipeline.next != nullptr) {
     pipeline.next_rows = std::move(rows);
   }
@@ -498,6 +518,10 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
         auto barrier = std::make_shared<RoutedPull>();
         barrier->shards.resize(options.shards);
         state.barrier = std::move(barrier);
+        state.waits = std::ranges::any_of(router->tables(), [&](const TableSpec& spec) {
+          const Consistency& consistency = options.consistency.Of(spec.name);
+          return consistency.kind != Consistency::Kind::kAsp;
+        });
         Client::Events events{
             .begin_after =
                 [self](WriterId writer, Round clock) {

@@ -26,7 +26,7 @@ struct WorkerOptions {
   uint32_t splits_total = 1;
   uint32_t shards = 1;
   uint64_t seed = 1;
-  Consistency consistency;
+  Consistencies consistency;
   size_t cache_bytes = 0;         ///< parsed rows kept between epochs
   size_t held_bytes = 64 << 20;   ///< pushes kept until they are stable
   // In one process the data set is opened once and shared:

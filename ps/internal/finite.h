@@ -15,17 +15,19 @@ inline constexpr size_t kFloatsALine = 16;
 inline bool AllFinite(const float* values, size_t n) {
   using Lanes [[gnu::vector_size(32)]] = uint32_t;   // the compiler's own vectors: left alone, it sums up the lanes again and again
   constexpr uint32_t kExponent = 0x7f800000, kOne = 0x00800000;
+  constexpr size_t kStreams = 4;   // places read at once: one alone leaves half of the memory's speed unused
   Lanes carries{};
-  size_t i = 0;
-  for (; i + kFloatsALine <= n; i += kFloatsALine) {
-    if (i + 2 * kFloatsAhead < n) __builtin_prefetch(values + i + 2 * kFloatsAhead);
-    Lanes low, high;
-    std::memcpy(&low, values + i, sizeof low);
-    std::memcpy(&high, values + i + kFloatsALine / 2, sizeof high);
-    carries |= ((low & kExponent) + kOne) | ((high & kExponent) + kOne);   // infinities and NaNs alone have a full exponent
+  const size_t part = n / (kStreams * kFloatsALine) * kFloatsALine;
+  for (size_t i = 0; i < part; i += kFloatsALine) {
+    for (size_t stream = 0; stream < kStreams; ++stream) {
+      Lanes low, high;
+      std::memcpy(&low, values + stream * part + i, sizeof low);
+      std::memcpy(&high, values + stream * part + i + kFloatsALine / 2, sizeof high);
+      carries |= ((low & kExponent) + kOne) | ((high & kExponent) + kOne);   // infinities and NaNs alone have a full exponent
+    }
   }
   uint32_t carry = 0;
-  for (; i < n; ++i) carry |= (std::bit_cast<uint32_t>(values[i]) & kExponent) + kOne;
+  for (size_t i = kStreams * part; i < n; ++i) carry |= (std::bit_cast<uint32_t>(values[i]) & kExponent) + kOne;
   for (size_t lane = 0; lane < kFloatsALine / 2; ++lane) carry |= carries[lane];
   return carry >> 31 == 0;
 }

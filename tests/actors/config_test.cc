@@ -101,14 +101,15 @@ BOOST_AUTO_TEST_CASE(the_file_is_the_one_given_or_the_first_that_is_there) {
 BOOST_AUTO_TEST_CASE(every_type_is_read_from_toml) {
   Files files;
   files.Put("troupe.toml",
-            "memory = 4096\nheld_bytes = '1.5M'\nrequest_timeout = 2\nrestart_period = 0.5\nsnapshot_interval = '3m'\nconsistency = \"ssp:3\"\nseed = 0x10");
+            "memory = 4096\nheld_bytes = '1.5M'\nrequest_timeout = 2\nrestart_period = 0.5\nsnapshot_interval = '3m'\nconsistency = "
+            "\"ssp:3,w=delay:250\"\nseed = 0x10");
   const Config config = files.Load().value();
   BOOST_TEST(config.Bytes("memory") == 4096u);
   BOOST_TEST(config.Bytes("held_bytes") == 1572864u);
   BOOST_TEST((config.Duration("request_timeout") == 2s));
   BOOST_TEST((config.Duration("restart_period") == 500ms));
   BOOST_TEST((config.Duration("snapshot_interval") == 3min));
-  BOOST_TEST(config.Text("consistency") == "ssp:3");
+  BOOST_TEST(config.Text("consistency") == "ssp:3,w=delay:250");
   BOOST_TEST(config.Integer("seed") == 16);
 }
 
@@ -129,9 +130,13 @@ BOOST_AUTO_TEST_CASE(mistakes_in_a_file_are_named_with_their_line) {
   BOOST_TEST(files.TomlError("held_bytes = 1") == "troupe.toml:1: held_bytes is '1', expected a size such as 256M, at least 65536");
   BOOST_TEST(files.TomlError("request_timeout = 0.0") == "troupe.toml:1: request_timeout is '0', expected a duration such as 200ms or 5s, 0.01 s to 3600 s");
   BOOST_TEST(files.TomlError("request_timeout = inf") == "troupe.toml:1: request_timeout is 'inf', expected a duration such as 200ms or 5s, 0.01 s to 3600 s");
-  BOOST_TEST(files.TomlError("consistency = 3") == "troupe.toml:1: consistency is 3, expected bsp, ssp:K, asp");
-  BOOST_TEST(files.TomlError("consistency = 'ssp:x'") == "troupe.toml:1: consistency is 'ssp:x', expected bsp, ssp:K, asp");
-  BOOST_TEST(files.TomlError("consistency = 'ssp:K'") == "troupe.toml:1: consistency is 'ssp:K', expected bsp, ssp:K, asp");
+  BOOST_TEST(files.TomlError("consistency = 3") == "troupe.toml:1: consistency is 3, expected bsp, backup:K, ssp:K, delay:MS, asp");
+  BOOST_TEST(files.TomlError("consistency = 'ssp:x'") == "troupe.toml:1: consistency is 'ssp:x', expected bsp, backup:K, ssp:K, delay:MS, asp");
+  BOOST_TEST(files.TomlError("consistency = 'ssp:K'") == "troupe.toml:1: consistency is 'ssp:K', expected bsp, backup:K, ssp:K, delay:MS, asp");
+  BOOST_TEST(files.TomlError("consistency = 'bsp,asp'") == "troupe.toml:1: consistency is 'bsp,asp', expected bsp, backup:K, ssp:K, delay:MS, asp");
+  BOOST_TEST(files.TomlError("consistency = 'bsp,w=x'").starts_with("troupe.toml:1: consistency is 'bsp,w=x', expected bsp"));
+  BOOST_TEST(files.TomlError("consistency = 'bsp,=asp'").starts_with("troupe.toml:1: consistency is 'bsp,=asp', expected bsp"));
+  BOOST_TEST(files.TomlError("on_bad_row = 'skip,w=stop'") == "troupe.toml:1: on_bad_row is 'skip,w=stop', expected stop, skip");
   BOOST_TEST(files.TomlError("tmp = 1") == "troupe.toml:1: tmp is 1, expected a text");
   BOOST_TEST(files.TomlError("zz = 1\nseed = 1\nabc = 2").starts_with("troupe.toml:1: unknown setting 'zz'"));   // in the order of the file
 }

@@ -31,7 +31,7 @@ WorkerJob SomeJob() {
   job.options.splits = {1, 4};
   job.options.splits_total = 5;
   job.options.seed = 99;
-  job.options.consistency = {.kind = Consistency::Kind::kAsp};
+  job.options.consistency = Consistency{.kind = Consistency::Kind::kAsp};
   job.options.cache_bytes = 12;
   job.options.held_bytes = 13;
   job.shards = {{NodeId{1}, {"unix:/a"}, ActorId{1}}, {NodeId{2}, {"unix:/b", "tcp:b:7"}, ActorId{3}}};

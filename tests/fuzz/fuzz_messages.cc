@@ -47,7 +47,8 @@ Shard SmallShard() {
   dense.name = "dense";
   dense.rows = 4;
   dense.ranges = 1;
-  return std::move(*Shard::Make({.tables = {sparse, dense}, .shard = 0, .shards = 1, .writers = 2, .consistency = {.kind = Consistency::Kind::kAsp}}));
+  return std::move(
+      *Shard::Make({.tables = {sparse, dense}, .shard = 0, .shards = 1, .writers = 2, .consistency = Consistency{.kind = Consistency::Kind::kAsp}}));
 }
 
 /// The arrays as packed ones, with a packing made of the fuzzer's bytes: refused, or a message that is packed and unpacked to the same.

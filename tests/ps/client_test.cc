@@ -128,7 +128,7 @@ struct Fixture : testing::VirtualSystem {
     router = std::make_shared<const Router>(std::vector{spec}, n);
     for (uint32_t i = 0; i < n; ++i) {
       Gate& gate = gates.emplace_back();
-      gate.options = {.tables = {spec}, .shard = i, .shards = n, .consistency = {.kind = Consistency::Kind::kAsp}};
+      gate.options = {.tables = {spec}, .shard = i, .shards = n, .consistency = Consistency{.kind = Consistency::Kind::kAsp}};
       gate.shard = std::move(*Shard::Make(gate.options));
       shards.push_back(caf::actor_cast<ShardActor>(system().actors().spawn(GateBehavior, &gate)));
     }
@@ -231,7 +231,7 @@ struct Fixture : testing::VirtualSystem {
     std::vector<std::vector<float>> rows;
     return router->Gather(AllRows(), answers, rows).ok() && rows[0] == std::vector<float>(kKeys, rounds);
   }
-  bool Applied(float rounds) const {
+  bool Applied(float rounds) {
     const RoutedPull routed = AllRows();
     std::vector<Block> answers;
     for (size_t i = 0; i < gates.size(); ++i)

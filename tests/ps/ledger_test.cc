@@ -46,15 +46,16 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(ConsistencySuite)
 
 BOOST_AUTO_TEST_CASE(text_is_read_and_written) {
-  for (const std::string text : {"bsp", "asp", "ssp:0", "ssp:3", "ssp:1000000"}) {
+  for (const std::string text : {"bsp", "asp", "ssp:0", "ssp:3", "ssp:1000000", "backup:2", "delay:1", "delay:250"}) {
     const auto parsed = ParseConsistency(text);
     BOOST_REQUIRE_MESSAGE(parsed.ok(), text);
     BOOST_TEST(ToString(*parsed) == text);
   }
-  for (const std::string text : {"", "BSP", "ssp", "ssp:", "ssp:x", "ssp:-1", "ssp:1.5", "ssp:1000001", "ssp:99999999999", "ssp:3 ", "asp:1"}) {
+  for (const std::string text : {"", "BSP", "ssp", "ssp:", "ssp:x", "ssp:-1", "ssp:1.5", "ssp:1000001", "ssp:99999999999", "ssp:3 ", "ssp:+3", "asp:1", "bsp:1",
+                                 "backup", "backup:", "backup:x", "delay:0", "delay:-5", "delay:1000001"}) {
     const auto parsed = ParseConsistency(text);
     BOOST_REQUIRE_MESSAGE(!parsed.ok(), text);
-    BOOST_TEST(Message(parsed.status()) == "consistency is '" + text + "', expected bsp, ssp:K or asp");
+    BOOST_TEST(Message(parsed.status()) == "consistency is '" + text + "', expected bsp, backup:K, ssp:K, delay:MS or asp");
   }
 }
 

@@ -427,7 +427,6 @@ BOOST_AUTO_TEST_CASE(a_malformed_push_is_refused_and_changes_nothing) {
       {2, "push of writer 0: table 'b': key 20 is no row, expected below 20", keys([](auto& k) { k.back() = 20; })},
       {2, "is nan, expected a finite number", values([](auto& v) { v.back() = kNan; })},
       {2, "is -inf, expected a finite number", values([](auto& v) { v.back() = -kInf; })},
-      {2, "some parts of the message are known and some are not", parts([](auto& p) { p.back().sequence = p.back().previous; })},
       {1, "push of writer 0: table 'b': 4 rows from 9 are not in range 2", parts([](auto& p) { p.back().first = 9; })},
       {1, "push of writer 0: table 'b': gradient of key 11 is inf", values([](auto& v) { v.back() = kInf; })},
   };

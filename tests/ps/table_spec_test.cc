@@ -30,7 +30,11 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_said_with_the_table) {
                s.l2 = -1;
                s.rule = "sgd";
              }) == "table 'w': l2 is -1, expected 0 .. 1e30");
-  BOOST_TEST(message([](TableSpec& s) { s.staleness_scale = true; }).starts_with("table 'w': staleness_scale is set, but"));
+  BOOST_TEST(message([](TableSpec& s) { s.delay_compensation = -1; }) == "table 'w': delay_compensation is -1, expected 0 .. 1e30");
+  BOOST_TEST(message([](TableSpec& s) {
+               s.rule = "add";
+               s.delay_compensation = 0.1;
+             }).starts_with("table 'w': delay_compensation is set, but what the rule add is given are no gradients"));
 }
 
 BOOST_AUTO_TEST_CASE(ranges_of_dense_tables_hold_at_most_a_mebibyte) {

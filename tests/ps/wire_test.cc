@@ -129,6 +129,7 @@ ShardActorOptions SomeShardJob() {
   spec.clip_norm = 4;
   spec.non_finite = NonFinite::kDrop;
   spec.staleness_scale = true;
+  spec.delay_compensation = 0.04;
   spec.encoding = *ParseEncoding("int8+pull_float16+top_k:0.25+feedback+delta");
   TableSpec plain;
   plain.name = "counts";
@@ -137,7 +138,7 @@ ShardActorOptions SomeShardJob() {
                    .shard = 1,
                    .shards = 3,
                    .writers = 7,
-                   .consistency = {.kind = Consistency::Kind::kSsp, .staleness = 4},
+                   .consistency = Consistency{.kind = Consistency::Kind::kSsp, .staleness = 4},
                    .stable_when_applied = true};
   options.snapshot_uri = "file:/tmp/x";
   options.snapshot_interval = std::chrono::milliseconds(123);
@@ -151,7 +152,7 @@ BOOST_AUTO_TEST_SUITE(PsWire)
 BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   Check(Again(SomePush()));
   Check(Again(SomePull()));
-  const Pushed pushed{.outcome = Pushed::Outcome::kExpect, .clock = 10, .stable = 9};
+  const Pushed pushed{.outcome = Pushed::Outcome::kExpect, .clock = 10, .stable = 9, .closed = 8};
   Check(Again(pushed));
   BOOST_TEST(Again(Pulled{Array<float>({1, 2, 3})}).values.As<float>()[2] == 3.0F);
   const PushPull both = Again(PushPull{SomePush(), SomePull()});
@@ -179,7 +180,7 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   BOOST_REQUIRE(save.assigned.size() == 2U);
   BOOST_TEST(save.assigned[0].keys.As<Key>()[0] == 1U);
   BOOST_TEST(save.assigned[1].table == 7U);
-  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX});
+  const RowsSaved saved = Again(RowsSaved{.rows = 1, .nonzeros = UINT64_MAX, .late = 3});
   BOOST_TEST(saved.rows == 1U);
   BOOST_TEST(saved.nonzeros == UINT64_MAX);
 }

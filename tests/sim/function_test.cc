@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(calls_and_changes_are_the_oracles_whatever_happens) {
     options.splits = options.workers + static_cast<uint32_t>(random.Below(3));
     options.shards = static_cast<uint32_t>(1 + random.Below(3));
     constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kAsp};
-    options.consistency = {.kind = kKinds[random.Below(3)], .staleness = 2};
+    options.consistency = Consistency{.kind = kKinds[random.Below(3)], .staleness = 2};
     options.memory_bytes = 64 << 20;
     options.held_bytes = random.Below(3) == 0 ? 10'000 : 64 << 20;
     options.model_uri = "mem:/model";

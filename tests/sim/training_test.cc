@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
   for (const uint64_t seed : Seeds(100)) {
     Random random(seed);
     Job job = Regression(random);
-    job.consistency = {.kind = random.Below(2) == 0 ? Consistency::Kind::kSsp : Consistency::Kind::kAsp, .staleness = 2};
+    job.consistency = Consistency{.kind = random.Below(2) == 0 ? Consistency::Kind::kSsp : Consistency::Kind::kAsp, .staleness = 2};
     const Faults faults = WithCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);

@@ -49,7 +49,7 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
     options.workers = *options.splits;
   }
   options.shards = static_cast<uint32_t>(config.Integer("shards"));
-  TROUPE_TRY(options.consistency, ParseConsistency(config.Text("consistency")));
+  TROUPE_TRY(options.consistency, ParseConsistencies(config.Text("consistency")));
   options.memory_bytes = config.Bytes("memory");
   options.threads = Cores();
   options.model_uri = model;

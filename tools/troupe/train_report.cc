@@ -25,7 +25,7 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Whole("restarts", report.restarts)
       .Object("metrics", MetricsObject(report.metrics))
       .Text("model", options.model_uri)
-      .Object("ledger", JsonObject().Whole("read", report.ledger_read).Whole("applied", report.ledger_applied))
+      .Object("ledger", JsonObject().Whole("read", report.ledger_read).Whole("applied", report.ledger_applied).Whole("late", report.ledger_late))
       .Whole("bad_rows", report.bad_rows)
       .Line();
 }
@@ -41,7 +41,8 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
     table.Row({report.loss_name + ", last epoch", absl::StrFormat("%.6g", report.losses.back().second)});
   for (const auto& [name, value] : report.metrics) table.Row({name + (options.valid ? "" : ", training data"), absl::StrFormat("%.6g", value)});
   table.Row({"restarts", WithThousands(report.restarts)});
-  table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied")});
+  table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied",
+                                    report.ledger_late == 0 ? "" : absl::StrCat(", ", WithThousands(report.ledger_late), " too late"))});
   table.Row({"model", options.model_uri});
   return table.Text();
 }

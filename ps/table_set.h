@@ -1,0 +1,111 @@
+// Tables from code that is no actor: a set of tables on shards, pulled from and pushed to with plain calls, which wait.
+//
+//   TROUPE_TRY(const auto set, TableSet::Create(system, {.tables = {{.name = "w", .width = 16, .rule = "adam"}}, .shards = 2}));
+//   TROUPE_TRY(TableRef w, set->Find("w"));
+//   TROUPE_TRY(const Rows rows, w.Pull({3, 17, 1'000'000'007}));
+//   TROUPE_RETURN_IF_ERROR(w.Push(rows.keys, gradients).Wait(std::chrono::seconds(1)));
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/system.h"
+#include "ps/function_call.h"
+#include "ps/table_spec.h"
+
+namespace troupe {
+
+struct TableSetOptions {
+  std::vector<TableSpec> tables;
+  uint32_t shards = 1;
+  /// Where the shards keep their rows (a snapshot and a log of pushes each, see push_log.h); rows that are there already are taken up. What is acknowledged
+  /// is on the disk. Empty: in memory only.
+  std::string folder = {};
+  /// A call that takes longer ends with DeadlineExceeded.
+  std::chrono::milliseconds patience{60'000};
+  /// Bytes of pushes that are not acknowledged; beyond them Push waits.
+  size_t in_flight_bytes_max = 256 << 20;
+};
+
+/// Rows of one table: values is keys.size() x width.
+struct Rows {
+  std::vector<Key> keys;
+  uint32_t width = 1;
+  std::vector<float> values;
+  std::span<const float> row(size_t i) const { return {values.data() + i * width, width}; }
+};
+
+/// A push under way.
+class Pushing {
+ public:
+  Pushing() = default;
+  explicit Pushing(std::shared_future<absl::Status> done) : done_(std::move(done)) {}
+  /// OK: every shard has applied it, and it is on disk where the set has a folder. Errors: what Push was given is wrong (nothing has changed); Unavailable;
+  /// DeadlineExceeded: not yet, wait again.
+  absl::Status Wait(std::chrono::milliseconds limit) const;
+
+ private:
+  std::shared_future<absl::Status> done_;
+};
+
+class TableRef;
+
+/// Thread-safe. Ends its shards with it, where Create has made them.
+class TableSet {
+ public:
+  /// Shards in this process. Errors as Validate of the tables; those of the folder.
+  static absl::StatusOr<std::unique_ptr<TableSet>> Create(System& system, const TableSetOptions& options);
+  TableSet(const TableSet&) = delete;
+  TableSet& operator=(const TableSet&) = delete;
+  ~TableSet();
+
+  /// NotFound: no such table, with the names that there are.
+  absl::StatusOr<TableRef> Find(std::string_view name) const;
+  /// A server-side function over whole tables (functions/*.cc) that reads them. Errors as MakeFunction; Unavailable.
+  absl::StatusOr<FunctionValue> Call(const FunctionCall& call) const;
+  /// One that changes them, once. It counts behind all pushes before it.
+  absl::Status Change(const FunctionCall& call) const;
+  /// Waits for all pushes so far. The first error among them.
+  absl::Status Flush() const;
+
+  struct Impl;
+  explicit TableSet(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// One table of a set. Cheap to copy; valid as long as the set.
+class TableRef {
+ public:
+  const TableSpec& spec() const;
+  /// The rows of distinct keys, in their order, as they are after this set's own pushes so far. A sparse row that does not exist reads as its initial values.
+  /// Errors InvalidArgument: a key that is there twice, or outside a dense table; Unavailable, DeadlineExceeded.
+  absl::StatusOr<Rows> Pull(std::vector<Key> keys) const;
+  /// All rows of a dense table, into `values` (rows x width), whose memory is used again. FailedPrecondition: the table is sparse.
+  absl::Status PullAll(std::vector<float>& values) const;
+  /// Gradients, or what the table's rule makes of numbers: keys.size() x width, keys distinct. Counts once. Waits only where too much is under way.
+  Pushing Push(std::vector<Key> keys, std::vector<float> gradients) const;
+  /// The same for all rows of a dense table. Nothing is copied: `gradients` (float[], rows x width) is referred to. Rows go out in chunks of 1 MiB or so: where
+  /// one is refused for a number that is not finite, which the error says, the others have counted.
+  Pushing PushAll(Block gradients) const;
+  /// Sets rows without the rule; repeating it changes nothing. It counts behind all pushes before it.
+  absl::Status Assign(std::vector<Key> keys, std::vector<float> values) const;
+
+ private:
+  friend class TableSet;
+  TableRef(TableSet::Impl* set, uint32_t number) : set_(set), number_(number) {}
+  absl::Status CheckKeys(std::span<const Key> keys) const;
+
+  TableSet::Impl* set_;
+  uint32_t number_;
+};
+
+}   // namespace troupe
