@@ -147,8 +147,8 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     Session* session = *session_;
     if (session == nullptr) return KJ_EXCEPTION(DISCONNECTED, "the session has ended");
     const std::shared_ptr<Group> group = session->group;
-    const uint64_t order = context.getParams().getOrder();
-    absl::StatusOr<Frame> frame = session->greeted ? Take(context) : absl::InvalidArgumentError("a request before Hello");
+    uint64_t order = 0;
+    absl::StatusOr<Frame> frame = session->greeted ? Take(context, order) : absl::InvalidArgumentError("a request before Hello");
     if (frame.ok()) {
       if (auto status = CheckOrder(group.get(), order, frame->size()); !status.ok()) frame = status;
     }
@@ -192,8 +192,9 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
  private:
   static std::string Std(const absl::Status& status) { return std::string(status.message()); }
 
-  absl::StatusOr<Frame> Take(RequestContext& context) {
+  absl::StatusOr<Frame> Take(RequestContext& context, uint64_t& order) {
     try {
+      order = context.getParams().getOrder();
       return TakeFrame((*session_)->socket, context.getParams());
     } catch (const kj::Exception& error) {
       return absl::InvalidArgumentError(Describe(error));
