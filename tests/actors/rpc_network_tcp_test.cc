@@ -281,6 +281,18 @@ BOOST_AUTO_TEST_CASE(memory_is_never_shared_over_tcp) {
   BOOST_TEST(FirstLine().find("the descriptor of shared segment 1 has not come") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_message_over_the_limit_ends_that_connection_also_after_hello) {
+  auto server = Server();
+  const std::string greeting = Greeting({.cluster_id = "job 7", .token = "secret", .build_id = "build"});
+  RawSocket raw(place());
+  raw.Send(greeting.data(), greeting.size());
+  raw.Send({0, (65 << 20) / 8});
+  raw.Drain();
+  BOOST_TEST(FirstLine().find("oversized message: 68157448 bytes, at most 67174400") != std::string::npos);
+  auto client = Client();
+  BOOST_TEST(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
+}
+
 BOOST_AUTO_TEST_CASE(requests_out_of_order_wait_within_limits) {
   auto options = ServerOptions();
   options.in_flight_bytes_max = 1'000;

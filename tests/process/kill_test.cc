@@ -156,6 +156,28 @@ BOOST_AUTO_TEST_CASE(over_tcp_everything_is_counted_once_too) {
   CheckEndedWell({.ended = command.Wait(), .seconds = 0, .kills = 0});
 }
 
+BOOST_AUTO_TEST_CASE(a_shard_that_stands_still_hangs_nobody) {
+  const Scratch scratch;
+  for (const std::string links : {"unix", "tcp"}) {
+    BOOST_TEST_CONTEXT(links) {
+      Command command(scratch,
+                      {.arguments = TrainArguments("logistic_regression", scratch / "model", {"--epochs", "5", "--links", links, "--request-timeout", "200ms"}),
+                       .environment = {}});
+      BOOST_TEST_REQUIRE(command.WaitForChildren(6));
+      for (const double after : {0.0, 0.3}) {   // perhaps before it listens; in the middle
+        testing::Sleep(after);
+        const std::vector<pid_t> shard = command.children("shard 1");
+        if (shard.empty()) break;   // it is ending just now
+        kill(shard[0], SIGSTOP);
+        testing::Sleep(0.7);
+        BOOST_TEST(command.running());
+        kill(shard[0], SIGCONT);
+      }
+      CheckEndedWell({.ended = command.Wait(), .seconds = 0, .kills = 0});
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(all_children_killed_at_once) {
   const Scratch scratch;
   std::mt19937 random(3);
