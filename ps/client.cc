@@ -137,7 +137,7 @@ bool Client::Continues(const Lane& lane, const Opened& opened) const {
   for (size_t i = lane.unsent; i < lane.held.size(); ++i) {
     for (const PushPart& part : lane.held[i].message.parts.As<PushPart>()) {
       Sequence& slot = last[router_->Slot(part.table, part.range)];
-      if (part.sequence > slot && part.previous != slot) return false;
+      if (part.sequence > slot && (options_.rounds_left_out ? part.previous > slot : part.previous != slot)) return false;
       slot = std::max(slot, part.sequence);
     }
   }

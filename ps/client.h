@@ -35,6 +35,8 @@ struct ClientOptions {
   std::chrono::milliseconds retry{20};
   /// A fault that lasts longer than this is final: Unavailable.
   std::chrono::milliseconds patience{120'000};
+  /// Writers may leave rounds out (backup workers): a shard may then have had more of a predecessor than the writer builds on.
+  bool rounds_left_out = false;
 };
 
 class Client {

@@ -160,7 +160,10 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
   const auto writer = static_cast<uint32_t>(push.writer);
   const Round clock = arrived_.clock(writer);
   if (push.round <= clock) return Answer(writer, Pushed::Outcome::kApplied);   // a retry of what is known
-  if (push.previous != clock || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
+  // Where rounds may be left out, a replaced writer may leave out some that its predecessor has pushed: then the shard is ahead of what the writer builds on.
+  const bool may_be_ahead = options_.consistency.all.backup > 0;
+  const auto gap = [&](uint64_t previous, uint64_t last) { return may_be_ahead ? previous > last : previous != last; };
+  if (gap(push.previous, clock) || push.chunk > chunks_[writer]) return Answer(writer, Pushed::Outcome::kExpect);
   if (!any_in_rounds_ && arrived_.min_clock() < push.after) {
     return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " is catching up: a push comes before what it is to come after"));
   }
@@ -172,7 +175,7 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
     const Sequence last = arrived_.sequence(Slot(part.table, part.range), writer);
     if (part.sequence <= last) {
       ++known;
-    } else if (part.previous != last) {
+    } else if (gap(part.previous, last)) {
       return Answer(writer, Pushed::Outcome::kExpect);
     }
   }

@@ -19,7 +19,6 @@ namespace {
 
 using Counter = std::atomic<uint32_t>;
 static_assert(Counter::is_always_lock_free && sizeof(Counter) == sizeof(uint32_t));
-constexpr int kWarmEmptyMax = 4;   // segments
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 size_t UnitsFor(size_t bytes) {

@@ -40,6 +40,8 @@ class SharedMemory {
   static constexpr size_t kBlockBytesMax = 24 << 20;
   /// Held from the system at most; beyond it blocks are private memory.
   static constexpr size_t kBytesMax = 512 << 20;
+  /// Empty segments that keep their memory for what comes next.
+  static constexpr int kWarmEmptyMax = 4;
 
   SharedMemory();
   ~SharedMemory();

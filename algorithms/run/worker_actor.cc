@@ -542,7 +542,9 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
                 },
             .failed = [self](absl::Status status) { Fail(self, status); },
         };
-        state.client = std::make_unique<Client>(self, shards, state.router, ClientOptions{.held_bytes_max = options.held_bytes}, std::move(events));
+        state.client = std::make_unique<Client>(self, shards, state.router,
+                                                ClientOptions{.held_bytes_max = options.held_bytes, .rounds_left_out = options.consistency.all.backup > 0},
+                                                std::move(events));
         return WorkerBehavior(self);
       });
   return caf::actor_cast<WorkerActor>(actor);

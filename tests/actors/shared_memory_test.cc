@@ -117,7 +117,17 @@ BOOST_AUTO_TEST_CASE(nothing_is_shared_that_is_too_small_too_big_too_much_or_not
   BOOST_TEST(blocks.size() == SharedMemory::kBytesMax / SharedLayout::kSegmentBytes);
   BOOST_TEST(memory.bytes() == SharedMemory::kBytesMax);
   blocks.resize(1);
-  BOOST_TEST(memory.bytes() == 2 * SharedLayout::kSegmentBytes);   // one that is empty is kept
+  BOOST_TEST(memory.bytes() == (1 + SharedMemory::kWarmEmptyMax) * SharedLayout::kSegmentBytes);   // of the others only the addresses are kept
+  const size_t used_again = SharedMemory::kBytesMax / SharedLayout::kSegmentBytes - 1;
+  while (auto block = memory.Allocate(SharedMemory::kBlockBytesMax)) blocks.push_back(block);
+  BOOST_TEST(blocks.size() == 1 + used_again);
+  for (const auto& block : blocks) {
+    const auto place = memory.Lend(block.get());
+    BOOST_REQUIRE(place.has_value());
+    BOOST_TEST(place->segment <= SharedMemory::kBytesMax / SharedLayout::kSegmentBytes);   // no new ones: peers have these mapped
+    memory.TakeBack(*place);
+  }
+  blocks.resize(1);
   memory.Disuse();
   BOOST_TEST(memory.Allocate(kMiB).get() == nullptr);
   BOOST_TEST(memory.bytes() == SharedLayout::kSegmentBytes);

@@ -32,7 +32,7 @@ struct Job {
   std::string algorithm = "naive_bayes";
   std::map<std::string, std::string> params = {};
   int epochs = 1;
-  Consistency consistency = {};
+  Consistencies consistency = {};
   uint32_t workers = 1, splits = 1, shards = 1;
   size_t held_bytes = 64 << 20;
   bool checkpoints = false;
@@ -102,8 +102,8 @@ const std::pair<std::string, double>& Oracle(const Job& job) {
 }
 
 Consistency AnyConsistency(Random& random) {
-  constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kAsp};
-  return {.kind = kKinds[random.Below(3)], .staleness = 2};
+  constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kDelay, Consistency::Kind::kAsp};
+  return {.kind = kKinds[random.Below(4)], .staleness = 2, .delay = milliseconds(1 + random.Below(50))};
 }
 
 Job AnyJob(Random& random) {
@@ -213,8 +213,67 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(without_the_slowest_writers_a_push_counts_once_or_not_at_all) {
+  uint64_t late = 0;
+  for (const uint64_t seed : Seeds(200)) {
+    Random random(seed);
+    Job job = random.Below(2) == 0 ? AnyJob(random) : Regression(random);
+    job.splits = std::max(job.splits, 2u);
+    job.workers = std::min(job.workers, job.splits);
+    job.consistency = Consistency{.backup = static_cast<uint32_t>(1 + random.Below(job.splits - 1))};
+    job.checkpoints = random.Below(2) == 0;
+    const Faults faults = WithCrashes(random);
+    const Outcome outcome = Simulate(seed, job, faults);
+    const std::string about = About(seed, job, faults, outcome);
+    BOOST_TEST(outcome.report.ok(), about);
+    if (!outcome.report.ok()) continue;
+    const TrainReport& report = *outcome.report;
+    BOOST_TEST(report.ledger_applied + report.ledger_late <= report.ledger_read,
+               about << ": read " << report.ledger_read << ", applied " << report.ledger_applied << ", late " << report.ledger_late);
+    BOOST_TEST(report.ledger_applied > 0u, about);
+    late += report.ledger_late;
+  }
+  BOOST_TEST(late > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(eight_workers_of_which_one_is_four_times_slower) {
+  double sum = 0;
+  const std::vector<uint64_t> seeds = Seeds(10);
+  const std::string kMore = "generate:ctr?rows=2000&seed=3";
+  const std::shared_ptr<const Source> data = InPieces(**OpenSource({.uri = kMore}), 10);
+  for (const uint64_t seed : seeds) {
+    const auto run = [&](const Consistency& consistency, int epochs) {
+      Sim sim(seed, {.delay_max = std::chrono::microseconds(100), .compute_max = std::chrono::microseconds(2'000)});
+      Job job{.algorithm = "logistic_regression",
+              .params = {{"batch_size", "5"}},
+              .epochs = epochs,
+              .consistency = consistency,
+              .workers = 8,
+              .splits = 8,
+              .shards = 2};
+      SimClusterOptions cluster = ClusterIn(sim, "mem:/job");
+      cluster.source = data;
+      cluster.first_workers_pace = 4;
+      const Sim::Time start = sim.now();
+      TrainOptions options = OptionsOf(job);
+      options.data.uri = kMore;
+      const auto report = Train(options, sim.storage(), SimulatedCluster(sim, std::move(cluster)), {});
+      BOOST_REQUIRE_MESSAGE(report.ok(), "seed " << seed << ": " << report.status().ToString());
+      return std::pair(report->losses.back().second, std::chrono::duration<double>(sim.now() - start).count());
+    };
+    const auto [bsp_loss, bsp_time] = run({}, 6);
+    const auto [loss, time] = run({.backup = 1}, 7);   // one more pass for what is left out
+    BOOST_TEST(loss <= bsp_loss, "seed " << seed << ": BSP's loss " << bsp_loss << ", without the slowest " << loss);
+    sum += time / bsp_time;
+  }
+  const double share = sum / static_cast<double>(seeds.size());
+  BOOST_TEST_MESSAGE("without the slowest of eight: " << share << " of BSP's time");
+  BOOST_TEST(share <= 0.6);
+}
+
 BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
-  // The first three keep nearly every number: they must learn. What the others lose is too much for so few rows; their scores must still be numbers.
+  // The first three keep nearly every number: where there are batches enough they must learn. What the others lose is too much for so few rows; their scores
+  // must still be numbers.
   constexpr size_t kFaithful = 3;
   constexpr const char* kEncodings[] = {"cache",
                                         "delta+cache",
@@ -235,7 +294,7 @@ BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
     const std::string about = About(seed, job, faults, outcome) + " " + job.params["encoding"];
     if (!CheckLedger(about, outcome)) continue;
     const double loss = outcome.report->losses.back().second;
-    BOOST_TEST((encoding < kFaithful ? loss < 0.7 : std::isfinite(loss)), about << ": loss " << loss);
+    BOOST_TEST((encoding < kFaithful && job.params["batch_size"] == "10" ? loss < 0.7 : std::isfinite(loss)), about << ": loss " << loss);
   }
 }
 
@@ -288,7 +347,7 @@ BOOST_AUTO_TEST_CASE(a_run_whose_trainer_falls_again_and_again_goes_on_from_its_
     }
     const std::string about = About(seed, job, faults, outcome);
     if (!CheckLedger(about, outcome)) continue;
-    if (faults.crashes_max > 0 || job.consistency.kind != Consistency::Kind::kBsp) continue;
+    if (faults.crashes_max > 0 || job.consistency.all.kind != Consistency::Kind::kBsp) continue;
     const auto model = LoadModel(sim.storage(), "mem:/model");
     BOOST_REQUIRE_MESSAGE(model.ok(), about << model.status().ToString());
     BOOST_TEST(ShowModel(**model, true) == Oracle(job).first, about << ": weights differ from the oracle's");

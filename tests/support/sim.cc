@@ -279,7 +279,8 @@ void Sim::Submit(NodeId id, std::function<void()> work) {
   if (closing_ || at.system == nullptr) return;
   const uint64_t job = ++jobs_made_;
   at.jobs[job] = std::move(work);
-  After(Duration(1) + Below(faults_.compute_max), [this, &at, job] {
+  const Duration time = Duration(1) + Below(faults_.compute_max);
+  After(std::chrono::duration_cast<Duration>(time * at.pace), [this, &at, job] {
     const auto found = at.jobs.find(job);
     if (found == at.jobs.end()) return;   // the node fell meanwhile
     const std::function<void()> run = std::move(found->second);

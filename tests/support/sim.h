@@ -68,6 +68,8 @@ class Sim {
   void Crash(NodeId node, Duration down);
   /// For good.
   void Stop(NodeId node);
+  /// Its compute jobs take this many times as long, now and after crashes.
+  void SetPace(NodeId node, double pace) { nodes_[static_cast<size_t>(node)]->pace = pace; }
   /// Faults that come by themselves (crash, cut, full disk) begin now.
   void StartFaults();
 
@@ -101,6 +103,7 @@ class Sim {
     NodeId id{};
     Boot boot;
     uint64_t incarnation = 0;
+    double pace = 1;
     std::unique_ptr<FaultyStorage> disk;
     std::unique_ptr<System> system;   // null: down
     caf::scheduler::test_coordinator* scheduler = nullptr;

@@ -79,6 +79,7 @@ class SimCluster final : public Cluster {
       actors.insert(actors.begin(), caf::actor_cast<caf::actor>(worker));
       return actors;
     }));
+    if (workers_.empty()) sim_.SetPace(nodes_.back(), options_.first_workers_pace);
     workers_.push_back(Proxy<WorkerActor>(system(), nodes_.back()));
   }
 

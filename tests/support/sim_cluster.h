@@ -17,6 +17,8 @@ struct SimClusterOptions {
   /// A request ends after `request_timeout`; a pull waits at the shard for at most `pull_wait_max`, which must be less.
   std::chrono::milliseconds request_timeout{1'500};
   std::chrono::milliseconds pull_wait_max{800};
+  /// The first worker's compute jobs take this many times as long as the others'.
+  double first_workers_pace = 1;
   /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
   std::shared_ptr<const Source> source = nullptr;
 };

@@ -16,6 +16,9 @@ double RowsPerSecond(const TrainReport& report, double seconds) {
 }   // namespace
 
 std::string TrainJson(const TrainOptions& options, const TrainReport& report, double seconds) {
+  JsonObject ledger;
+  ledger.Whole("read", report.ledger_read).Whole("applied", report.ledger_applied);
+  if (options.consistency.all.backup > 0) ledger.Whole("late", report.ledger_late);   // what is in neither of them was left out
   return JsonObject()
       .Text("algorithm", options.algorithm)
       .Whole("rows", report.rows)
@@ -25,7 +28,7 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Whole("restarts", report.restarts)
       .Object("metrics", MetricsObject(report.metrics))
       .Text("model", options.model_uri)
-      .Object("ledger", JsonObject().Whole("read", report.ledger_read).Whole("applied", report.ledger_applied).Whole("late", report.ledger_late))
+      .Object("ledger", ledger)
       .Whole("bad_rows", report.bad_rows)
       .Line();
 }

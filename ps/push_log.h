@@ -1,0 +1,66 @@
+// What a shard was told since its last snapshot, on the disk before it is acknowledged: frames appended to files, synced in groups. Local file systems only.
+//
+//   a push:  applied -> Append (memory) -> Sync (one write and one fdatasync for all that came meanwhile) -> acknowledged
+//   a snapshot:  Rotate at its cut; once it is durable, Drop what is older
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/network.h"
+
+namespace troupe {
+
+class PushLog {
+ public:
+  using Visit = std::function<absl::Status(const Frame&)>;
+
+  /// The log `name` in `folder` (file: or a plain path; made where missing). Visits what it holds from file number `from` on, in order, and goes on in a new
+  /// file. An end that was cut while it was written, and so never acknowledged, is dropped. Errors: DataLoss naming file and byte: something else is damaged;
+  /// those of `visit`; InvalidArgument: not a local path; Internal: the disk.
+  static absl::StatusOr<std::unique_ptr<PushLog>> Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit);
+  ~PushLog();
+  PushLog(const PushLog&) = delete;
+  PushLog& operator=(const PushLog&) = delete;
+
+  /// Keeps the frame's blocks until they are synced. Not thread-safe with Rotate.
+  void Append(Frame frame);
+  /// Writes what has been appended before the call, and returns when it would survive a power failure. One call at a time; any thread.
+  /// Errors ResourceExhausted: "FILE: no space left on device"; Internal. The log then ends for good: everything later fails in the same way.
+  absl::Status Sync();
+  /// What is appended from now on goes to a file of its own, whose number this is.
+  uint64_t Rotate();
+  /// Removes files older than number `first`. Errors Internal.
+  absl::Status Drop(uint64_t first);
+  /// Appended since the last Rotate.
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct Pending {
+    uint64_t number;
+    Frame frame;
+  };
+  PushLog(std::string prefix, uint64_t number) : prefix_(std::move(prefix)), number_(number) {}
+  std::string FileOf(uint64_t number) const;
+  absl::Status Write(const std::vector<Pending>& pending);
+  absl::Status GoTo(uint64_t number);
+
+  const std::string prefix_;   // FOLDER/NAME.
+  uint64_t number_;            // where Append appends
+  uint64_t bytes_ = 0;
+
+  std::mutex mutex_;
+  std::vector<Pending> pending_;
+
+  // Of Sync.
+  int fd_ = -1;
+  uint64_t open_number_ = 0;
+  absl::Status broken_;
+};
+
+}   // namespace troupe
