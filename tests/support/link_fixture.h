@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <filesystem>
@@ -14,6 +15,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "actors/internal/place.h"
@@ -89,6 +92,13 @@ struct LinkFixture {
     client->Locate(kServer, {place()});
     return client;
   }
+  /// Returns when the networks have logged a line that holds `text`.
+  void AwaitLine(std::string_view text) {
+    for (;; std::this_thread::yield()) {
+      std::lock_guard lock(mutex);
+      if (std::any_of(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(text) != std::string::npos; })) return;
+    }
+  }
   /// The first line that the networks log.
   std::string FirstLine() {
     logged.get_future().wait();
@@ -131,6 +141,16 @@ inline bool Same(const Frame& a, const Frame& b) {
 inline bool Has(const absl::Status& status, absl::StatusCode code, std::string_view text) {
   BOOST_TEST_INFO(status.ToString());
   return status.code() == code && Message(status).find(text) != std::string_view::npos;
+}
+
+/// Requests end with DeadlineExceeded, before long with this text; not at once where the machine has much else to do.
+inline bool TimesOutSaying(Network& network, Network::Lane lane, std::string_view text) {
+  for (int i = 0; i < 1000; ++i) {
+    const absl::Status status = StatusOf(Ask(network, Frame{}, lane, milliseconds(10)));
+    BOOST_TEST((status.code() == absl::StatusCode::kDeadlineExceeded), status.ToString());
+    if (Message(status).find(text) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 /// A connection that speaks whatever it is told to.
