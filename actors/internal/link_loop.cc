@@ -342,6 +342,7 @@ void LinkLoop::WakeAt(LinkTime time) {
 }
 
 void LinkLoop::BeforeWaiting() {
+  for (auto& [name, client] : state_->clients) client->Service();   // a lost connection takes along what was asked before it was known, and no more
   DrainInbox();
   dead_calls_.clear();   // before Flush: capnp's "finish" of an answered call leaves in one piece with the next call
   for (auto& [name, client] : state_->clients) client->Service();

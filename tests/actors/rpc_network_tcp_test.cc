@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <map>
 
 #include "actors/rpc_network.h"
 #include "tests/support/link_fixture.h"
@@ -16,16 +17,19 @@ using namespace testing;
 
 struct TcpFixture : LinkFixture {
   TcpFixture() { Use("tcp"); }
-  /// This process's ends of connections that were made to `port`.
+  /// This process's ends of connections that were made to `port`, one descriptor each.
   static std::vector<int> ConnectionsTo(uint16_t port) {
-    std::vector<int> found;
+    std::map<uint16_t, int> found;   // by their own port: a full socket has a second descriptor
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
       const int fd = std::stoi(entry.path().filename().string());
-      SocketAddress peer;
-      peer.size = sizeof peer.local;
-      if (::getpeername(fd, &peer.any, &peer.size) == 0 && peer.any.sa_family == AF_INET && ntohs(peer.ipv4.sin_port) == port) found.push_back(fd);
+      SocketAddress peer, own;
+      peer.size = own.size = sizeof peer.local;
+      if (::getpeername(fd, &peer.any, &peer.size) != 0 || ::getsockname(fd, &own.any, &own.size) != 0) continue;
+      if (peer.any.sa_family == AF_INET && ntohs(peer.ipv4.sin_port) == port) found[own.ipv4.sin_port] = fd;
     }
-    return found;
+    std::vector<int> descriptors;
+    for (const auto& [own, fd] : found) descriptors.push_back(fd);
+    return descriptors;
   }
   std::vector<int> Connections() const { return ConnectionsTo(ParsePlace(port.place()).value().port); }
 };
