@@ -354,12 +354,14 @@ ssize_t LinkSocket::ReadOnce(bool& drained) {
   if (big_ == nullptr) MakeRoom();
   std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
   const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
+  const size_t descriptors = descriptors_.size();
   const ssize_t got = Receive(to, room);
   if (got > 0) {
     (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
     all_.latest = this;
   }
-  drained = got < static_cast<ssize_t>(room);
+  // A read that brings descriptors ends with the bytes that they came with, whatever else is there.
+  drained = got < static_cast<ssize_t>(room) && descriptors_.size() == descriptors;
   return got;
 }
 
