@@ -1,12 +1,9 @@
 // The benchmark of links.
 #include "actors/bench_link.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,11 +17,11 @@
 #include <future>
 #include <memory>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "actors/bench_bare.h"
 #include "actors/bench_pair.h"
-#include "actors/internal/unix_place.h"
 #include "actors/rpc_network.h"
+#include "actors/status.h"
 
 extern char** environ;
 
@@ -34,56 +31,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr NodeId kPeer{1};
 constexpr ActorId kShard{1};
-constexpr size_t kBytesMax = 4 << 20;
-constexpr size_t kRawChunk = 256 << 10;   // the bare loop reads and applies what fits the processor's cache
+constexpr uint64_t kPush = 0, kPull = 1000;   // types of requests: these, and the number of a chunk
+constexpr size_t kBytesMax = 40 << 20;
+constexpr size_t kBigFrames = kBytesMax / kChunkBytes;
+constexpr int kPushesInFlight = 4, kPullsInFlight = 8;   // as ps/client
+constexpr size_t kPlaceBytes = 64;                       // in which the peer says where it listens
 constexpr std::chrono::seconds kTimeout{20};
 
 double Seconds(Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
-}
-
-/// weights -= 0.01 * gradient
-void ApplySgd(std::span<float> weights, std::span<const float> gradient) {
-  float* __restrict w = weights.data();
-  const float* __restrict g = gradient.data();
-  const size_t count = std::min(weights.size(), gradient.size());
-  for (size_t i = 0; i < count; ++i) w[i] -= 0.01f * g[i];
-}
-
-bool ReadAll(int fd, void* to, size_t size) {
-  for (char* at = static_cast<char*>(to); size > 0;) {
-    const ssize_t got = ::read(fd, at, size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    at += got;
-    size -= static_cast<size_t>(got);
-  }
-  return true;
-}
-
-bool WriteAll(int fd, const void* from, size_t size) {
-  for (const char* at = static_cast<const char*>(from); size > 0;) {
-    const ssize_t sent = ::send(fd, at, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) return false;
-    at += sent;
-    size -= static_cast<size_t>(sent);
-  }
-  return true;
-}
-
-/// Pushes of `size` bytes until `count` are done; false when the peer is lost.
-bool AnswerBarePushes(int fd, size_t size, uint64_t count, std::span<float> weights, std::vector<float>& chunk) {
-  for (uint64_t i = 0; i < count; ++i) {
-    for (size_t done = 0; done < size;) {
-      const size_t part = std::min(size - done, kRawChunk);
-      if (!ReadAll(fd, chunk.data(), part)) return false;
-      ApplySgd(weights.subspan(done / sizeof(float)), std::span(chunk).first(part / sizeof(float)));
-      done += part;
-    }
-    if (!WriteAll(fd, "", 1)) return false;
-  }
-  return true;
 }
 
 RpcNetwork::Options NetworkOptions(NodeId node) {
@@ -94,30 +50,46 @@ RpcNetwork::Options NetworkOptions(NodeId node) {
   return options;
 }
 
-std::string Place(const std::string& folder, const char* name) {
+std::string PlaceIn(const std::string& folder, const char* name) {
   return absl::StrCat("unix:", folder, "/", name);
 }
 
-/// The other process and the two ways to it.
+/// A kind of socket: the bare one, and the network that uses it.
+struct Way {
+  std::string name;
+  BareSocket bare;
+  std::unique_ptr<RpcNetwork> network;   // TCP: with one bulk connection
+};
+
+/// The other process and the ways to it.
 struct Bench {
   std::string folder;
   pid_t peer = -1;
-  int bare = -1;
-  std::unique_ptr<RpcNetwork> network;
+  Way local{.name = "Unix socket", .bare = {}, .network = nullptr}, tcp{.name = "TCP", .bare = {}, .network = nullptr};
+  std::unique_ptr<RpcNetwork> tcp4;   // with four
   PinnedHere pinned;
 
   ~Bench() {
-    network.reset();
-    if (bare >= 0) ::close(bare);   // which ends the peer
+    for (Way* way : {&local, &tcp}) {
+      way->network.reset();
+      way->bare.Close();   // which ends the peer
+    }
+    tcp4.reset();
     if (peer > 0) ::waitpid(peer, nullptr, 0);
     std::error_code ignored;
     if (!folder.empty()) std::filesystem::remove_all(folder, ignored);
   }
 
   absl::Status Start(const std::vector<std::string>& command);
-  absl::StatusOr<double> TimeBare(const Block& block, int count);
-  absl::StatusOr<double> TimeLink(const Block& block, int count);
 };
+
+absl::StatusOr<std::unique_ptr<RpcNetwork>> NetworkTo(const std::string& place, size_t bulk_connections) {
+  auto options = NetworkOptions(NodeId{0});
+  options.bulk_connections = bulk_connections;
+  TROUPE_TRY(std::unique_ptr<RpcNetwork> network, RpcNetwork::Start(std::move(options)));
+  network->Locate(kPeer, {place});
+  return network;
+}
 
 absl::Status Bench::Start(const std::vector<std::string>& command) {
   std::error_code error;
@@ -125,11 +97,11 @@ absl::Status Bench::Start(const std::vector<std::string>& command) {
   if (error) return absl::InternalError("folder for temporary files ($TMPDIR, else /tmp): " + error.message());
   if (::mkdtemp(pattern.data()) == nullptr) return absl::UnavailableError(absl::StrCat(pattern, ": ", std::strerror(errno)));
   folder = pattern;
-  auto listening = ListenAt(Place(folder, "bare"));
-  if (!listening.ok()) return listening.status();
-  const auto close = absl::MakeCleanup([&] { StopListening(*listening); });
+  TROUPE_TRY(const BareListener at_path, BareListener::At(PlaceIn(folder, "bare")));
+  TROUPE_TRY(const BareListener at_port, BareListener::At(kAnyLoopbackPort));
   std::vector<std::string> arguments = command;
   arguments.push_back(folder);
+  arguments.push_back(at_port.place());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -138,85 +110,71 @@ absl::Status Bench::Start(const std::vector<std::string>& command) {
     return absl::UnavailableError(absl::StrCat(argv[0], ": ", std::strerror(spawn_error)));
   }
   pinned.Pin(0);   // now that the peer has all of them to choose from
-  pollfd ready{listening->fd, POLLIN, 0};
-  while (::poll(&ready, 1, 100) == 0) {
-    if (::waitpid(peer, nullptr, WNOHANG) != peer) continue;
-    peer = -1;
-    return absl::UnavailableError(absl::StrCat(argv[0], " ended before it connected"));
-  }
-  bare = ::accept4(listening->fd, nullptr, nullptr, SOCK_CLOEXEC);
-  if (bare < 0) return absl::UnavailableError(absl::StrCat("accept: ", std::strerror(errno)));
-  EnlargeBuffers(bare);
-  auto started = RpcNetwork::Start(NetworkOptions(NodeId{0}));
-  if (!started.ok()) return started.status();
-  network = *std::move(started);
-  network->Locate(kPeer, Place(folder, "rpc"));
+  TROUPE_TRY(local.bare, at_path.Accept(peer));
+  TROUPE_TRY(tcp.bare, at_port.Accept(peer));
+  char place[kPlaceBytes + 1] = {};
+  if (!local.bare.ReadAll(place, kPlaceBytes)) return absl::UnavailableError("the bare socket was closed");
+  TROUPE_TRY(local.network, NetworkTo(PlaceIn(folder, "rpc"), 1));
+  TROUPE_TRY(tcp.network, NetworkTo(place, 1));
+  TROUPE_TRY(tcp4, NetworkTo(place, 4));
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> Bench::TimeBare(const Block& block, int count) {
-  const uint64_t order[2] = {block.size(), static_cast<uint64_t>(count)};
-  char acknowledged;
-  bool alive = WriteAll(bare, order, sizeof order);
-  const auto start = Clock::now();
-  for (int i = 0; i < count && alive; ++i) alive = WriteAll(bare, block.data(), block.size()) && ReadAll(bare, &acknowledged, 1);
-  if (!alive) return absl::UnavailableError("the bare socket was closed");
-  return Seconds(Clock::now() - start) / count;
-}
-
-absl::StatusOr<double> Bench::TimeLink(const Block& block, int count) {
-  // The first push is sent from this thread and not counted, the others each from the reply before.
+/// `count` requests, `in_flight` of them at once, after one more that is not counted: it comes from this thread, each of the others from a reply.
+absl::StatusOr<double> TimeRequests(Network& network, Network::Lane lane, int count, int in_flight, const std::function<Frame(int)>& request,
+                                    const std::function<void(int, const Frame&)>& take) {
   struct Run {
     std::promise<absl::StatusOr<double>> done;
-    std::function<void()> push;
-    int left;
+    std::function<void()> ask;
+    int asked = 0, answered = -1;
+    bool failed = false;
     Clock::time_point start;
   } run;
-  run.left = count + 1;
   auto future = run.done.get_future();
-  const auto lane = block.size() >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
-  run.push = [&] {
-    network->Request({kPeer, Incarnation{1}, kShard}, Frame{1, {}, {block}}, lane, kTimeout, [&](const absl::StatusOr<Frame>& reply) {
-      if (run.left-- == count + 1) run.start = Clock::now();
-      if (!reply.ok()) {
-        run.done.set_value(reply.status());
-      } else if (run.left == 0) {
-        run.done.set_value(Seconds(Clock::now() - run.start) / count);
-      } else {
-        run.push();
+  run.ask = [&] {
+    const int i = run.asked++;
+    network.Request({kPeer, Incarnation{1}, kShard}, request(i % count), lane, kTimeout, [&, i](const absl::StatusOr<Frame>& reply) {
+      if (run.failed || !reply.ok()) {
+        if (!std::exchange(run.failed, true)) run.done.set_value(reply.status());
+        return;
+      }
+      if (i > 0) take(i - 1, *reply);
+      if (++run.answered == 0) {
+        run.start = Clock::now();
+        for (int more = 0; more < std::min(in_flight, count); ++more) run.ask();
+      } else if (run.answered == count) {
+        run.done.set_value(Seconds(Clock::now() - run.start));
+      } else if (run.asked <= count) {
+        run.ask();
       }
     });
   };
-  run.push();
+  run.ask();
   return future.get();
 }
 
-absl::StatusOr<BenchRow> Compare(Bench& bench, const std::string& name, size_t size) {
-  BlockBuilder memory(size);
-  std::ranges::fill(memory.As<float>(), 0.001f);
-  const Block block = std::move(memory).Finish();
-  const int count = static_cast<int>(std::clamp<size_t>((8 << 20) / size, 4, 100));
-  std::vector<double> bare, link;
+double Median(std::vector<double>& times) {
+  std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
+  return times[times.size() / 2];
+}
+
+/// `bare` and `link` in turns, until there is enough of both.
+absl::StatusOr<std::pair<double, double>> InTurns(const std::function<absl::StatusOr<double>()>& bare, const std::function<absl::StatusOr<double>()>& link) {
+  std::vector<double> limits, ours;
   const auto start = Clock::now();
   for (int turn = 0; turn < 12 || (Seconds(Clock::now() - start) < 0.8 && turn < 400); ++turn) {
-    auto first = bench.TimeBare(block, count);
-    if (!first.ok()) return first.status();
-    auto second = bench.TimeLink(block, count);
-    if (!second.ok()) return second.status();
+    TROUPE_TRY(const double limit, bare());
+    TROUPE_TRY(const double mine, link());
     if (turn < 2) continue;   // connections, caches, memory
-    bare.push_back(*first);
-    link.push_back(*second);
+    limits.push_back(limit);
+    ours.push_back(mine);
   }
-  const auto median = [](std::vector<double>& times) {
-    std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
-    return times[times.size() / 2];
-  };
-  const double ours = median(link), limit = median(bare);
-  BenchRow row{.name = absl::StrCat("push ", name, " with SGD and acknowledgement, Unix socket"),
-               .value = ours * 1e6,
-               .unit = "us",
-               .limit = limit * 1e6,
-               .ratio = limit / ours};
+  return std::pair{Median(limits), Median(ours)};
+}
+
+BenchRow Row(std::string name, size_t size, std::pair<double, double> limit_and_ours) {
+  const auto [limit, ours] = limit_and_ours;
+  BenchRow row{.name = std::move(name), .value = ours * 1e6, .unit = "us", .limit = limit * 1e6, .ratio = limit / ours};
   if (size >= kBulkBytes) {
     const auto bytes = static_cast<double>(size);
     row.value = bytes / ours * 1e-9, row.limit = bytes / limit * 1e-9, row.unit = "GB/s";
@@ -224,48 +182,106 @@ absl::StatusOr<BenchRow> Compare(Bench& bench, const std::string& name, size_t s
   return row;
 }
 
+absl::StatusOr<BenchRow> ComparePush(const Way& way, const std::string& name, const Block& block) {
+  const int count = static_cast<int>(std::clamp<size_t>((8 << 20) / block.size(), 4, 100));
+  const auto lane = block.size() >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+  std::vector<std::byte> memory(block.data(), block.data() + block.size());
+  TROUPE_TRY(const auto times, InTurns(
+                                   [&] {
+                                     return way.bare.Time({false, block.size(), static_cast<uint64_t>(count)}, memory);
+                                   },
+                                   [&]() -> absl::StatusOr<double> {
+                                     TROUPE_TRY(const double all, TimeRequests(
+                                                                      *way.network, lane, count, 1,
+                                                                      [&](int) {
+                                                                        return Frame{kPush, {}, {block}};
+                                                                      },
+                                                                      [](int, const Frame&) {}));
+                                     return all / count;
+                                   }));
+  return Row(absl::StrCat("push ", name, " with SGD and acknowledgement, ", way.name), block.size(), times);
+}
+
+/// 40 MiB in frames of 1 MiB, several of them under way; the bare loop sends or receives without a pause.
+absl::StatusOr<BenchRow> CompareBig(const BareSocket& bare, Network& network, bool pull, const std::string& name, const Block& block) {
+  std::vector<std::byte> memory(kBytesMax);
+  const auto request = [&](int i) {
+    const auto type = (pull ? kPull : kPush) + static_cast<uint64_t>(i);
+    return pull ? Frame{type, {}, {}} : Frame{type, {}, {block.Slice(0, kChunkBytes)}};
+  };
+  const auto take = [&](int i, const Frame& reply) {
+    if (pull && reply.bulk.size() == 1) std::memcpy(memory.data() + static_cast<size_t>(i) * kChunkBytes, reply.bulk[0].data(), reply.bulk[0].size());
+  };
+  TROUPE_TRY(const auto times,
+             InTurns(
+                 [&] {
+                   return bare.Time({pull, kBytesMax, 1}, memory);
+                 },
+                 [&] { return TimeRequests(network, Network::Lane::kBulk, kBigFrames, pull ? kPullsInFlight : kPushesInFlight, request, take); }));
+  return Row(name, kBytesMax, times);
+}
+
 }   // namespace
 
 absl::StatusOr<std::vector<BenchRow>> BenchLink(const std::vector<std::string>& peer_command, bool full) {
   if (peer_command.empty()) return absl::InvalidArgumentError("no command for the other process");
   Bench bench;
-  if (absl::Status status = bench.Start(peer_command); !status.ok()) return status;
+  TROUPE_RETURN_IF_ERROR(bench.Start(peer_command));
   std::vector<BenchRow> rows;
+  BlockBuilder memory(4 << 20);
+  std::ranges::fill(memory.As<float>(), 0.001f);
+  const Block block = std::move(memory).Finish();
   std::vector<std::pair<std::string, size_t>> sizes{{"64 B", 64}, {"64 KiB", 64 << 10}, {"1 MiB", 1 << 20}};
-  if (full) sizes.emplace_back("4 MiB", kBytesMax);
-  for (const auto& [name, size] : sizes) {
-    auto row = Compare(bench, name, size);
-    if (!row.ok()) return row.status();
-    rows.push_back(*std::move(row));
+  if (full) sizes.emplace_back("4 MiB", block.size());
+  for (const Way* way : {&bench.local, &bench.tcp}) {
+    for (const auto& [name, size] : sizes) {
+      TROUPE_TRY(BenchRow row, ComparePush(*way, name, Block::Copy(block.data(), size)));
+      rows.push_back(std::move(row));
+    }
+  }
+  for (const bool pull : {false, true}) {
+    const std::string what = pull ? "pull 40 MiB in chunks, " : "push 40 MiB in chunks with SGD, ";
+    TROUPE_TRY(BenchRow local, CompareBig(bench.local.bare, *bench.local.network, pull, what + "Unix socket", block));
+    TROUPE_TRY(BenchRow one, CompareBig(bench.tcp.bare, *bench.tcp.network, pull, what + "TCP, 1 connection", block));
+    TROUPE_TRY(BenchRow four, CompareBig(bench.tcp.bare, *bench.tcp4, pull, what + "TCP, 4 connections", block));
+    for (BenchRow* row : {&local, &one, &four}) rows.push_back(std::move(*row));
   }
   return rows;
 }
 
 int RunBenchLinkPeer(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 1) return 2;
+  if (arguments.size() != 2) return 2;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   PinnedHere pinned;
   pinned.Pin(1);
-  std::vector<float> bare_weights(kBytesMax / sizeof(float)), link_weights(bare_weights.size()), chunk(kRawChunk / sizeof(float));
+  std::vector<float> bare_weights(kBytesMax / sizeof(float));
+  BlockBuilder memory(kBytesMax);
+  const std::span<float> link_weights = memory.As<float>();
+  std::ranges::fill(link_weights, 0.0f);
   RpcNetwork::Options options = NetworkOptions(kPeer);
-  options.listen = Place(arguments[0], "rpc");
+  options.listen = {PlaceIn(arguments[0], "rpc"), kAnyLoopbackPort};
+  options.handlers = {{kShard, [&](const Frame& request, const Network::Reply& reply) {
+                         const bool pull = request.type >= kPull;
+                         const size_t at = (request.type - (pull ? kPull : kPush)) * kChunkBytes / sizeof(float);
+                         if (at >= link_weights.size()) return reply(absl::OutOfRangeError("a chunk that is not there"));
+                         if (pull) return reply(Frame{1, {}, {Block::Copy(&link_weights[at], kChunkBytes)}});
+                         if (request.bulk.size() != 1 || !request.bulk[0].IsArrayOf<float>())
+                           return reply(absl::InvalidArgumentError("a push is one array of floats"));
+                         ApplySgd(link_weights.subspan(at), request.bulk[0].As<float>());
+                         reply(Frame{});
+                       }}};
   auto network = RpcNetwork::Start(std::move(options));
   if (!network.ok()) return 1;
-  (*network)->Serve(kShard, [&](const Frame& push, const Network::Reply& reply) {
-    if (push.bulk.size() != 1 || !push.bulk[0].IsArrayOf<float>()) return reply(absl::InvalidArgumentError("a push is one array of floats"));
-    ApplySgd(link_weights, push.bulk[0].As<float>());
-    reply(Frame{});
-  });
-  auto bare = ConnectTo(Place(arguments[0], "bare"));
-  if (!bare.ok()) return 1;
-  const int fd = *bare;
-  ::fcntl(fd, F_SETFL, 0);   // blocking, as the other end is
-  uint64_t order[2];
-  while (ReadAll(fd, order, sizeof order) && order[0] <= kBytesMax) {
-    if (!AnswerBarePushes(fd, order[0], order[1], bare_weights, chunk)) break;
+  const auto local = BareSocket::Connect(PlaceIn(arguments[0], "bare")), tcp = BareSocket::Connect(arguments[1]);
+  if (!local.ok() || !tcp.ok()) return 1;
+  std::string place = (*network)->places()[1];
+  place.resize(kPlaceBytes);
+  if (!local->WriteAll(place.data(), kPlaceBytes)) return 1;
+  for (;;) {
+    pollfd asked[2] = {{local->fd(), POLLIN, 0}, {tcp->fd(), POLLIN, 0}};
+    ::poll(asked, 2, -1);
+    if (!(asked[0].revents != 0 ? *local : *tcp).Answer(bare_weights)) return 0;
   }
-  ::close(fd);
-  return 0;
 }
 
 }   // namespace troupe

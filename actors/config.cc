@@ -44,6 +44,7 @@ const std::vector<Knob>& AllKnobs() {
       {"snapshot_interval", Type::kDuration, "500ms", 0.05, 86400, {}, "between snapshots of a shard whose writers hold pushes"},
       {"held_bytes", Type::kBytes, "64M", 65536, kBytesMax, {}, "pushes a writer holds until they are stable; more ask for a snapshot"},
       {"request_timeout", Type::kDuration, "10s", 0.01, 3600, {}, "until a request to another process is given up and tried again"},
+      {"links", Type::kText, "unix", 0, 0, {"unix", "tcp"}, "how processes talk: Unix sockets and shared memory, or TCP over 127.0.0.1"},
       {"restart_intensity", Type::kInteger, "20", 0, 1e6, {}, "restarts within restart_period before a supervisor gives up"},
       {"restart_period", Type::kDuration, "60s", 0.1, 86400, {}, "the window of restart_intensity"},
       {"log_level", Type::kText, "info", 0, 0, {"debug", "info", "warning", "error", "off"}, "the least that --log writes"},

@@ -1,4 +1,4 @@
-// The one interface to other processes. In production it is Cap'n Proto RPC over Unix sockets (rpc_network.h); in the simulation a seeded queue that
+// The one interface to other processes. In production it is Cap'n Proto RPC over Unix sockets and TCP (rpc_network.h); in the simulation a seeded queue that
 // delays, drops, doubles and cuts. No other code knows of sockets.
 #pragma once
 
@@ -32,7 +32,7 @@ inline constexpr size_t kFrameBytesMax = 64 << 20;
 inline constexpr size_t kFrameBlocksMax = 16;
 /// A bulk message is cut into pieces of at most this size by whoever knows its meaning (ps/client).
 inline constexpr size_t kChunkBytes = 1 << 20;
-/// Frames at least this big travel on the bulk connection, so that they never delay a heartbeat.
+/// Frames at least this big, and requests for them, travel on the bulk lane, so that they never delay a heartbeat.
 inline constexpr size_t kBulkBytes = 64 << 10;
 
 class Network {
@@ -43,13 +43,14 @@ class Network {
   using Reply = std::function<void(absl::StatusOr<Frame>)>;
   /// Answers one request by calling `reply` exactly once, from any thread, now or later.
   using Handler = std::function<void(Frame request, Reply reply)>;
-  /// Which connection of a pair. Order holds within one lane only.
+  /// Which link of a pair. Order holds within one lane only; answers have none.
   enum class Lane : uint8_t { kControl, kBulk };
 
   virtual ~Network() = default;
 
-  /// Where `node` listens ("unix:/path"). Connecting happens at the first request and again, with back-off, after a loss. Replaces an earlier place.
-  virtual void Locate(NodeId node, std::string place) = 0;
+  /// Where `node` listens: "unix:/path", "tcp:HOST:PORT". Where it listens at several, the best that can be reached is taken. Connecting happens at the first
+  /// request and again, with back-off, after a loss. Replaces earlier places.
+  virtual void Locate(NodeId node, std::vector<std::string> places) = 0;
   /// Sends `frame` to the actor and calls `reply` once, within `timeout`. The request may or may not have been executed when the reply is an error.
   virtual void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) = 0;
   /// Makes this node's actor reachable. Replaces an earlier handler of that id.

@@ -2,6 +2,7 @@
 // Expose is its counterpart: it makes a local actor reachable, decoding requests and encoding replies. Messages need a Codec.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@ namespace troupe {
 ///   static constexpr uint64_t kType;                         // Cap'n Proto type id
 ///   static Frame Encode(const Message&);
 ///   static absl::StatusOr<Message> Decode(const Frame&);     // InvalidArgument for anything malformed
+/// A request whose answer may be big says so in a member `size_t answer_bytes`, as far as it knows: it chooses the lane.
 template <class Message>
 struct Codec;
 
@@ -38,7 +40,9 @@ auto ForwardHandler(caf::event_based_actor* self, System* system, ProxyOptions o
   return [self, system, options](const Request& request) -> caf::result<Reply> {
     auto promise = self->make_response_promise<caf::typed_response_promise<Reply>>();
     Frame frame = Codec<Request>::Encode(request);
-    const auto lane = frame.size() >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    size_t bytes = frame.size();
+    if constexpr (requires { request.answer_bytes; }) bytes = std::max(bytes, request.answer_bytes);
+    const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
     caf::actor proxy(self);
     system->network().Request(options.to, std::move(frame), lane, options.timeout, [proxy, promise](absl::StatusOr<Frame> answer) {
       auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(answer));

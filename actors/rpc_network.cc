@@ -9,6 +9,7 @@
 namespace troupe {
 
 absl::StatusOr<std::unique_ptr<RpcNetwork>> RpcNetwork::Start(Options options) {
+  if (options.bulk_connections == 0) return absl::InvalidArgumentError("bulk_connections is 0, expected at least 1");
   auto handlers = std::exchange(options.handlers, {});
   auto loop = std::make_shared<LinkLoop>(std::move(options));
   for (auto& [actor, handler] : handlers) loop->Serve(actor, std::make_shared<const Handler>(std::move(handler)));
@@ -21,8 +22,12 @@ RpcNetwork::~RpcNetwork() {
   loop_->Stop();
 }
 
-void RpcNetwork::Locate(NodeId node, std::string place) {
-  LinkLoop::Work work = [loop = loop_.get(), node, place = std::move(place)] { loop->Locate(node, place); };
+std::vector<std::string> RpcNetwork::places() const {
+  return loop_->places();
+}
+
+void RpcNetwork::Locate(NodeId node, std::vector<std::string> places) {
+  LinkLoop::Work work = [loop = loop_.get(), node, places = std::move(places)] { loop->Locate(node, places); };
   loop_->Post(work);
 }
 

@@ -1,6 +1,7 @@
-// The Network of production: Cap'n Proto RPC over Unix sockets, two connections (control, bulk) to each node that is asked, one thread that owns them all.
-// Big blocks lie in memory that both processes map, and only references to them are sent; others are sent from where they lie and are views into the received
-// message on the other side. Both may outlive the network.
+// The Network of production: Cap'n Proto RPC over Unix sockets and TCP, a link for control and one for bulk to each node that is asked, one thread that owns
+// them all. On one host a link is a Unix socket, big blocks lie in memory that both processes map, and only references to them are sent. Between hosts it is
+// TCP, for bulk over several connections; blocks are sent from where they lie and are views into the received message on the other side. Both may outlive the
+// network.
 #pragma once
 
 #include <functional>
@@ -25,8 +26,9 @@ class RpcNetwork final : public Network {
     std::string cluster_id;
     std::string token;
     std::string build_id;
-    /// Where others reach this node: "unix:/path", at most 83 bytes of path; empty: nobody does. A process that listens there already loses the place.
-    std::string listen;
+    /// Where others reach this node, none: nobody does. "unix:/path", at most 83 bytes of path: a process that listens there already loses the place.
+    /// "tcp:HOST:PORT", HOST a name, an IPv4 or a [bracketed IPv6] address of this host; port 0: one that is free. Other hosts only get in with a token.
+    std::vector<std::string> listen;
     /// Served from the first connection on; whoever waits for this node to listen would find an actor that is served later missing (Unavailable).
     std::vector<std::pair<ActorId, Handler>> handlers = {};
     /// How long a peer may take for its Hello.
@@ -38,6 +40,10 @@ class RpcNetwork final : public Network {
     size_t in_flight_bytes_max = 64 << 20;
     /// Lend big blocks to processes of this host instead of sending their bytes (actors/internal/shared_memory.h), where the other end does so too.
     bool share_memory = true;
+    /// TCP connections that carry the bulk lane to a node, at least 1. Big frames take turns on them; order holds as on one.
+    size_t bulk_connections = 4;
+    /// A TCP peer whose host has acknowledged nothing for so long is lost. Whole seconds, at least 3.
+    Duration silence_max{20'000};
     /// Requests of other threads that the link thread has not taken yet.
     size_t queued_requests_max = 1 << 16;
     /// Handlers and replies are called on the link thread, and only inside run(...), which must call its argument once before it returns. A system
@@ -47,12 +53,18 @@ class RpcNetwork final : public Network {
     std::function<void(std::string)> log = [](std::string) {};
   };
 
-  /// Listens, and starts the thread. InvalidArgument: the place is none. Unavailable: the system refused the socket.
+  /// Listens, and starts the thread. Looking up a name to listen at may take a while.
+  /// InvalidArgument: a place is none, or lies open to other hosts without a token. Unavailable: the system refused the socket.
   static absl::StatusOr<std::unique_ptr<RpcNetwork>> Start(Options options);
   /// Stops the thread; replies still awaited are called with Cancelled. Not to be called on the link thread.
   ~RpcNetwork() override;
 
-  void Locate(NodeId node, std::string place) override;
+  /// Where it listens, as in Options::listen, with the ports that were chosen.
+  std::vector<std::string> places() const;
+
+  /// At every attempt to connect Unix places are tried first, then the others in their order, each for connect_timeout; a name is looked up without anybody
+  /// waiting. A place where another node answers, or nobody, is passed over.
+  void Locate(NodeId node, std::vector<std::string> places) override;
   /// On the link thread (in a handler or a reply) the request goes out without any hand-over. `reply` is called on the link thread, never inside this
   /// call, except by other threads when the network is stopping (Cancelled) or queued_requests_max is reached (Unavailable).
   void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override;

@@ -50,7 +50,7 @@ absl::Status Run() {
   std::vector<ShardActor> shards;
   for (uint32_t i = 0; i < 2; ++i) {
     ShardActorOptions options;
-    options.shard = {.tables = {w, trial}, .shard = i, .shards = 2, .consistency = {.kind = Consistency::Kind::kAsp}};
+    options.shard = {.tables = {w, trial}, .shard = i, .shards = 2, .consistency = Consistency{.kind = Consistency::Kind::kAsp}};
     TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
     shards.push_back(std::move(shard));
   }

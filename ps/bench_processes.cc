@@ -23,6 +23,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "actors/bench_bare.h"
 #include "actors/bench_pair.h"
 #include "actors/proxy.h"
 #include "actors/rpc_network.h"
@@ -55,6 +56,7 @@ std::vector<TableSpec> Tables() {
 /// Memory that both processes map: what two loops without any runtime would use.
 struct Raw {
   std::atomic<uint32_t> asked, answered;   // counts; a futex each
+  char place[64];                          // where the peer listens with TCP, before its first answer
   alignas(64) float numbers[kFloats];
 };
 
@@ -86,13 +88,13 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-RpcNetwork::Options NetworkOptions(System& system, const std::string& listen) {
+RpcNetwork::Options NetworkOptions(System& system, std::vector<std::string> listen) {
   return {.node = system.node(),
           .incarnation = system.incarnation(),
           .cluster_id = "bench",
           .token = {},
           .build_id = {},
-          .listen = listen,
+          .listen = std::move(listen),
           .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }};
 }
 
@@ -106,6 +108,7 @@ struct Pair {
   int raw_fd = -1;
   Raw* raw = nullptr;
   int echo = -1;
+  BareSocket bare;   // TCP
   pid_t peer = -1;
   std::unique_ptr<System> system;
   PinnedHere pinned;
@@ -136,6 +139,8 @@ struct Pair {
     std::vector<std::string> arguments = command;
     arguments.push_back(folder);
     arguments.push_back(absl::StrCat("/proc/", ::getpid(), "/fd/", raw_fd));
+    TROUPE_TRY(const BareListener listener, BareListener::At(kAnyLoopbackPort));
+    arguments.push_back(listener.place());
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -152,12 +157,13 @@ struct Pair {
       peer = -1;
       return absl::UnavailableError(absl::StrCat(argv[0], ": ", std::strerror(spawn_error)));
     }
+    TROUPE_TRY(bare, listener.Accept(peer));
     pinned.Pin(0);   // the threads that follow too
     system = std::make_unique<System>(System::Options{.node = NodeId{0}, .compute_threads = 1});
-    auto network = RpcNetwork::Start(NetworkOptions(*system, ""));
+    auto network = RpcNetwork::Start(NetworkOptions(*system, {}));
     if (!network.ok()) return network.status();
     system->SetNetwork(*std::move(network));
-    system->network().Locate(kPeer, PlaceIn(folder));
+    system->network().Locate(kPeer, {PlaceIn(folder)});
     return absl::OkStatus();
   }
   /// 64 bytes there and back, both ends blocking.
@@ -184,16 +190,18 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
   const std::vector<float> gradient(kFloats, 0.5f);
   std::vector<float> weights(kFloats), copy(kFloats, 1.0f);
   const Block block = Block::Copy(std::span<const float>(gradient));
-  std::vector<double> push, raw_push, pulls, raw_pull;
   absl::Status status;
   std::vector<float> rows;
+  const auto time_push = [&] { return Seconds([&] { status.Update(big.PushAll(block).Wait(kLimit)); }); };
+  const auto time_pull = [&] { return Seconds([&] { status.Update(big.PullAll(rows)); }); };
+  std::vector<double> push, raw_push, pulls, raw_pull;
   for (int run = 0; run < kRuns && status.ok(); ++run) {
-    push.push_back(Seconds([&] { status.Update(big.PushAll(block).Wait(kLimit)); }));
+    push.push_back(time_push());
     raw_push.push_back(Seconds([&] {
       std::memcpy(pair.raw->numbers, gradient.data(), kFloats * sizeof(float));
       pair.AskRaw();
     }));
-    pulls.push_back(Seconds([&] { status.Update(big.PullAll(rows)); }));
+    pulls.push_back(time_pull());
     raw_pull.push_back(Seconds([&] {
       std::memcpy(copy.data(), weights.data(), kFloats * sizeof(float));
       asm volatile("" : : "r"(copy.data()) : "memory");
@@ -212,6 +220,19 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
       }
     }));
   }
+  std::vector<double> tcp_push, bare_push, tcp_pull, bare_pull;
+  pair.system->network().Locate(kPeer, {pair.raw->place});
+  for (int run = 0; run < kRuns && status.ok(); ++run) {
+    const auto time_bare = [&](bool pulled) {
+      auto seconds = pair.bare.Time({pulled, kFloats * sizeof(float)}, std::as_writable_bytes(std::span(copy)));
+      status.Update(seconds.status());
+      return seconds.value_or(0);
+    };
+    tcp_push.push_back(time_push());
+    bare_push.push_back(time_bare(false));
+    tcp_pull.push_back(time_pull());
+    bare_pull.push_back(time_bare(true));
+  }
   pair.system->Stop(shard);
   TROUPE_RETURN_IF_ERROR(status);
   const auto row = [](std::string name, std::vector<double>& ours, std::vector<double>& limit) {
@@ -221,11 +242,13 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
   return std::vector<BenchRow>{row("push of 40 MB with sgd to another process, acknowledged; limit: copy to shared memory, sgd there", push, raw_push),
                                row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
                                {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
-                                Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)}};
+                                Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)},
+                               row("push of 40 MB with sgd over TCP, acknowledged; limit: one bare TCP socket, sgd there", tcp_push, bare_push),
+                               row("pull of 40 MB over TCP; limit: one bare TCP socket", tcp_pull, bare_pull)};
 }
 
 int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 2) return 2;
+  if (arguments.size() != 3) return 2;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   PinnedHere pinned;
   pinned.Pin(1);
@@ -237,13 +260,20 @@ int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {
   options.shard = {
       .tables = Tables(), .shard = 0, .shards = 1, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .stable_when_applied = true};
   auto shard = SpawnShard(system, options);
-  auto network = RpcNetwork::Start(NetworkOptions(system, PlaceIn(arguments[0])));
+  auto network = RpcNetwork::Start(NetworkOptions(system, {PlaceIn(arguments[0]), kAnyLoopbackPort}));
   if (!shard.ok() || !network.ok()) return 1;
+  std::strncpy(raw->place, (*network)->places()[1].c_str(), sizeof raw->place - 1);
   system.SetNetwork(*std::move(network));
   Expose(system, kShard, *shard);
+  auto bare = BareSocket::Connect(arguments[2]);   // which tells that the shard is there
+  if (!bare.ok()) return 1;
   std::thread([] {
     char bytes[kSmall];
     while (::recv(kEcho, bytes, sizeof bytes, MSG_WAITALL) == ssize_t{sizeof bytes}) ::send(kEcho, bytes, sizeof bytes, MSG_NOSIGNAL);
+  }).detach();
+  std::thread([bare = std::move(*bare)] {
+    std::vector<float> weights(kFloats);
+    while (bare.Answer(weights)) continue;
   }).detach();
   std::vector<float> weights(kFloats);
   for (uint32_t asked = 0;;) {

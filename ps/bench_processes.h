@@ -1,4 +1,4 @@
-// What the parameter server costs between two processes of one host: rows of `troupe bench ps`.
+// What the parameter server costs between two processes, over Unix sockets with shared memory and over TCP: rows of `troupe bench ps`.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace troupe {
 
-/// Starts `peer_command` with one more argument (a folder) as the process that holds the shard; the two run on different processors. About 6 s.
+/// Starts `peer_command` with three more arguments as the process that holds the shard; the two run on different processors. About 9 s.
 absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::string>& peer_command);
 /// The other process. Ends with its parent.
 int RunBenchProcessesPeer(const std::vector<std::string>& arguments);

@@ -267,7 +267,8 @@ Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const 
                          .keys_hash = share.keys_hash,
                          .piece = static_cast<uint32_t>(piece),
                          .tables = stream.pull->tables,
-                         .packing = share.PackingOf(piece)};
+                         .packing = share.PackingOf(piece),
+                         .answer_bytes = share.FloatsOf(piece) * sizeof(float)};
   LeaveKnownKeys(lane.known, message);
   return message;
 }

@@ -103,6 +103,7 @@ struct Pull {
   /// The rows as they are in the view that Freeze made of this cut: `writer` and `round` do not matter, nothing waits. NotFound: the view has ended, or the
   /// shard was replaced. 0: the tables.
   uint64_t view = 0;
+  size_t answer_bytes = 0;   ///< of the values, where the writer knows: it chooses the lane, and does not travel
 };
 /// reply to Pull
 struct Pulled {

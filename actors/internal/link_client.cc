@@ -2,6 +2,7 @@
 #include "actors/internal/link_client.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,12 +13,28 @@ namespace troupe {
 namespace {
 
 /// Bytes of requests that are neither answered nor given up, or whose message still waits to be sent.
-struct Credit {
-  std::shared_ptr<size_t> in_flight;
-  size_t bytes;
-  Credit(std::shared_ptr<size_t> total, size_t size) : in_flight(std::move(total)), bytes(size) { *in_flight += bytes; }
-  ~Credit() { *in_flight -= bytes; }
+struct InFlight {
+  size_t all = 0;
+  std::vector<size_t> each;   // by connection
 };
+
+struct Credit {
+  std::shared_ptr<InFlight> in_flight;
+  size_t connection, bytes;
+  Credit(std::shared_ptr<InFlight> total, size_t which, size_t size) : in_flight(std::move(total)), connection(which), bytes(size) {
+    in_flight->all += bytes;
+    in_flight->each[connection] += bytes;
+  }
+  ~Credit() {
+    in_flight->all -= bytes;
+    in_flight->each[connection] -= bytes;
+  }
+};
+
+uint64_t RandomId() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device() | 1;
+}
 
 absl::Status ToStatus(const kj::Exception& error, const std::string& name) {
   using Type = kj::Exception::Type;
@@ -29,8 +46,9 @@ absl::Status ToStatus(const kj::Exception& error, const std::string& name) {
 }   // namespace
 
 struct LinkClient::Connection {
-  Connection(LinkLoop& loop, int fd)
-      : socket(loop.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::CLIENT, kHelloBytesMax, [this] { closed = true; }),
+  Connection(LinkLoop& loop, int fd, size_t number)
+      : index(number),
+        socket(loop.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::CLIENT, kHelloBytesMax, [this] { closed = true; }),
         rpc(capnp::makeRpcClient(socket)),
         link(nullptr) {
     capnp::word scratch[8] = {};
@@ -39,14 +57,40 @@ struct LinkClient::Connection {
     id.setSide(capnp::rpc::twoparty::Side::SERVER);
     link = rpc.bootstrap(id).castAs<wire::Link>();
   }
+  const size_t index;
   bool closed = false;
-  bool greeted = false;
-  Incarnation incarnation{};
-  std::shared_ptr<size_t> in_flight = std::make_shared<size_t>(0);
   LinkSocket socket;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   wire::Link::Client link;
   kj::Promise<void> hello = nullptr;
+};
+
+/// The connections that carry this lane, and live and end together: one, or several where one TCP connection would not fill the way.
+struct LinkClient::Link {
+  explicit Link(Place at) : place(std::move(at)) {}
+  const Place place;
+  std::vector<std::unique_ptr<Connection>> connections;
+  size_t wanted = 1, greeted = 0;
+  uint64_t id = 0;        // of several
+  uint64_t ordered = 0;   // requests sent by several
+  Incarnation incarnation{};
+  std::shared_ptr<InFlight> in_flight = std::make_shared<InFlight>();
+
+  bool ready() const { return greeted == wanted; }
+  const Connection* Closed() const {
+    for (const auto& connection : connections) {
+      if (connection->closed) return connection.get();
+    }
+    return nullptr;
+  }
+  /// The one with the least to do, in turn.
+  Connection& Next() {
+    size_t best = ordered % connections.size();
+    for (size_t i = 0; i < connections.size(); ++i) {
+      if (in_flight->each[i] < in_flight->each[best]) best = i;
+    }
+    return *connections[best];
+  }
 };
 
 LinkClient::LinkClient(LinkLoop& loop, NodeId node, Network::Lane lane) : loop_(loop), node_(node), lane_(lane) {}
@@ -56,47 +100,69 @@ std::string LinkClient::Name() const {
   return absl::StrCat("node ", static_cast<uint32_t>(node_));
 }
 bool LinkClient::ready() const {
-  return connection_ != nullptr && connection_->greeted && !connection_->closed;
+  return link_ != nullptr && link_->ready() && link_->Closed() == nullptr;
 }
 
-void LinkClient::Locate(const std::string& place) {
-  if (place != std::exchange(place_, place)) Drop();
+void LinkClient::Locate(const std::vector<std::string>& places) {
+  if (places != std::exchange(located_, places)) {
+    Drop();
+    looking_up_ = false;
+    ++lookup_;
+    places_.clear();
+    no_places_.clear();
+    for (const std::string& text : places) {
+      auto place = ParsePlace(text);
+      if (place.ok())
+        places_.push_back(*std::move(place));
+      else
+        absl::StrAppend(&no_places_, no_places_.empty() ? "" : "; ", place.status().message());
+    }
+    std::stable_partition(places_.begin(), places_.end(), [](const Place& place) { return place.local(); });
+  }
   backoff_ = Network::Duration(0);
   retry_at_ = std::min(retry_at_, std::chrono::steady_clock::now());
-  if (connection_ == nullptr && !waiting_.empty()) Connect();
+  if (!connecting() && !waiting_.empty()) Connect();
 }
 
 void LinkClient::Submit(LinkCalls& call) {
   call.front().bytes = call.front().frame.size();
   waiting_.splice(waiting_.end(), call);
   if (ready()) return Service();
-  if (connection_ != nullptr || place_.empty()) return;
+  if (connecting() || located_.empty()) return;
   if (std::chrono::steady_clock::now() >= retry_at_) return Connect();
   loop_.WakeAt(retry_at_);
 }
 
 void LinkClient::Service() {
-  if (connection_ != nullptr && connection_->closed) {
-    if (connection_->greeted) {
-      if (!connection_->socket.reason().empty()) loop_.Log(absl::StrCat(Name(), ": ", connection_->socket.reason()));
+  if (const Connection* closed = link_ == nullptr ? nullptr : link_->Closed()) {
+    const std::string& reason = closed->socket.reason();
+    if (link_->ready()) {
+      if (!reason.empty()) loop_.Log(absl::StrCat(Name(), ": ", reason));
       retry_at_ += loop_.options().backoff_min;
       last_error_ = "lost the connection";
       Drop();
     } else {
-      TryLater("the connection was closed before Hello");
+      Missed(absl::UnavailableError(absl::StrCat(link_->place.text, ": ", reason.empty() ? "the connection was closed before Hello" : reason)), false);
     }
   }
   while (ready() && !waiting_.empty()) {
-    const size_t in_flight = *connection_->in_flight;
+    const size_t in_flight = link_->in_flight->all;
     if (in_flight > 0 && in_flight + waiting_.front().bytes > loop_.options().in_flight_bytes_max) return;
     Send();
   }
 }
 
+void LinkClient::Forget() {
+  if (link_ == nullptr) return;
+  bool lent = false;
+  for (const auto& connection : link_->connections) lent |= connection->socket.has_lent();
+  if (lent) SharedMemory::OfProcess().ForgetLent();
+  loop_.Bury(std::exchange(link_, nullptr));
+}
+
 void LinkClient::Drop() {
-  if (connection_ == nullptr) return;
-  if (connection_->socket.has_lent()) SharedMemory::OfProcess().ForgetLent();
-  loop_.Bury(std::exchange(connection_, nullptr));
+  if (link_ == nullptr) return;
+  Forget();
   Fail(absl::UnavailableError(absl::StrCat("lost the connection to ", Name())));
 }
 
@@ -111,18 +177,72 @@ void LinkClient::Fail(const absl::Status& status) {
 
 void LinkClient::Connect() {
   retry_at_ = std::chrono::steady_clock::now();
-  auto fd = ConnectTo(place_);
-  if (!fd.ok()) return TryLater(std::string(fd.status().message()));
+  next_place_ = 0;
+  addresses_.clear();
+  errors_ = no_places_;
+  all_refused_ = no_places_.empty();
+  refusal_.reset();
+  TryNext();
+}
+
+void LinkClient::TryNext() {
+  if (addresses_.empty()) {
+    if (next_place_ == places_.size()) {
+      TryLater(errors_);
+      if (all_refused_ && refusal_) Fail(*refusal_);
+      return;
+    }
+    const Place& place = places_[next_place_++];
+    const auto address = AddressOf(place);
+    if (!address.ok()) return Missed(address.status(), false);
+    if (!*address) return Resolve(place);
+    addresses_.push_back(**address);
+  }
+  const SocketAddress address = addresses_.front();
+  addresses_.pop_front();
+  Open(places_[next_place_ - 1], address);
+}
+
+void LinkClient::Missed(const absl::Status& why, bool refused) {
+  Forget();
+  absl::StrAppend(&errors_, errors_.empty() ? "" : "; ", why.message());
+  all_refused_ &= refused;
+  if (refused) refusal_ = why;
+  TryNext();
+}
+
+void LinkClient::Resolve(const Place& place) {
+  looking_up_ = true;
+  last_error_ = absl::StrCat(place.text, ": the name is being looked up");
+  loop_.LookUp(place, [this, lookup = ++lookup_](absl::StatusOr<std::vector<SocketAddress>> found) {
+    if (lookup != lookup_) return;
+    looking_up_ = false;
+    if (!found.ok()) return Missed(found.status(), false);
+    addresses_.assign(found->begin(), found->end());
+    TryNext();
+  });
+}
+
+void LinkClient::Open(const Place& place, const SocketAddress& address) {
+  const auto& options = loop_.options();
+  auto link = std::make_shared<Link>(place);
+  if (lane_ == Network::Lane::kBulk && !place.local()) link->wanted = options.bulk_connections;
+  if (link->wanted > 1) link->id = RandomId();
+  link->in_flight->each.resize(link->wanted);
+  link_ = link;
   try {
-    connection_ = std::make_shared<Connection>(loop_, *fd);
-    SayHello();
+    for (size_t i = 0; i < link->wanted; ++i) {
+      auto fd = ConnectTo(place, address, options.silence_max);
+      if (!fd.ok()) return Missed(fd.status(), false);
+      link->connections.push_back(std::make_unique<Connection>(loop_, *fd, i));
+    }
+    for (const auto& connection : link->connections) SayHello(*link, *connection);
   } catch (const kj::Exception& error) {
-    TryLater(Describe(error));
+    Missed(absl::UnavailableError(absl::StrCat(place.text, ": ", Describe(error))), false);
   }
 }
 
 void LinkClient::TryLater(const std::string& error) {
-  if (connection_ != nullptr) loop_.Bury(std::exchange(connection_, nullptr));
   last_error_ = error;
   const auto& options = loop_.options();
   backoff_ = std::clamp(2 * backoff_, options.backoff_min, options.backoff_max);
@@ -130,14 +250,9 @@ void LinkClient::TryLater(const std::string& error) {
   if (!waiting_.empty()) loop_.WakeAt(retry_at_);
 }
 
-void LinkClient::Refused(const absl::Status& status) {
-  TryLater(std::string(status.message()));
-  Fail(status);
-}
-
-void LinkClient::SayHello() {
+void LinkClient::SayHello(Link& link, Connection& connection) {
   const auto& options = loop_.options();
-  auto request = connection_->link.helloRequest();
+  auto request = connection.link.helloRequest();
   auto hello = request.initHello();
   hello.setProtocol(kProtocol);
   hello.setClusterId(options.cluster_id);
@@ -146,53 +261,68 @@ void LinkClient::SayHello() {
   hello.setToken(options.token);
   hello.setBuildId(options.build_id);
   hello.setLane(static_cast<uint8_t>(lane_));
-  hello.setShares(options.share_memory);
+  hello.setShares(options.share_memory && link.place.local());
+  hello.setLink(link.id);
   auto answer = loop_.timer().timeoutAfter(options.connect_timeout.count() * kj::MILLISECONDS, request.send().dropPipeline());
-  connection_->hello = answer
-                           .then([this](capnp::Response<wire::Link::HelloResults>&& results) {
-                             if (results.getCode() != 0)
-                               return Refused(absl::Status(static_cast<absl::StatusCode>(results.getCode()), results.getMessage().cStr()));
-                             const auto theirs = results.getHello();
-                             if (theirs.getNode() != static_cast<uint32_t>(node_)) {
-                               return Refused(absl::FailedPreconditionError(absl::StrCat(place_, " is node ", theirs.getNode(), ", expected ", Name())));
-                             }
-                             connection_->incarnation = Incarnation{theirs.getIncarnation()};
-                             connection_->greeted = true;
-                             connection_->socket.LimitMessages(kMessageBytesMax);
-                             if (loop_.options().share_memory && theirs.getShares()) connection_->socket.ShareMemory();
-                             backoff_ = Network::Duration(0);
-                             Service();
-                           })
-                           .eagerlyEvaluate([this](kj::Exception&& error) {
-                             TryLater(error.getType() == kj::Exception::Type::OVERLOADED ? "no Hello in time" : absl::StrCat("Hello: ", Describe(error)));
-                           });
+  connection.hello = answer
+                         .then([this, &link, &connection](capnp::Response<wire::Link::HelloResults>&& results) {
+                           if (link_.get() != &link) return;
+                           if (results.getCode() == 0) return OnHello(link, connection, results.getHello());
+                           Missed(absl::Status(static_cast<absl::StatusCode>(results.getCode()), results.getMessage().cStr()), true);
+                         })
+                         .eagerlyEvaluate([this, &link, &connection](kj::Exception&& error) {
+                           if (link_.get() != &link) return;
+                           const std::string& reason = connection.socket.reason();
+                           const std::string why = error.getType() == kj::Exception::Type::OVERLOADED ? "no Hello in time"
+                                                   : reason.empty()                                   ? absl::StrCat("Hello: ", Describe(error))
+                                                                                                      : reason;
+                           Missed(absl::UnavailableError(absl::StrCat(link.place.text, ": ", why)), false);
+                         });
+}
+
+void LinkClient::OnHello(Link& link, Connection& connection, wire::Hello::Reader theirs) {
+  if (theirs.getNode() != static_cast<uint32_t>(node_)) {
+    return Missed(absl::FailedPreconditionError(absl::StrCat(link.place.text, " is node ", theirs.getNode(), ", expected ", Name())), true);
+  }
+  const Incarnation incarnation{theirs.getIncarnation()};
+  if (link.greeted > 0 && incarnation != link.incarnation) {
+    return Missed(absl::UnavailableError(absl::StrCat(link.place.text, ": two lives of ", Name(), " have answered")), false);
+  }
+  link.incarnation = incarnation;
+  connection.socket.LimitMessages(kMessageBytesMax);
+  if (loop_.options().share_memory && link.place.local() && theirs.getShares()) connection.socket.ShareMemory();
+  if (++link.greeted < link.wanted) return;
+  backoff_ = Network::Duration(0);
+  Service();
 }
 
 // ------------------------------------------------------------------------------------------------------------------------------------------ requests
 
 void LinkClient::Send() {
   const auto call = waiting_.begin();
-  if (call->to.incarnation != Incarnation{} && call->to.incarnation != connection_->incarnation) {
+  if (call->to.incarnation != Incarnation{} && call->to.incarnation != link_->incarnation) {
     return loop_.Finish(waiting_, call,
-                        absl::UnavailableError(absl::StrCat(Name(), " is incarnation ", static_cast<uint64_t>(connection_->incarnation), ", expected ",
+                        absl::UnavailableError(absl::StrCat(Name(), " is incarnation ", static_cast<uint64_t>(link_->incarnation), ", expected ",
                                                             static_cast<uint64_t>(call->to.incarnation))));
   }
   sent_.splice(sent_.end(), waiting_, call);
-  auto credit = std::make_shared<Credit>(connection_->in_flight, call->bytes);
-  connection_->socket.ForgetLastMessage();
-  auto request = connection_->link.requestRequest(SizeHint(call->frame));
+  Connection& connection = link_->Next();
+  LinkSocket& socket = connection.socket;
+  auto credit = std::make_shared<Credit>(link_->in_flight, connection.index, call->bytes);
+  socket.ForgetLastMessage();
+  auto request = connection.link.requestRequest(SizeHint(call->frame));
   request.setActor(static_cast<uint32_t>(call->to.actor));
   request.setIncarnation(static_cast<uint64_t>(call->to.incarnation));
-  PutFrame<wire::Link::RequestParams::Builder>(call->frame, request, &connection_->socket);
-  if (OutgoingMessage* message = connection_->socket.last_message()) message->Hold(credit);
+  if (link_->wanted > 1) request.setOrder(++link_->ordered);
+  PutFrame<wire::Link::RequestParams::Builder>(call->frame, request, &socket);
+  if (OutgoingMessage* message = socket.last_message()) message->Hold(credit);
   call->credit = std::move(credit);
   call->frame = Frame();
   call->answer = request.send()
                      .dropPipeline()
-                     .then([this, call](capnp::Response<wire::Link::RequestResults>&& results) {
+                     .then([this, call, &socket](capnp::Response<wire::Link::RequestResults>&& results) {
                        try {
-                         if (results.getCode() == 0)
-                           return loop_.Finish(sent_, call, TakeFrame<wire::Link::RequestResults::Reader>(connection_->socket, results));
+                         if (results.getCode() == 0) return loop_.Finish(sent_, call, TakeFrame<wire::Link::RequestResults::Reader>(socket, results));
                          loop_.Finish(sent_, call, absl::Status(static_cast<absl::StatusCode>(results.getCode()), results.getMessage().cStr()));
                        } catch (const kj::Exception& error) {
                          loop_.Finish(sent_, call, absl::InternalError(absl::StrCat(Name(), ": a reply that cannot be read: ", Describe(error))));
@@ -213,15 +343,20 @@ void LinkClient::Expire(LinkTime now) {
         next = std::min(next, it->deadline);
     }
   }
-  if (connection_ == nullptr && !waiting_.empty() && !place_.empty()) {
+  if (!connecting() && !waiting_.empty() && !located_.empty()) {
     if (now >= retry_at_) Connect();
-    if (connection_ == nullptr) next = std::min(next, retry_at_);
+    if (!connecting()) next = std::min(next, retry_at_);
   }
   loop_.WakeAt(next);
   while (!expired.empty()) {
     const LinkCall& call = expired.front();
     std::string error = absl::StrCat(Name(), " gave no answer within ", call.timeout.count(), " ms");
-    if (!ready()) absl::StrAppend(&error, ": ", place_.empty() ? "nobody has said where it is" : connection_ != nullptr ? "no Hello yet" : last_error_);
+    if (!ready()) {
+      absl::StrAppend(&error, ": ",
+                      located_.empty()   ? "nobody has said where it is"
+                      : link_ != nullptr ? absl::StrCat(errors_, errors_.empty() ? "" : "; ", link_->place.text, ": no Hello yet")
+                                         : last_error_);
+    }
     loop_.Finish(expired, expired.begin(), absl::DeadlineExceededError(error));
   }
 }

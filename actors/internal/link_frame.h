@@ -114,6 +114,6 @@ absl::StatusOr<Frame> TakeFrame(LinkSocket& socket, Reader from) {
 inline constexpr size_t kMessageBytesMax = kFrameBytesMax + (64 << 10);
 /// Until Hello is done.
 inline constexpr size_t kHelloBytesMax = 64 << 10;
-inline constexpr uint32_t kProtocol = 2;
+inline constexpr uint32_t kProtocol = 3;
 
 }   // namespace troupe

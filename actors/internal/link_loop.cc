@@ -153,10 +153,13 @@ absl::Status LinkLoop::Start() {
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   alarm_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   if (wake_fd_ < 0 || alarm_fd_ < 0) return absl::UnavailableError(absl::StrCat("eventfd, timerfd: ", std::strerror(errno)));
-  if (!options_.listen.empty()) {
-    auto listening = ListenAt(options_.listen);
-    if (!listening.ok()) return listening.status();
-    listening_ = *std::move(listening);
+  for (const std::string& place : options_.listen) {
+    auto listening = ListenAt(place, !options_.token.empty());
+    if (!listening.ok()) {
+      Stop();
+      return listening.status();
+    }
+    listening_.push_back(*std::move(listening));
   }
   // Signals are for other threads. KJ makes the process ignore SIGPIPE; nothing here needs that (all sends say MSG_NOSIGNAL), so it is taken back.
   sigset_t all, before;
@@ -179,7 +182,7 @@ void LinkLoop::Stop() {
   Work stop = [this] { state_->stop->fulfill(); };
   Post(stop);
   if (thread_.joinable()) thread_.join();
-  if (listening_) StopListening(*std::exchange(listening_, std::nullopt));
+  for (const ListeningSocket& socket : std::exchange(listening_, {})) StopListening(socket);
 }
 
 void LinkLoop::Main(std::promise<absl::Status>& started) {
@@ -196,7 +199,7 @@ void LinkLoop::Main(std::promise<absl::Status>& started) {
     state.wake.emplace(state.port.system(), wake_fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ);
     state.alarm.emplace(state.port.system(), alarm_fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ);
     state_ = &state;
-    if (listening_) state.server = std::make_unique<LinkServer>(*this, listening_->fd);
+    if (!listening_.empty()) state.server = std::make_unique<LinkServer>(*this, listening_);
     running = true;
     started.set_value(absl::OkStatus());
     state.stopped.wait(state.scope);
@@ -250,6 +253,12 @@ bool LinkLoop::Post(Work& work, size_t queue_max) {
   return true;
 }
 
+std::vector<std::string> LinkLoop::places() const {
+  std::vector<std::string> places;
+  for (const ListeningSocket& socket : listening_) places.push_back(socket.place.text);
+  return places;
+}
+
 void LinkLoop::Serve(ActorId actor, std::shared_ptr<const Network::Handler> handler) {
   std::lock_guard lock(handlers_mutex_);
   if (handler == nullptr) {
@@ -292,9 +301,20 @@ void LinkLoop::Submit(LinkCalls& call) {
   TROUPE_CHECK(Post(work));
 }
 
-void LinkLoop::Locate(NodeId node, const std::string& place) {
+void LinkLoop::Locate(NodeId node, const std::vector<std::string>& places) {
   if (stopping_) return;
-  for (const auto lane : {Network::Lane::kControl, Network::Lane::kBulk}) ClientOf(node, lane).Locate(place);
+  for (const auto lane : {Network::Lane::kControl, Network::Lane::kBulk}) ClientOf(node, lane).Locate(places);
+}
+
+void LinkLoop::LookUp(Place place, absl::AnyInvocable<void(absl::StatusOr<std::vector<SocketAddress>>)> found) {
+  // Nobody waits for this thread: name servers that do not answer take longer than a network may take to stop.
+  std::thread([loop = weak_from_this(), place = std::move(place), found = std::move(found)]() mutable {
+    auto addresses = troupe::LookUp(place);
+    const auto alive = loop.lock();
+    if (alive == nullptr) return;
+    Work work = [found = std::move(found), addresses = std::move(addresses)]() mutable { found(std::move(addresses)); };
+    alive->Post(work);
+  }).detach();
 }
 
 void LinkLoop::Finish(LinkCalls& list, LinkCalls::iterator call, absl::StatusOr<Frame> result) {
@@ -322,6 +342,7 @@ void LinkLoop::WakeAt(LinkTime time) {
 }
 
 void LinkLoop::BeforeWaiting() {
+  for (auto& [name, client] : state_->clients) client->Service();   // a lost connection takes along what was asked before it was known, and no more
   DrainInbox();
   dead_calls_.clear();   // before Flush: capnp's "finish" of an answered call leaves in one piece with the next call
   for (auto& [name, client] : state_->clients) client->Service();

@@ -17,7 +17,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "actors/internal/link_socket.h"
-#include "actors/internal/unix_place.h"
+#include "actors/internal/place.h"
 #include "actors/rpc_network.h"
 
 namespace troupe {
@@ -61,11 +61,15 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   void Serve(ActorId actor, std::shared_ptr<const Network::Handler> handler);   // null: withdraw
   std::shared_ptr<const Network::Handler> HandlerOf(ActorId actor) const;
   const RpcNetwork::Options& options() const { return options_; }
+  /// Where it listens, since Start.
+  std::vector<std::string> places() const;
 
   // --------------------------------------------------------------------------------------------------------------------------- the loop's thread
   /// Takes the one call in `call`.
   void Submit(LinkCalls& call);
-  void Locate(NodeId node, const std::string& place);
+  void Locate(NodeId node, const std::vector<std::string>& places);
+  /// On a thread of its own; `found` is called on this one, unless the loop has ended by then.
+  void LookUp(Place place, absl::AnyInvocable<void(absl::StatusOr<std::vector<SocketAddress>>)> found);
   /// Removes `call` from `list` and calls its reply.
   void Finish(LinkCalls& list, LinkCalls::iterator call, absl::StatusOr<Frame> result);
   /// Callbacks of users, inside options().run.
@@ -92,7 +96,7 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   void EndEverything();
 
   RpcNetwork::Options options_;
-  std::optional<ListeningSocket> listening_;
+  std::vector<ListeningSocket> listening_;
   int wake_fd_ = -1;
   int alarm_fd_ = -1;
   std::thread thread_;

@@ -18,6 +18,7 @@ namespace troupe {
 namespace {
 
 constexpr size_t kSessionsMax = 4096;
+constexpr size_t kStrangersMax = 256;   // of them: connections that have not said Hello
 
 /// One request, until its answer is sent or its connection is lost.
 struct Pending {
@@ -77,16 +78,32 @@ absl::Status CheckHello(const RpcNetwork::Options& ours, wire::Hello::Reader the
 
 }   // namespace
 
+/// Connections that are one link. Whichever comes first, their requests are handled in the order in which the caller made them.
+struct LinkServer::Group {
+  struct Held {
+    ActorId actor;
+    Incarnation meant;
+    Frame frame;
+    std::shared_ptr<Pending> pending;
+  };
+  std::vector<Session*> members;
+  uint64_t next = 1;
+  std::map<uint64_t, Held> held;   // all later than next
+  size_t held_bytes = 0;
+};
+
 struct LinkServer::Session {
-  Session(LinkServer& server, int fd);
+  Session(LinkServer& server, int fd, bool local);
   ~Session();
   class Capability;
 
   LinkServer& server;
+  const bool local;
   const LinkTime greet_by;
   bool closed = false;
   std::shared_ptr<Session*> self = std::make_shared<Session*>(this);   // null for calls that outlive the session
   bool greeted = false;
+  std::shared_ptr<Group> group;   // null: alone
   LinkSocket socket;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
 };
@@ -107,15 +124,20 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
       results.setMessage(Std(status));
       return kj::READY_NOW;   // the peer closes, or the time for Hello ends
     }
+    const auto theirs = context.getParams().getHello();
+    if (!session->greeted) --session->server.strangers_;
     session->greeted = true;
     session->socket.LimitMessages(kMessageBytesMax);
+    if (theirs.getLink() != 0 && session->group == nullptr) {
+      session->group = session->server.Join({theirs.getNode(), theirs.getIncarnation(), theirs.getLink()}, *session);
+    }
     auto hello = results.initHello();
     hello.setProtocol(kProtocol);
     hello.setClusterId(ours.cluster_id);
     hello.setNode(static_cast<uint32_t>(ours.node));
     hello.setIncarnation(static_cast<uint64_t>(ours.incarnation));
     hello.setBuildId(ours.build_id);
-    const bool share = ours.share_memory && context.getParams().getHello().getShares();
+    const bool share = ours.share_memory && theirs.getShares() && session->local;
     hello.setShares(share);
     if (share) session->socket.ShareMemory();
     return kj::READY_NOW;
@@ -124,7 +146,12 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
   kj::Promise<void> request(RequestContext context) override {
     Session* session = *session_;
     if (session == nullptr) return KJ_EXCEPTION(DISCONNECTED, "the session has ended");
-    absl::StatusOr<Frame> frame = session->greeted ? Take(context) : absl::InvalidArgumentError("a request before Hello");
+    const std::shared_ptr<Group> group = session->group;
+    uint64_t order = 0;
+    absl::StatusOr<Frame> frame = session->greeted ? Take(context, order) : absl::InvalidArgumentError("a request before Hello");
+    if (frame.ok()) {
+      if (auto status = CheckOrder(group.get(), order, frame->size()); !status.ok()) frame = status;
+    }
     if (!frame.ok()) {
       session->socket.Break(absl::StrCat("garbage: ", Std(frame.status())));
       session->closed = session->server.some_closed_ = true;
@@ -136,7 +163,18 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     context.releaseParams();
     context.allowCancellation();
     auto pending = std::make_shared<Pending>();
-    Handle(actor, meant, *std::move(frame), pending);
+    if (group == nullptr) {
+      Handle(actor, meant, *std::move(frame), pending);
+    } else {
+      group->held_bytes += frame->size() + sizeof(Group::Held);
+      group->held.emplace(order, Group::Held{actor, meant, *std::move(frame), pending});
+      while (!group->held.empty() && group->held.begin()->first == group->next) {
+        Group::Held held = std::move(group->held.extract(group->held.begin()).mapped());
+        ++group->next;
+        group->held_bytes -= held.frame.size() + sizeof(Group::Held);
+        Handle(held.actor, held.meant, std::move(held.frame), held.pending);
+      }
+    }
     if (pending->result) {
       Answer(context, *pending);
       return kj::READY_NOW;
@@ -154,12 +192,23 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
  private:
   static std::string Std(const absl::Status& status) { return std::string(status.message()); }
 
-  absl::StatusOr<Frame> Take(RequestContext& context) {
+  absl::StatusOr<Frame> Take(RequestContext& context, uint64_t& order) {
     try {
+      order = context.getParams().getOrder();
       return TakeFrame((*session_)->socket, context.getParams());
     } catch (const kj::Exception& error) {
       return absl::InvalidArgumentError(Describe(error));
     }
+  }
+
+  absl::Status CheckOrder(const Group* group, uint64_t order, size_t bytes) const {
+    if (group == nullptr) return order == 0 ? absl::OkStatus() : absl::InvalidArgumentError("a request with an order on a connection that is alone");
+    if (order < group->next || group->held.contains(order)) return absl::InvalidArgumentError(absl::StrCat("a second request of order ", order));
+    const size_t bytes_max = 2 * loop_.options().in_flight_bytes_max;
+    if (order != group->next && !group->held.empty() && group->held_bytes + bytes > bytes_max) {
+      return absl::InvalidArgumentError(absl::StrCat("more than ", bytes_max, " bytes of requests before the one of order ", group->next));
+    }
+    return absl::OkStatus();
   }
 
   void Handle(ActorId actor, Incarnation meant, Frame frame, const std::shared_ptr<Pending>& pending) {
@@ -195,8 +244,9 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
   const std::shared_ptr<Session*> session_;
 };
 
-LinkServer::Session::Session(LinkServer& owner, int fd)
+LinkServer::Session::Session(LinkServer& owner, int fd, bool on_this_host)
     : server(owner),
+      local(on_this_host),
       greet_by(std::chrono::steady_clock::now() + owner.loop_.options().connect_timeout),
       socket(owner.loop_.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::SERVER, kHelloBytesMax, [this] { closed = server.some_closed_ = true; }),
       rpc(capnp::makeRpcServer(socket, kj::heap<Capability>(*this))) {
@@ -207,35 +257,61 @@ LinkServer::Session::~Session() {
   *self = nullptr;
 }
 
-LinkServer::LinkServer(LinkLoop& loop, int listener)
-    : loop_(loop), listener_(listener), observer_(loop.sockets().port, listener, kj::UnixEventPort::FdObserver::OBSERVE_READ), accepting_(Accept()) {
-  accepting_ = accepting_.eagerlyEvaluate([this](kj::Exception&& error) { loop_.Log(absl::StrCat("accepting connections ended: ", Describe(error))); });
+std::shared_ptr<LinkServer::Group> LinkServer::Join(const GroupName& name, Session& session) {
+  std::erase_if(groups_, [](const auto& group) { return group.second.expired(); });
+  std::weak_ptr<Group>& known = groups_[name];
+  std::shared_ptr<Group> group = known.lock();
+  if (group == nullptr) known = group = std::make_shared<Group>();
+  group->members.push_back(&session);
+  return group;
+}
+
+struct LinkServer::Listener {
+  Listener(LinkServer& server, const ListeningSocket& socket)
+      : fd(socket.fd),
+        local(socket.place.local()),
+        observer(server.loop_.sockets().port, fd, kj::UnixEventPort::FdObserver::OBSERVE_READ),
+        accepting(server.Accept(*this).eagerlyEvaluate([&server, place = socket.place.text](kj::Exception&& error) {
+          server.loop_.Log(absl::StrCat(place, ": accepting connections ended: ", Describe(error)));
+        })) {}
+  const int fd;
+  const bool local;
+  kj::UnixEventPort::FdObserver observer;
+  kj::Promise<void> accepting;
+};
+
+LinkServer::LinkServer(LinkLoop& loop, std::span<const ListeningSocket> sockets) : loop_(loop) {
+  for (const ListeningSocket& socket : sockets) listeners_.emplace_back(*this, socket);
 }
 
 LinkServer::~LinkServer() = default;
 
-kj::Promise<void> LinkServer::Accept() {
+kj::Promise<void> LinkServer::Accept(Listener& listener) {
   for (;;) {
-    const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = ::accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      Open(fd);
+      Open(fd, listener.local);
     } else if (errno == EAGAIN) {
-      return observer_.whenBecomesReadable().then([this] { return Accept(); });
-    } else if (errno != EINTR && errno != ECONNABORTED) {   // out of descriptors or memory: some will come back
+      return listener.observer.whenBecomesReadable().then([this, &listener] { return Accept(listener); });
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {   // some will come back
       loop_.Log(absl::StrCat("accept: ", std::strerror(errno)));
-      return loop_.timer().afterDelay(50 * kj::MILLISECONDS).then([this] { return Accept(); });
-    }
+      return loop_.timer().afterDelay(50 * kj::MILLISECONDS).then([this, &listener] { return Accept(listener); });
+    }   // else that connection is gone already
   }
 }
 
-void LinkServer::Open(int fd) {
-  if (sessions_.size() >= kSessionsMax) {
+void LinkServer::Open(int fd, bool local) {
+  if (sessions_.size() >= kSessionsMax || strangers_ >= kStrangersMax) {
     ::close(fd);
-    return loop_.Log(absl::StrCat("a connection is refused: ", sessions_.size(), " are open already"));
+    return loop_.Log(absl::StrCat("a connection is refused: ", sessions_.size(), " are open, ", strangers_, " of them without Hello"));
   }
-  EnlargeBuffers(fd);
+  if (local)
+    EnlargeBuffers(fd);
+  else
+    PrepareTcp(fd, loop_.options().silence_max);
   try {
-    sessions_.push_back(std::make_shared<Session>(*this, fd));
+    sessions_.push_back(std::make_shared<Session>(*this, fd, local));
+    ++strangers_;
     loop_.WakeAt(sessions_.back()->greet_by);
   } catch (const kj::Exception& error) {
     loop_.Log(absl::StrCat("a connection is refused: ", Describe(error)));
@@ -244,9 +320,16 @@ void LinkServer::Open(int fd) {
 
 void LinkServer::Service() {
   if (!std::exchange(some_closed_, false)) return;
+  for (const auto& session : sessions_) {
+    if (!session->closed || session->group == nullptr) continue;
+    for (Session* member : session->group->members) member->closed = true;   // a link that has lost one connection has lost requests
+    session->group->members.clear();
+    std::erase_if(groups_, [&session](const auto& group) { return group.second.lock() == session->group; });
+  }
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     const auto session = it++;
     if (!(*session)->closed) continue;
+    if (!(*session)->greeted) --strangers_;
     if (!(*session)->socket.reason().empty()) loop_.Log(absl::StrCat("a connection is ended: ", (*session)->socket.reason()));
     if ((*session)->socket.has_lent()) SharedMemory::OfProcess().ForgetLent();
     loop_.Bury(*session);

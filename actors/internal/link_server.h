@@ -2,7 +2,10 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <memory>
+#include <span>
+#include <tuple>
 
 #include "actors/internal/link_loop.h"
 
@@ -11,8 +14,8 @@ namespace troupe {
 /// Of the loop's thread.
 class LinkServer {
  public:
-  /// `listener`: a listening socket, non-blocking; it stays the caller's.
-  LinkServer(LinkLoop& loop, int listener);
+  /// The sockets stay the caller's.
+  LinkServer(LinkLoop& loop, std::span<const ListeningSocket> sockets);
   ~LinkServer();
 
   /// Ends sessions whose connection is closed.
@@ -21,17 +24,23 @@ class LinkServer {
   void Expire(LinkTime now);
 
   struct Session;
+  struct Group;
+  /// Node, incarnation and the caller's own name for its link.
+  using GroupName = std::tuple<uint32_t, uint64_t, uint64_t>;
 
  private:
-  kj::Promise<void> Accept();
-  void Open(int fd);
+  struct Listener;
+  kj::Promise<void> Accept(Listener& listener);
+  void Open(int fd, bool local);
+  /// Of connections that are one link.
+  std::shared_ptr<Group> Join(const GroupName& name, Session& session);
 
   LinkLoop& loop_;
-  const int listener_;
-  kj::UnixEventPort::FdObserver observer_;
+  std::map<GroupName, std::weak_ptr<Group>> groups_;
   std::list<std::shared_ptr<Session>> sessions_;
+  size_t strangers_ = 0;   // of sessions_: no Hello yet
   bool some_closed_ = false;
-  kj::Promise<void> accepting_;
+  std::list<Listener> listeners_;
 };
 
 }   // namespace troupe

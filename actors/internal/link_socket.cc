@@ -131,6 +131,7 @@ void LinkSocket::Flush() {
     const ssize_t sent = ::sendmsg(fd_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno != EAGAIN) {   // the peer is gone: what it sent before is still read, and then the end of file tells
+      if (errno != EPIPE) send_error_ = std::strerror(errno);
       queue_.clear();
       return;
     }
@@ -353,12 +354,14 @@ ssize_t LinkSocket::ReadOnce(bool& drained) {
   if (big_ == nullptr) MakeRoom();
   std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
   const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
+  const size_t descriptors = descriptors_.size();
   const ssize_t got = Receive(to, room);
   if (got > 0) {
     (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
     all_.latest = this;
   }
-  drained = got < static_cast<ssize_t>(room);
+  // A read that brings descriptors ends with the bytes that they came with, whatever else is there.
+  drained = got < static_cast<ssize_t>(room) && descriptors_.size() == descriptors;
   return got;
 }
 
@@ -367,9 +370,12 @@ bool LinkSocket::Read() {
   const ssize_t got = ReadOnce(drained);
   if (got < 0 && errno == EINTR) return true;
   if (broken_) Refuse(reason_);
-  if (got < 0 && errno != EAGAIN) Refuse(reason_ = absl::StrCat("read: ", std::strerror(errno)));
+  if (got < 0 && errno != EAGAIN) Refuse(reason_ = std::strerror(errno));
   if (got == 0) {
-    if (big_ != nullptr || begin_ != end_) reason_ = "the peer closed the connection in the middle of a message";
+    if (!send_error_.empty())
+      reason_ = send_error_;   // such as that of a connection that did not come about: the system tells it once
+    else if (big_ != nullptr || begin_ != end_)
+      reason_ = "the peer closed the connection in the middle of a message";
     return false;
   }
   // Less than asked for: the socket is empty, and epoll will tell. Unless it has told of the end already: it does not tell twice.

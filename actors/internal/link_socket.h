@@ -164,6 +164,7 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   std::map<uint32_t, std::shared_ptr<MappedSegment>> mapped_;   // the peer's
   std::deque<kj::AutoCloseFd> descriptors_;                     // arrived, not yet mapped
   std::string reason_;
+  std::string send_error_;
   bool broken_ = false;
 
   OutgoingMessage* last_ = nullptr;

@@ -37,7 +37,7 @@ absl::Status MakeWorkerHere(System& system, ActorId id, const Block& arguments, 
   TROUPE_TRY(WorkerJob job, DecodeWorkerJob(arguments));
   std::vector<ShardActor> shards;
   for (const ShardPlace& shard : job.shards) {
-    system.network().Locate(shard.node, shard.place);
+    system.network().Locate(shard.node, shard.places);
     shards.push_back(SpawnProxy<ShardActor>(system, {.to = {shard.node, Incarnation{0}, shard.actor}, .timeout = request_timeout}));
   }
   TROUPE_TRY(WorkerActor worker, SpawnWorker(system, job.options, std::move(shards)));
@@ -56,10 +56,6 @@ void WatchParent(pid_t parent, std::string folder) {
 }
 
 }   // namespace
-
-std::string NodePlace(const std::string& folder, NodeId node) {
-  return absl::StrCat("unix:", folder, "/node-", static_cast<uint32_t>(node), ".sock");
-}
 
 std::string BuildId() {
   struct stat status {};
@@ -98,7 +94,7 @@ int RunExecutor(int argc, char** argv) {
                                     .cluster_id = flags["--job"],
                                     .token = token,
                                     .build_id = BuildId(),
-                                    .listen = NodePlace(flags["--folder"], node),
+                                    .listen = {flags["--listen"]},
                                     .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }});
   if (!network.ok()) return 1;
   system.SetNetwork(std::move(*network));

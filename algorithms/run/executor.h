@@ -8,8 +8,6 @@
 
 namespace troupe {
 
-/// Where `node` of the job with this folder listens.
-std::string NodePlace(const std::string& folder, NodeId node);
 /// Of the running program: all processes of a job run the same bytes.
 std::string BuildId();
 /// Makes Spawn "shard" and Spawn "worker" known. `request_timeout`: of a worker's requests to shards.

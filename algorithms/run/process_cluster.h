@@ -12,11 +12,18 @@
 
 namespace troupe {
 
+/// How processes of a job talk to one another.
+enum class Links : uint8_t {
+  kUnix,   ///< Unix sockets in the job's folder, big blocks in shared memory
+  kTcp,    ///< TCP over the loopback address: what processes on several hosts would use
+};
+
 struct ProcessOptions {
   /// The program whose command line `PROGRAM worker I ...` and `PROGRAM shard I ...` ends in RunExecutor; "/proc/self/exe" is this one.
   std::string program = "/proc/self/exe";
   /// Where the job's private folder (sockets, snapshots) is made; empty: $TMPDIR, else /tmp. It is removed at the end.
   std::string tmp;
+  Links links = Links::kUnix;
   std::chrono::milliseconds snapshot_interval{500};
   /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.
   std::chrono::milliseconds request_timeout{10'000};

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/process_table.h"
+#include "actors/reserved_port.h"
 #include "actors/rpc_network.h"
 #include "actors/spawner_actor.h"
 #include "actors/status.h"
@@ -73,6 +74,7 @@ class ProcessCluster final : public Cluster {
 
   absl::Status Start() {
     TROUPE_RETURN_IF_ERROR(MakeFolder());
+    TROUPE_RETURN_IF_ERROR(ChoosePlaces());
     system_ = std::make_unique<System>(System::Options{.node = NodeId{0}, .incarnation = Incarnation{1}, .compute_threads = 1});
     TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
                RpcNetwork::Start({.node = NodeId{0},
@@ -80,7 +82,7 @@ class ProcessCluster final : public Cluster {
                                   .cluster_id = job_,
                                   .token = token_,
                                   .build_id = BuildId(),
-                                  .listen = "",
+                                  .listen = {},
                                   .run = [system = system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
                                   .log =
                                       [this](const std::string& line) {
@@ -91,7 +93,7 @@ class ProcessCluster final : public Cluster {
     for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
       children_.push_back(std::make_unique<Child>(Describe(i)));
       Child& child = *children_.back();
-      system_->network().Locate(child.node, NodePlace(folder_.path(), child.node));
+      system_->network().Locate(child.node, {PlaceOf(child.node)});
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
       if (i < cluster_.shards) {
         shards_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
@@ -150,6 +152,21 @@ class ProcessCluster final : public Cluster {
     return absl::OkStatus();
   }
 
+  /// A child listens at one place in all its lives, so that the others need not be told of a replacement.
+  absl::Status ChoosePlaces() {
+    for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
+      if (options_.links == Links::kUnix) {
+        places_.push_back(absl::StrCat("unix:", folder_.path(), "/node-", i + 1, ".sock"));
+      } else {
+        TROUPE_TRY(ReservedPort port, ReservedPort::Take());
+        places_.push_back(port.place());
+        ports_.push_back(std::move(port));
+      }
+    }
+    return absl::OkStatus();
+  }
+  const std::string& PlaceOf(NodeId node) const { return places_[static_cast<uint32_t>(node) - 1]; }
+
   /// Nodes: 0 this process, then the shards, then the workers.
   Child Describe(uint32_t i) {
     const NodeId node{i + 1};
@@ -164,7 +181,7 @@ class ProcessCluster final : public Cluster {
     const uint32_t worker = i - cluster_.shards;
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     job.options.splits = SplitsOf(worker, cluster_.workers, cluster_.splits);
-    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, NodePlace(folder_.path(), NodeId{s + 1}), kJobActor});
+    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, {PlaceOf(NodeId{s + 1})}, kJobActor});
     return {absl::StrCat("worker ", worker),
             "worker",
             absl::StrCat(worker),
@@ -179,12 +196,13 @@ class ProcessCluster final : public Cluster {
     const uint64_t incarnation = ++child.incarnation;
     auto pid = std::make_shared<pid_t>(0);
     caf::actor actor = system_->actors().spawn<caf::hidden>(ProcessActor, processes_, pid);
-    auto started = processes_->Start({.program = options_.program,
-                                      .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)),
-                                                    "--incarnation", absl::StrCat(incarnation), "--job", job_, "--folder", folder_.path(), "--parent",
-                                                    absl::StrCat(getpid()), "--request-timeout-ms", absl::StrCat(options_.request_timeout.count())},
-                                      .inherit = child.inherit,
-                                      .ended = [actor](int status) { System::Deliver(actor, ProcessEnded{status}); }});
+    auto started =
+        processes_->Start({.program = options_.program,
+                           .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)), "--incarnation",
+                                         absl::StrCat(incarnation), "--job", job_, "--folder", folder_.path(), "--listen", PlaceOf(child.node), "--parent",
+                                         absl::StrCat(getpid()), "--request-timeout-ms", absl::StrCat(options_.request_timeout.count())},
+                           .inherit = child.inherit,
+                           .ended = [actor](int status) { System::Deliver(actor, ProcessEnded{status}); }});
     TROUPE_RETURN_IF_ERROR(started.status());
     *pid = *started;
     SendSpawn(child, incarnation);
@@ -214,6 +232,8 @@ class ProcessCluster final : public Cluster {
   const ClusterOptions cluster_;
   ScratchFolder folder_;
   std::string job_, token_;
+  std::vector<std::string> places_;
+  std::vector<ReservedPort> ports_;   // with TCP
   std::unique_ptr<System> system_;
   std::shared_ptr<ProcessTable> processes_ = std::make_shared<ProcessTable>();
   std::vector<std::unique_ptr<Child>> children_;

@@ -65,7 +65,7 @@ struct WorkerJob {
   }
   struct Place {
     node @0 :UInt32;
-    place @1 :Text;
+    places @1 :List(Text);
     actor @2 :UInt32;
   }
 }

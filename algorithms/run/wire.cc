@@ -158,7 +158,8 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     auto shards = to.initShards(static_cast<unsigned>(job.shards.size()));
     for (unsigned j = 0; j < shards.size(); ++j) {
       shards[j].setNode(static_cast<uint32_t>(job.shards[j].node));
-      shards[j].setPlace(job.shards[j].place);
+      auto places = shards[j].initPlaces(static_cast<unsigned>(job.shards[j].places.size()));
+      for (unsigned k = 0; k < places.size(); ++k) places.set(k, job.shards[j].places[k]);
       shards[j].setActor(static_cast<uint32_t>(job.shards[j].actor));
     }
   });
@@ -184,7 +185,10 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     consistency = Text(from.getConsistency());
     options.cache_bytes = from.getCacheBytes();
     options.held_bytes = from.getHeldBytes();
-    for (auto shard : from.getShards()) job.shards.push_back({NodeId{shard.getNode()}, Text(shard.getPlace()), ActorId{shard.getActor()}});
+    for (auto shard : from.getShards()) {
+      job.shards.push_back({NodeId{shard.getNode()}, {}, ActorId{shard.getActor()}});
+      for (auto place : shard.getPlaces()) job.shards.back().places.push_back(Text(place));
+    }
     options.shards = static_cast<uint32_t>(job.shards.size());
   }));
   TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));

@@ -26,7 +26,7 @@ struct Codec<PhaseReport> {
 /// Where a worker in another process finds a shard.
 struct ShardPlace {
   NodeId node{};
-  std::string place;
+  std::vector<std::string> places;
   ActorId actor{};
 };
 struct WorkerJob {

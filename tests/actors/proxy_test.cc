@@ -40,7 +40,7 @@ struct NotedNetwork final : Network {
   std::vector<Asked> asked;
   std::map<ActorId, Handler> served;
 
-  void Locate(NodeId, std::string) override {}
+  void Locate(NodeId, std::vector<std::string>) override {}
   void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override {
     asked.push_back({to, std::move(frame), lane, timeout, std::move(reply)});
   }

@@ -1,12 +1,10 @@
-// RpcNetwork: two networks in this process, and raw sockets that send what no network would.
+// RpcNetwork: two networks in this process, and raw sockets that send what no network would; over Unix sockets and over TCP.
 #include "actors/rpc_network.h"
 
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <atomic>
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <cstring>
@@ -15,135 +13,22 @@
 #include <mutex>
 #include <thread>
 
-#include "actors/random.h"
-#include "actors/text.h"
+#include "tests/support/link_fixture.h"
 
 namespace troupe {
 namespace {
 
-using std::chrono::milliseconds;
-constexpr NodeId kServer{1};
-constexpr NodeId kClient{0};
-constexpr ActorId kEcho{5};
-constexpr milliseconds kLong{30'000};
-constexpr auto kControl = Network::Lane::kControl;
-constexpr auto kBulk = Network::Lane::kBulk;
+using namespace testing;
 
-struct Fixture {
-  std::string folder = [] {
-    std::string pattern = (std::filesystem::temp_directory_path() / "troupe-rpc-XXXXXX").string();
-    BOOST_REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    return pattern;
-  }();
-  std::mutex mutex;
-  std::vector<std::string> lines;
-  std::promise<void> logged;
-
-  ~Fixture() { std::filesystem::remove_all(folder); }
-
-  std::string path() const { return folder + "/node"; }
-  std::string place() const { return "unix:" + path(); }
-  RpcNetwork::Options Options(NodeId node, uint64_t incarnation = 1) {
-    RpcNetwork::Options options;
-    options.node = node;
-    options.incarnation = Incarnation{incarnation};
-    options.cluster_id = "job 7";
-    options.token = "secret";
-    options.build_id = "build";
-    options.backoff_min = milliseconds(1);
-    options.backoff_max = milliseconds(4);
-    options.log = [this](std::string line) {
-      std::lock_guard lock(mutex);
-      lines.push_back(std::move(line));
-      if (lines.size() == 1) logged.set_value();
-    };
-    return options;
-  }
-  static std::unique_ptr<RpcNetwork> Start(RpcNetwork::Options options) {
-    auto network = RpcNetwork::Start(std::move(options));
-    BOOST_REQUIRE_MESSAGE(network.ok(), network.status().ToString());
-    return *std::move(network);
-  }
-  RpcNetwork::Options ServerOptions(uint64_t incarnation = 1) {
-    auto options = Options(kServer, incarnation);
-    options.listen = place();
-    options.handlers = {{kEcho, [](Frame frame, const Network::Reply& reply) { reply(std::move(frame)); }}};
-    return options;
-  }
-  std::unique_ptr<RpcNetwork> Server(uint64_t incarnation = 1) { return Start(ServerOptions(incarnation)); }
-  std::unique_ptr<RpcNetwork> Client() {
-    auto client = Start(Options(kClient));
-    client->Locate(kServer, place());
-    return client;
-  }
-  /// The first line that the networks log.
-  std::string FirstLine() {
-    logged.get_future().wait();
-    std::lock_guard lock(mutex);
-    return lines[0];
-  }
-};
-
-std::future<absl::StatusOr<Frame>> Ask(Network& network, Frame frame, Network::Lane lane = kControl, milliseconds timeout = kLong, ActorId actor = kEcho,
-                                       uint64_t incarnation = 0) {
-  auto answer = std::make_shared<std::promise<absl::StatusOr<Frame>>>();
-  network.Request({kServer, Incarnation{incarnation}, actor}, std::move(frame), lane, timeout,
-                  [answer](absl::StatusOr<Frame> reply) { answer->set_value(std::move(reply)); });
-  return answer->get_future();
-}
-
-absl::Status StatusOf(std::future<absl::StatusOr<Frame>> answer) {
-  return answer.get().status();
-}
-
-Frame Numbered(uint64_t number) {
-  return Frame{number, Block::Copy(&number, sizeof number), {}};
-}
-
-Block Noise(Random& random, size_t size) {
-  std::vector<unsigned char> bytes(size);
-  for (auto& byte : bytes) byte = static_cast<unsigned char>(random.Next());
-  return Block::Copy(bytes.data(), size);
-}
-
-bool Same(const Block& a, const Block& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
-}
-
-bool Same(const Frame& a, const Frame& b) {
-  return a.type == b.type && Same(a.head, b.head) && a.bulk.size() == b.bulk.size() &&
-         std::equal(a.bulk.begin(), a.bulk.end(), b.bulk.begin(), [](const Block& x, const Block& y) { return Same(x, y); });
-}
-
-bool Has(const absl::Status& status, absl::StatusCode code, std::string_view text) {
-  BOOST_TEST_INFO(status.ToString());
-  return status.code() == code && Message(status).find(text) != std::string_view::npos;
-}
-
-/// A connection that speaks whatever it is told to.
-struct RawSocket {
-  int fd;
-  explicit RawSocket(const std::string& path) : fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    BOOST_REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  }
-  ~RawSocket() { ::close(fd); }
-  void Send(const std::vector<uint32_t>& words) const { ::send(fd, words.data(), words.size() * sizeof(uint32_t), MSG_NOSIGNAL); }
-  /// Until the other end has closed.
-  void Drain() const {
-    char bytes[4096];
-    while (::read(fd, bytes, sizeof bytes) > 0) {
-    }
-  }
-};
+const auto kTransports = boost::unit_test::data::make({"unix", "tcp", "tcp 1"});
+const auto kKinds = boost::unit_test::data::make({"unix", "tcp"});
 
 }   // namespace
 
-BOOST_FIXTURE_TEST_SUITE(RpcNetworkSuite, Fixture)
+BOOST_FIXTURE_TEST_SUITE(RpcNetworkSuite, LinkFixture)
 
-BOOST_AUTO_TEST_CASE(frames_come_back_as_they_were_sent) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, frames_come_back_as_they_were_sent, kTransports, transport) {
+  Use(transport);
   auto server = Server();
   auto client = Client();
   Random random(1);
@@ -158,7 +43,8 @@ BOOST_AUTO_TEST_CASE(frames_come_back_as_they_were_sent) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_block_may_start_anywhere_and_lives_until_it_is_sent) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_block_may_start_anywhere_and_lives_until_it_is_sent, kTransports, transport) {
+  Use(transport);
   auto server = Server();
   auto client = Client();
   Random random(2);
@@ -170,7 +56,8 @@ BOOST_AUTO_TEST_CASE(a_block_may_start_anywhere_and_lives_until_it_is_sent) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_received_block_outlives_both_networks) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_received_block_outlives_both_networks, kTransports, transport) {
+  Use(transport);
   Random random(3);
   const Block block = Noise(random, 300'000);
   Block kept, kept_by_server;
@@ -195,7 +82,8 @@ BOOST_AUTO_TEST_CASE(a_received_block_outlives_both_networks) {
   BOOST_TEST(Same(kept_by_server, block));
 }
 
-BOOST_AUTO_TEST_CASE(many_requests_of_several_threads_are_all_answered) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, many_requests_of_several_threads_are_all_answered, kTransports, transport) {
+  Use(transport);
   auto server = Server();
   auto client = Client();
   std::atomic<int> wrong = 0;
@@ -219,7 +107,8 @@ BOOST_AUTO_TEST_CASE(many_requests_of_several_threads_are_all_answered) {
   BOOST_TEST(wrong == 0);
 }
 
-BOOST_AUTO_TEST_CASE(answers_of_other_threads_and_after_the_handler_arrive) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, answers_of_other_threads_and_after_the_handler_arrive, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   std::vector<std::thread> threads;
   server->Serve(kEcho, [&](Frame frame, Network::Reply reply) {
@@ -233,29 +122,31 @@ BOOST_AUTO_TEST_CASE(answers_of_other_threads_and_after_the_handler_arrive) {
   for (auto& thread : threads) thread.join();
 }
 
-BOOST_AUTO_TEST_CASE(order_holds_within_a_lane_also_while_connecting_and_short_of_credit) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, order_holds_within_a_lane_also_while_connecting_and_short_of_credit, kTransports, transport) {
+  Use(transport);
   auto options = Options(kClient);
   options.in_flight_bytes_max = 3'000;
   auto client = Start(std::move(options));
-  client->Locate(kServer, place());
+  client->Locate(kServer, {place()});
   constexpr uint64_t kCount = 400;
   std::vector<uint64_t> seen;
   std::vector<std::future<absl::StatusOr<Frame>>> answers;
-  for (uint64_t i = 0; i < kCount / 2; ++i) answers.push_back(Ask(*client, Frame{i, {}, {Block::Copy(std::string(i * 10, 'x').data(), i * 10)}}));
+  for (uint64_t i = 0; i < kCount / 2; ++i) answers.push_back(Ask(*client, Frame{i, {}, {Block::Copy(std::string(i * 10, 'x').data(), i * 10)}}, kBulk));
   auto server_options = ServerOptions();
   server_options.handlers = {{kEcho, [&](const Frame& frame, const Network::Reply& reply) {
                                 seen.push_back(frame.type);
                                 reply(Frame{});
                               }}};
   auto server = Start(std::move(server_options));
-  for (uint64_t i = kCount / 2; i < kCount; ++i) answers.push_back(Ask(*client, Numbered(i)));
+  for (uint64_t i = kCount / 2; i < kCount; ++i) answers.push_back(Ask(*client, Numbered(i), kBulk));
   for (auto& answer : answers) BOOST_TEST(answer.get().status().ToString() == "OK");
   server.reset();
   BOOST_TEST(seen.size() == kCount);
   BOOST_TEST(std::is_sorted(seen.begin(), seen.end()));
 }
 
-BOOST_AUTO_TEST_CASE(credit_bounds_what_is_unanswered) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, credit_bounds_what_is_unanswered, kTransports, transport) {
+  Use(transport);
   auto server = Server();
   std::mutex held_mutex;
   std::vector<Network::Reply> held;
@@ -269,7 +160,7 @@ BOOST_AUTO_TEST_CASE(credit_bounds_what_is_unanswered) {
   auto options = Options(kClient);
   options.in_flight_bytes_max = 20'000;
   auto client = Start(std::move(options));
-  client->Locate(kServer, place());
+  client->Locate(kServer, {place()});
   const Block block = Block::Copy(std::string(10'000, 'x').data(), 10'000);
   std::vector<std::future<absl::StatusOr<Frame>>> answers;
   for (int i = 0; i < 2; ++i) answers.push_back(Ask(*client, Frame{1, {}, {block}}));
@@ -282,7 +173,8 @@ BOOST_AUTO_TEST_CASE(credit_bounds_what_is_unanswered) {
   for (auto& answer : answers) BOOST_TEST(answer.get().status().ToString() == "OK");
 }
 
-BOOST_AUTO_TEST_CASE(the_error_of_a_handler_arrives_with_code_and_message) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, the_error_of_a_handler_arrives_with_code_and_message, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   server->Serve(kEcho, [](const Frame&, const Network::Reply& reply) { reply(absl::OutOfRangeError("key 7 is outside [0, 5)")); });
   auto client = Client();
@@ -293,7 +185,8 @@ BOOST_AUTO_TEST_CASE(the_error_of_a_handler_arrives_with_code_and_message) {
   BOOST_TEST(Has(StatusOf(Ask(*client, Frame{})), absl::StatusCode::kUnavailable, "node 1 has no actor 5"));
 }
 
-BOOST_AUTO_TEST_CASE(frames_over_the_limits_are_refused_by_the_sender) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, frames_over_the_limits_are_refused_by_the_sender, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   server->Serve(kEcho, [](const Frame& frame, const Network::Reply& reply) {
     Frame big;
@@ -308,7 +201,8 @@ BOOST_AUTO_TEST_CASE(frames_over_the_limits_are_refused_by_the_sender) {
   BOOST_TEST(Ask(*client, Frame{16, {}, {half, half}}, kBulk).get()->bulk.size() == 16u);
 }
 
-BOOST_AUTO_TEST_CASE(a_handler_that_never_answers_times_out_and_harms_nobody) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_handler_that_never_answers_times_out_and_harms_nobody, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   std::vector<Network::Reply> held;
   server->Serve(ActorId{6}, [&](const Frame&, Network::Reply reply) { held.push_back(std::move(reply)); });
@@ -321,30 +215,29 @@ BOOST_AUTO_TEST_CASE(a_handler_that_never_answers_times_out_and_harms_nobody) {
   for (auto& reply : held) reply(Frame{});   // to nobody
 }
 
-BOOST_AUTO_TEST_CASE(a_node_that_cannot_be_reached_times_out_and_says_why) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_node_that_cannot_be_reached_times_out_and_says_why, kKinds, transport) {
+  Use(transport);
   auto client = Client();
-  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "No such file"));
-  client->Locate(kServer, "tcp:somewhere");
-  BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "expected unix:/path"));
+  BOOST_TEST(TimesOutSaying(*client, kControl, tcp ? "Connection refused" : "No such file"));
+  client->Locate(kServer, {"tcp:somewhere", "unix:"});
+  BOOST_TEST(TimesOutSaying(*client, kBulk, "'tcp:somewhere' is no place to connect to, expected unix:/path or tcp:HOST:PORT; 'unix:' is no place"));
   auto lost = Start(Options(kClient));
   BOOST_TEST(Has(StatusOf(Ask(*lost, Frame{}, kControl, milliseconds(10))), absl::StatusCode::kDeadlineExceeded, "nobody has said where"));
 }
 
-BOOST_AUTO_TEST_CASE(a_peer_that_never_says_hello_times_out) {
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::strcpy(address.sun_path, path().c_str());
-  BOOST_REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::listen(fd, 5) == 0);
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_peer_that_never_says_hello_times_out, kKinds, transport) {
+  Use(transport);
+  const ListeningSocket deaf = ListenAt(place(), false).value();   // the system connects, nobody accepts
   auto options = Options(kClient);
   options.connect_timeout = milliseconds(5);
   auto client = Start(std::move(options));
-  client->Locate(kServer, place());
+  client->Locate(kServer, {place()});
   BOOST_TEST(Has(StatusOf(Ask(*client, Frame{}, kControl, milliseconds(30))), absl::StatusCode::kDeadlineExceeded, "Hello"));
-  ::close(fd);
+  StopListening(deaf);
 }
 
-BOOST_AUTO_TEST_CASE(a_request_waits_for_a_node_that_listens_later) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_request_waits_for_a_node_that_listens_later, kTransports, transport) {
+  Use(transport);
   auto client = Client();
   auto first = Ask(*client, Numbered(1));
   auto second = Ask(*client, Numbered(2), kBulk);
@@ -354,7 +247,8 @@ BOOST_AUTO_TEST_CASE(a_request_waits_for_a_node_that_listens_later) {
   BOOST_TEST(Same(*first.get(), Numbered(1)));
 }
 
-BOOST_AUTO_TEST_CASE(a_lost_connection_ends_requests_at_once_and_a_new_life_answers) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, a_lost_connection_ends_requests_at_once_and_a_new_life_answers, kTransports, transport) {
+  Use(transport);
   auto server = Server(7);
   std::promise<void> arrived;
   std::vector<Network::Reply> held;
@@ -388,13 +282,14 @@ BOOST_AUTO_TEST_CASE(a_replacement_takes_the_place_over) {
   BOOST_TEST(std::filesystem::is_empty(folder));
 }
 
-BOOST_AUTO_TEST_CASE(strangers_are_refused_with_the_reason) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, strangers_are_refused_with_the_reason, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   const auto refused = [&](auto change) {
     auto options = Options(kClient);
     change(options);
     auto client = Start(std::move(options));
-    client->Locate(kServer, place());
+    client->Locate(kServer, {place()});
     return StatusOf(Ask(*client, Frame{}));
   };
   BOOST_TEST(Has(refused([](auto& o) { o.token = "guess"; }), absl::StatusCode::kPermissionDenied, "token is wrong"));
@@ -402,14 +297,15 @@ BOOST_AUTO_TEST_CASE(strangers_are_refused_with_the_reason) {
   BOOST_TEST(Has(refused([](auto& o) { o.cluster_id = "job 8"; }), absl::StatusCode::kFailedPrecondition, "'job 8', expected 'job 7'"));
   BOOST_TEST(Has(refused([](auto& o) { o.build_id = "old"; }), absl::StatusCode::kFailedPrecondition, "'old', expected 'build'"));
   auto client = Client();
-  client->Locate(NodeId{9}, place());
+  client->Locate(NodeId{9}, {place()});
   std::promise<absl::Status> wrong;
   client->Request({NodeId{9}, {}, kEcho}, Frame{}, kControl, kLong, [&](const absl::StatusOr<Frame>& reply) { wrong.set_value(reply.status()); });
   BOOST_TEST(Has(wrong.get_future().get(), absl::StatusCode::kFailedPrecondition, "is node 1, expected node 9"));
   BOOST_TEST(FirstLine().find("token is wrong") != std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(garbage_on_the_socket_ends_that_connection_only) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, garbage_on_the_socket_ends_that_connection_only, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   auto client = Client();
   Random random(4);
@@ -428,7 +324,7 @@ BOOST_AUTO_TEST_CASE(garbage_on_the_socket_ends_that_connection_only) {
     if (i % 2 == 0) words[0] = 0, words[1] = static_cast<uint32_t>(words.size() / 2 - 1);
   }
   for (const auto& words : messages) {
-    RawSocket raw(path());
+    RawSocket raw(place());
     raw.Send(words);
     ::shutdown(raw.fd, SHUT_WR);
     raw.Drain();
@@ -439,7 +335,7 @@ BOOST_AUTO_TEST_CASE(garbage_on_the_socket_ends_that_connection_only) {
 
 BOOST_AUTO_TEST_CASE(a_descriptor_before_hello_ends_that_connection) {
   auto server = Server();
-  RawSocket raw(path());
+  RawSocket raw(place());
   iovec piece{const_cast<char*>("12345678"), 8};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr header{};
@@ -475,7 +371,7 @@ BOOST_AUTO_TEST_CASE(memory_is_shared_only_where_both_ends_do) {
       options = Options(kClient);
       options.share_memory = ours;
       auto client = Start(std::move(options));
-      client->Locate(kServer, place());
+      client->Locate(kServer, {place()});
       BOOST_TEST(StatusOf(Ask(*client, frame, kBulk)).ok());
       const Block block = received.get_future().get();
       BOOST_TEST(Same(block, frame.bulk[0]));
@@ -486,11 +382,12 @@ BOOST_AUTO_TEST_CASE(memory_is_shared_only_where_both_ends_do) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(half_a_message_and_silence_end_after_the_time_for_hello) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, half_a_message_and_silence_end_after_the_time_for_hello, kKinds, transport) {
+  Use(transport);
   auto options = ServerOptions();
   options.connect_timeout = milliseconds(5);
   auto server = Start(std::move(options));
-  RawSocket half(path()), silent(path());
+  RawSocket half(place()), silent(place());
   half.Send({0, 20, 0, 0});
   half.Drain();
   silent.Drain();
@@ -498,7 +395,8 @@ BOOST_AUTO_TEST_CASE(half_a_message_and_silence_end_after_the_time_for_hello) {
   BOOST_TEST(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
 }
 
-BOOST_AUTO_TEST_CASE(destruction_answers_what_is_pending) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, destruction_answers_what_is_pending, kKinds, transport) {
+  Use(transport);
   auto server = Server();
   std::promise<void> arrived;
   std::vector<Network::Reply> held;
@@ -509,7 +407,7 @@ BOOST_AUTO_TEST_CASE(destruction_answers_what_is_pending) {
   auto client = Client();
   auto sent = Ask(*client, Numbered(1));
   arrived.get_future().wait();
-  client->Locate(NodeId{2}, "unix:" + folder + "/nobody");
+  client->Locate(NodeId{2}, {"unix:" + folder + "/nobody"});
   std::promise<absl::Status> unsent, again;
   Network* network = client.get();
   network->Request({NodeId{2}, {}, kEcho}, Frame{}, kControl, kLong, [&](const absl::StatusOr<Frame>& reply) {
@@ -522,7 +420,8 @@ BOOST_AUTO_TEST_CASE(destruction_answers_what_is_pending) {
   BOOST_TEST(again.get_future().get().code() == absl::StatusCode::kCancelled);
 }
 
-BOOST_AUTO_TEST_CASE(callbacks_run_inside_the_hook_on_one_thread_and_may_ask_again) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, callbacks_run_inside_the_hook_on_one_thread_and_may_ask_again, kKinds, transport) {
+  Use(transport);
   std::atomic<int> depth = 0, outside = 0;
   auto options = Options(kClient);
   options.run = [&](const std::function<void()>& calls) {
@@ -532,7 +431,7 @@ BOOST_AUTO_TEST_CASE(callbacks_run_inside_the_hook_on_one_thread_and_may_ask_aga
   };
   auto server = Server();
   auto client = Start(std::move(options));
-  client->Locate(kServer, place());
+  client->Locate(kServer, {place()});
   std::promise<void> done;
   int left = 1000;
   std::thread::id thread;
@@ -550,15 +449,16 @@ BOOST_AUTO_TEST_CASE(callbacks_run_inside_the_hook_on_one_thread_and_may_ask_aga
 
 BOOST_AUTO_TEST_CASE(a_place_that_cannot_be_listened_at_is_an_error) {
   auto options = Options(kServer);
-  options.listen = "unix:" + folder + "/none/node";
+  options.listen = {"unix:" + folder + "/none/node"};
   BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kUnavailable, "No such file"));
-  options.listen = "node";
+  options.listen = {"node"};
   BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "expected unix:/path"));
-  options.listen = "unix:/" + std::string(200, 'x');
+  options.listen = {"unix:/" + std::string(200, 'x')};
   BOOST_TEST(Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "at most 83"));
 }
 
-BOOST_AUTO_TEST_CASE(signals_of_the_process_are_left_alone) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, signals_of_the_process_are_left_alone, kKinds, transport) {
+  Use(transport);
   struct sigaction before[64], after{};
   for (int s = 1; s < 64; ++s) ::sigaction(s, nullptr, &before[s]);
   sigset_t mask_before, mask_after;

@@ -34,7 +34,7 @@ WorkerJob SomeJob() {
   job.options.consistency = Consistency{.kind = Consistency::Kind::kAsp};
   job.options.cache_bytes = 12;
   job.options.held_bytes = 13;
-  job.shards = {{NodeId{1}, "unix:/a", ActorId{1}}, {NodeId{2}, "unix:/b", ActorId{3}}};
+  job.shards = {{NodeId{1}, {"unix:/a"}, ActorId{1}}, {NodeId{2}, {"unix:/b", "tcp:b:7"}, ActorId{3}}};
   return job;
 }
 
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(a_workers_job_comes_out_as_it_went_in) {
   BOOST_TEST(options.cache_bytes == 12U);
   BOOST_TEST(options.held_bytes == 13U);
   BOOST_TEST(options.shards == 2U);
-  BOOST_TEST(decoded->shards[1].place == "unix:/b");
+  BOOST_TEST((decoded->shards[1].places == std::vector<std::string>{"unix:/b", "tcp:b:7"}));
   BOOST_TEST(static_cast<uint32_t>(decoded->shards[1].actor) == 3U);
 }
 

@@ -1,7 +1,4 @@
 // Any bytes as what arrives on an accepted connection: before Hello, after it, and after a request. The network must serve others afterwards.
-#include <capnp/message.h>
-#include <capnp/rpc.capnp.h>
-#include <capnp/serialize.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,8 +13,8 @@
 #include <string>
 
 #include "actors/check.h"
-#include "actors/internal/link_frame.h"
 #include "actors/rpc_network.h"
+#include "tests/support/raw_link.h"
 
 namespace {
 
@@ -40,12 +37,12 @@ struct Nodes {
 
   Nodes() {
     auto options = OptionsOf(NodeId{1});
-    options.listen = "unix:" + folder + "/node";
+    options.listen = {"unix:" + folder + "/node"};
     options.handlers = {{ActorId{0}, [](Frame frame, const Network::Reply& reply) { reply(std::move(frame)); }},
                         {ActorId{1}, [](const Frame&, const Network::Reply&) {}}};
     server = RpcNetwork::Start(std::move(options)).value();
     client = RpcNetwork::Start(OptionsOf(NodeId{0})).value();
-    client->Locate(NodeId{1}, "unix:" + folder + "/node");
+    client->Locate(NodeId{1}, {"unix:" + folder + "/node"});
   }
   ~Nodes() { std::filesystem::remove_all(folder); }
 
@@ -56,51 +53,6 @@ struct Nodes {
     return served.get_future().get();
   }
 };
-
-std::string Flat(capnp::MessageBuilder& message) {
-  const auto words = capnp::messageToFlatArray(message);
-  return {words.asChars().begin(), words.asChars().size()};
-}
-
-/// What a client sends first: question 0 asks for the interface, question 1 is Hello on its answer.
-std::string Greeting() {
-  capnp::MallocMessageBuilder bootstrap, call;
-  bootstrap.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(0);
-  auto to = call.initRoot<capnp::rpc::Message>().initCall();
-  to.setQuestionId(1);
-  to.initTarget().initPromisedAnswer().setQuestionId(0);
-  to.setInterfaceId(capnp::typeId<wire::Link>());
-  to.setMethodId(0);
-  auto hello = to.initParams().getContent().initAs<wire::Link::HelloParams>().initHello();
-  hello.setProtocol(kProtocol);
-  hello.setClusterId("fuzz");
-  hello.setShares(true);
-  return Flat(bootstrap) + Flat(call);
-}
-
-/// Question 2: one request to the actor that echoes, with some bulk.
-std::string Request(bool shared) {
-  capnp::MallocMessageBuilder call;
-  auto to = call.initRoot<capnp::rpc::Message>().initCall();
-  to.setQuestionId(2);
-  to.initTarget().initPromisedAnswer().setQuestionId(0);
-  to.setInterfaceId(capnp::typeId<wire::Link>());
-  to.setMethodId(1);
-  auto params = to.initParams().getContent().initAs<wire::Link::RequestParams>();
-  params.initHead(16);
-  auto bulk = params.initBulk(2)[1];
-  if (!shared) {
-    bulk.initInline(40);
-    return Flat(call);
-  }
-  auto place = bulk.initShared();   // of a segment whose descriptor never comes
-  place.setSegment(1);
-  place.setCounter(1);
-  place.setOffset(16 << 10);
-  place.setSize(40);
-  place.setFresh(true);
-  return Flat(call);
-}
 
 int Connect(const std::string& path) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -113,15 +65,19 @@ int Connect(const std::string& path) {
 
 }   // namespace
 
-// data[0]: how much of a proper conversation comes first, and whether the bytes are cut into two sends or laid over the proper request.
+// data[0]: how much of a proper conversation comes first, whether the connection is one of a link of several, and whether the bytes are cut into two sends or
+// laid over the proper request.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Nodes nodes;
-  static const std::string greeting = Greeting(), request = Request(false), shared = Request(true);
+  using testing::Greeting, testing::Request;
+  static const std::string greeting = Greeting({.cluster_id = "fuzz"}), request = Request({}), shared = Request({.shared = true});
+  static const std::string one_of_several = Greeting({.cluster_id = "fuzz", .link = 9}), ordered = Request({.order = 1}) + Request({.question = 3, .order = 3});
   static unsigned runs = 0;
   if (size == 0 || size > (256 << 10)) return 0;
   std::string bytes;
-  if (data[0] & 1) bytes += greeting;
-  if (data[0] & 2) bytes += (data[0] & 16) != 0 ? shared : request;
+  const bool several = (data[0] & 32) != 0;
+  if (data[0] & 1) bytes += several ? one_of_several : greeting;
+  if (data[0] & 2) bytes += (data[0] & 16) != 0 ? shared : several ? ordered : request;
   const size_t own = bytes.size();
   bytes.append(reinterpret_cast<const char*>(data + 1), size - 1);
   if ((data[0] & 4) != 0) {   // small changes of proper messages go deeper than noise: pairs of (place, mask)

@@ -118,7 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         pull.parts = frame.bulk[0];
         pull.keys = frame.bulk[1];
       }
-      const Shard shard = SmallShard();
+      Shard shard = SmallShard();
       uint64_t rows = 0;   // a pull of many rows is allowed; it only takes long
       if (pull.parts.IsArrayOf<PullPart>()) {
         for (const PullPart& part : pull.parts.As<PullPart>()) rows += part.count;

@@ -127,6 +127,57 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
   }
 }
 
+BOOST_AUTO_TEST_CASE(over_tcp_everything_is_counted_once_too) {
+  const Scratch scratch;
+  std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 5));
+  const std::vector<std::string> tcp{"--links", "tcp"};
+  const Outcome calm = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "calm", {}), {}, random);   // over Unix sockets
+  CheckEndedWell(calm);
+  const std::string expected = ModelText(scratch, scratch / "calm");
+  const Outcome calm_tcp = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", tcp), {}, random);
+  CheckEndedWell(calm_tcp);
+  BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
+  for (const std::string role : {"shard", "worker"}) {
+    BOOST_TEST_CONTEXT(role) {
+      const std::vector<double> times{0, 0.3 * calm_tcp.seconds, 0.6 * calm_tcp.seconds};
+      const Outcome outcome = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", tcp), times, random, role);
+      CheckEndedWell(outcome);
+      BOOST_TEST(outcome.kills > 0u);
+      BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
+      BOOST_TEST(testing::Names(scratch / "tmp").empty());
+    }
+  }
+  Command command(scratch, {.arguments = TrainArguments("naive_bayes", scratch / "model", tcp), .environment = {}});
+  BOOST_TEST_REQUIRE(command.WaitForChildren(6));
+  for (const pid_t child : command.children()) {
+    const std::string line = testing::ReadText("/proc/" + std::to_string(child) + "/cmdline");
+    BOOST_TEST((line.empty() || line.find("tcp:127.0.0.1:") != std::string::npos), line);   // empty: it has ended
+  }
+  CheckEndedWell({.ended = command.Wait(), .seconds = 0, .kills = 0});
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_stands_still_hangs_nobody) {
+  const Scratch scratch;
+  for (const std::string links : {"unix", "tcp"}) {
+    BOOST_TEST_CONTEXT(links) {
+      Command command(scratch,
+                      {.arguments = TrainArguments("logistic_regression", scratch / "model", {"--epochs", "5", "--links", links, "--request-timeout", "200ms"}),
+                       .environment = {}});
+      BOOST_TEST_REQUIRE(command.WaitForChildren(6));
+      for (const double after : {0.0, 0.3}) {   // perhaps before it listens; in the middle
+        testing::Sleep(after);
+        const std::vector<pid_t> shard = command.children("shard 1");
+        if (shard.empty()) break;   // it is ending just now
+        kill(shard[0], SIGSTOP);
+        testing::Sleep(0.7);
+        BOOST_TEST(command.running());
+        kill(shard[0], SIGCONT);
+      }
+      CheckEndedWell({.ended = command.Wait(), .seconds = 0, .kills = 0});
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(all_children_killed_at_once) {
   const Scratch scratch;
   std::mt19937 random(3);

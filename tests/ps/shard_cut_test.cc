@@ -223,7 +223,7 @@ BOOST_AUTO_TEST_CASE(jobs_without_one_clock_have_no_cuts_and_tables_with_limits_
     Shard shard = std::move(*Shard::Make({.tables = tables, .writers = 3, .consistency = *ParseConsistencies(text)}));
     const auto prepared = shard.OnPrepare({.cut = 7, .hold = std::chrono::milliseconds(100)});
     BOOST_TEST(absl::IsFailedPrecondition(prepared.status()), prepared.status().ToString());
-    BOOST_TEST(prepared.status().message().starts_with("consistency is '" + text + "': there are no cuts"));
+    BOOST_TEST(std::string(prepared.status().message()).starts_with("consistency is '" + text + "': there are no cuts"));
   }
   std::vector<TableSpec> tables{{.name = "l", .rows = {}, .rule = "sgd", .rule_options = {}}, {.name = "m", .rows = {}, .rule = "sgd", .rule_options = {}}};
   tables[0].limits.admit_after = 2;

@@ -314,7 +314,7 @@ BOOST_AUTO_TEST_CASE(tables_with_limits_are_the_oracles_and_count_every_push_onc
     if (!CheckLedger(about, outcome)) continue;
     BOOST_TEST(std::isfinite(outcome.report->losses.back().second), about);
     if (chosen.contains("admit_after")) BOOST_TEST(outcome.report->dropped > 0U, about);
-    if (job.consistency.kind != Consistency::Kind::kBsp || faults.crashes_max > 0) continue;
+    if (job.consistency.all.kind != Consistency::Kind::kBsp || faults.crashes_max > 0) continue;
     const auto oracle =
         RunLocal({.algorithm = job.algorithm, .params = job.params, .source = Data(), .splits = job.splits, .epochs = job.epochs, .resumed = {}});
     BOOST_REQUIRE_MESSAGE(oracle.ok(), about << oracle.status().ToString());

@@ -33,7 +33,7 @@ std::string Name(NodeId node) {
 class SimNetwork final : public Network {
  public:
   SimNetwork(Sim& sim, NodeId node) : sim_(sim), node_(node) {}
-  void Locate(NodeId, std::string) override {}
+  void Locate(NodeId, std::vector<std::string>) override {}
   void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override {
     sim_.Send(node_, to, frame, lane, timeout, std::move(reply));
   }

@@ -35,7 +35,7 @@ class SimCluster final : public Cluster {
     for (uint32_t i = 0; i < cluster_.workers; ++i) {
       WorkerJob job{.options = cluster_.worker, .shards = {}};
       job.options.splits = SplitsOf(i, cluster_.workers, cluster_.splits);
-      for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], "", kActor});
+      for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], {}, kActor});
       AddWorker(EncodeWorkerJob(job));
     }
     sim_.StartFaults();

@@ -67,6 +67,7 @@ ProcessOptions ProcessOptionsOf(const Config& config, const Log& log) {
   options.tmp = config.Text("tmp");
   options.snapshot_interval = std::chrono::duration_cast<std::chrono::milliseconds>(config.Duration("snapshot_interval"));
   options.request_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(config.Duration("request_timeout"));
+  options.links = config.Text("links") == "tcp" ? Links::kTcp : Links::kUnix;
   options.restart.intensity = static_cast<uint32_t>(config.Integer("restart_intensity"));
   options.restart.period = config.Duration("restart_period");
   options.restarted = [&log](const std::string& child) { log.Warning("replaced", {{"child", child}}); };
