@@ -494,7 +494,8 @@ absl::Status Shard::OnAssign(const Assign& assign) {
 absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
   // One clock for all tables, of rounds that every writer ends.
   if (any_in_rounds_ && (options_.consistency.all.backup > 0 || std::ranges::find(in_rounds_, false) != in_rounds_.end())) {
-    return absl::FailedPreconditionError(absl::StrCat("consistency is '", ToString(options_.consistency), "': there are no cuts with backup workers, nor where only some tables go by rounds"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("consistency is '", ToString(options_.consistency), "': there are no cuts with backup workers, nor where only some tables go by rounds"));
   }
   if (views_.size() >= kViewsMax) return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
   TROUPE_RETURN_IF_ERROR(gate_.Hold(prepare.cut, any_in_rounds_ ? applied_.clocks() : begun_));

@@ -4,9 +4,9 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
+#include "actors/storage/scratch_folder.h"
 #include "actors/supervisor_actor.h"
 #include "algorithms/run/cluster.h"
-#include "actors/storage/scratch_folder.h"
 
 namespace troupe {
 namespace {
