@@ -70,7 +70,7 @@ class TableSet {
   absl::StatusOr<TableRef> Find(std::string_view name) const;
   /// A server-side function over whole tables (functions/*.cc) that reads them. Errors as MakeFunction; Unavailable.
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) const;
-  /// One that changes them, once. It counts behind all pushes before it.
+  /// One that changes them, once. It counts behind all pushes before it. Branches begin, come back and end so: {.function = "fork", .tables = {branch, table}}.
   absl::Status Change(const FunctionCall& call) const;
   /// Waits for all pushes so far. The first error among those since the last Flush.
   absl::Status Flush() const;

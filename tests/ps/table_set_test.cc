@@ -82,6 +82,24 @@ BOOST_AUTO_TEST_CASE(rows_are_set_and_functions_called_behind_the_pushes_before)
   BOOST_TEST(f.w.Pull({1})->values == (std::vector<float>{3, 6}), boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(branches_begin_are_compared_come_back_and_end) {
+  System system{System::Options{}};
+  std::vector<TableSpec> tables{Tables()[0], Tables()[0]};
+  tables[1].name = "trial", tables[1].branch_of = "w";
+  const auto set = *TableSet::Create(system, {.tables = tables, .shards = 2});
+  const TableRef w = *set->Find("w"), trial = *set->Find("trial");
+  w.Push({1, 2}, {-1, -1, -1, -1});
+  BOOST_REQUIRE(set->Change({.function = "fork", .tables = {1, 0}}).ok());
+  trial.Push({2}, {-4, 0});
+  BOOST_TEST(w.Pull({1, 2})->values == (std::vector<float>{1, 1, 1, 1}), boost::test_tools::per_element());
+  BOOST_TEST(trial.Pull({1, 2})->values == (std::vector<float>{1, 1, 5, 1}), boost::test_tools::per_element());
+  BOOST_TEST(set->Call({.function = "diff", .tables = {0, 1}})->numbers[0] == 4);
+  BOOST_REQUIRE(set->Change({.function = "merge", .tables = {0, 1}}).ok());
+  BOOST_TEST(w.Pull({1, 2})->values == (std::vector<float>{1, 1, 3, 1}), boost::test_tools::per_element());
+  BOOST_REQUIRE(set->Change({.function = "drop", .tables = {1}}).ok());
+  BOOST_TEST(trial.Pull({1, 2})->values == (std::vector<float>{0, 0, 0, 0}), boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_whole_and_the_set_goes_on) {
   Fixture f;
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
