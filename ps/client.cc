@@ -425,25 +425,25 @@ bool Client::ready(WriterId writer) const {
   return stream != streams_.end() && stream->second.starting == 0;
 }
 
-Round Client::acked(WriterId writer) const {
+Round Client::OfAll(WriterId writer, Round Lane::*of) const {
   const auto stream = streams_.find(writer);
   if (stream == streams_.end()) return 0;
   Round all = UINT64_MAX;
-  for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.clock);
+  for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.*of);
   return all;
+}
+
+Round Client::acked(WriterId writer) const {
+  return OfAll(writer, &Lane::clock);
+}
+
+Round Client::closed(WriterId writer) const {
+  return OfAll(writer, &Lane::closed);
 }
 
 Round Client::furthest(WriterId writer) const {
   const auto stream = streams_.find(writer);
   return stream == streams_.end() ? 0 : stream->second.furthest;
-}
-
-Round Client::closed(WriterId writer) const {
-  const auto stream = streams_.find(writer);
-  if (stream == streams_.end()) return 0;
-  Round all = UINT64_MAX;
-  for (const Lane& lane : stream->second.lanes) all = std::min(all, lane.closed);
-  return all;
 }
 
 size_t Client::rounds_in_flight(WriterId writer) const {

@@ -131,6 +131,8 @@ class Client {
   void DropHeld(Lane& lane, size_t count);
   void ReleaseStable(Lane& lane);
   void UpdateAcked(WriterId writer);
+  /// The least that any lane of the writer has; 0: no such writer.
+  Round OfAll(WriterId writer, Round Lane::*of) const;
   /// The next message of the pull.
   ::troupe::Pull PullMessage(Stream& stream, WriterId writer, uint32_t shard) const;
   void SendPull(WriterId writer, uint32_t shard);

@@ -61,14 +61,14 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
     shard.first_slot_.push_back(slots);
     slots += table.partition().ranges();
     shard.tables_.push_back(std::move(table));
-    shard.in_rounds_.push_back(shard.options_.consistency.Of(spec.name).in_rounds());
-    shard.any_in_rounds_ |= shard.in_rounds_.back();
+    shard.consistency_.push_back(shard.options_.consistency.Of(spec.name));
+    shard.any_in_rounds_ |= shard.consistency_.back().in_rounds();
   }
   std::vector<TableSpec> delayed = shard.options_.tables;   // rounds have no delays to make up for
-  for (TableSpec& spec : delayed) {
-    if (!shard.options_.consistency.Of(spec.name).in_rounds()) continue;
-    spec.staleness_scale = false;
-    spec.delay_compensation = 0;
+  for (size_t t = 0; t < delayed.size(); ++t) {
+    if (!shard.InRounds(static_cast<uint32_t>(t))) continue;
+    delayed[t].staleness_scale = false;
+    delayed[t].delay_compensation = 0;
   }
   shard.pulled_rows_ = PulledRows(delayed, shard.options_.writers);
   shard.sums_.resize(shard.tables_.size());
@@ -203,9 +203,9 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
     for (const PushPart& part : parts) {
       if (part.sequence <= arrived_.sequence(Slot(part.table, part.range), writer)) continue;
       arrived_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
-      const bool late = in_rounds_[part.table] && Late(push);
+      const bool late = InRounds(part.table) && Late(push);
       if (late) late_nonzeros_ += part.nonzeros;
-      if (late || !in_rounds_[part.table]) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+      if (late || !InRounds(part.table)) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
     }
   }
   if (push.chunk == chunks) {   // for the first time
@@ -246,7 +246,7 @@ absl::Status Shard::usable() const {
 void Shard::ApplyNow(const Push& push) {
   const double step = static_cast<double>(rounds_over_) / (any_in_rounds_ ? 1 : options_.writers);
   const auto writer = static_cast<uint32_t>(push.writer);
-  const auto keep = [&](const PushPart& part) { return !in_rounds_[part.table] && part.sequence > arrived_.sequence(Slot(part.table, part.range), writer); };
+  const auto keep = [&](const PushPart& part) { return !InRounds(part.table) && part.sequence > arrived_.sequence(Slot(part.table, part.range), writer); };
   bool changed = false;
   ByTable(push, keep, [&](Table& table, std::span<const RowsIn> rows, std::span<const PushPart* const> parts) {
     table.SetStep(step);
@@ -280,7 +280,7 @@ void Shard::ApplyRows(Table& table, const Push& push, std::span<const RowsIn> ro
       std::copy_n(in.numbers, in.rows.n * spec.width, gradients.data() + at);
       at += in.rows.n * spec.width;
     }
-    TROUPE_CHECK(table.Pull(current).ok());   // the push was checked
+    if (!table.Pull(current).ok()) return;   // the push was checked: a tier has lost rows, and the shard takes nothing any more (usable)
     for (size_t i = 0; i < rows.size(); ++i) {
       const size_t offset = static_cast<size_t>(current[i].values - now.data());
       pulled_rows_.Compensate(writer, push.round, table, number, rows[i], current[i].values, gradients.data() + offset);
@@ -333,7 +333,7 @@ void Shard::ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushe
     }
     for (const Push& push : messages) {
       for (const PushPart& part : push.parts.As<PushPart>()) {
-        if (!in_rounds_[part.table] || part.sequence <= applied_.sequence(Slot(part.table, part.range), writer)) continue;
+        if (!InRounds(part.table) || part.sequence <= applied_.sequence(Slot(part.table, part.range), writer)) continue;
         applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
         late_nonzeros_ += part.nonzeros;
       }
@@ -342,7 +342,7 @@ void Shard::ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushe
   }
   for (const auto& [writer, messages] : pushes) {
     const auto keep = [&, w = writer](const PushPart& part) {
-      return in_rounds_[part.table] && part.sequence > applied_.sequence(Slot(part.table, part.range), w);
+      return InRounds(part.table) && part.sequence > applied_.sequence(Slot(part.table, part.range), w);
     };
     for (const Push& push : messages) {
       ByTable(push, keep, [&, w = writer](Table&, std::span<const RowsIn> rows, std::span<const PushPart* const> parts) {
@@ -372,7 +372,7 @@ Round Shard::applied() const {
 template <class Use>
 void Shard::ByConsistency(const Pull& pull, Use&& use) const {
   for (size_t t = 0; t < tables_.size(); ++t) {
-    if (pull.tables == 0 || (pull.tables >> std::min<size_t>(t, 63) & 1) != 0) use(options_.consistency.Of(tables_[t].spec().name));
+    if (pull.tables == 0 || (pull.tables >> std::min<size_t>(t, 63) & 1) != 0) use(consistency_[t]);
   }
 }
 
@@ -493,7 +493,7 @@ absl::Status Shard::OnAssign(const Assign& assign) {
 
 absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
   // One clock for all tables, of rounds that every writer ends.
-  if (any_in_rounds_ && (options_.consistency.all.backup > 0 || std::ranges::find(in_rounds_, false) != in_rounds_.end())) {
+  if (any_in_rounds_ && (options_.consistency.all.backup > 0 || !std::ranges::all_of(consistency_, &Consistency::in_rounds))) {
     return absl::FailedPreconditionError(
         absl::StrCat("consistency is '", ToString(options_.consistency), "': there are no cuts with backup workers, nor where only some tables go by rounds"));
   }

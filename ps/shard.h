@@ -121,6 +121,7 @@ class Shard {
   /// Calls use(table's consistency) for each table that the pull asks for anywhere; all of them where it asks for none and only waits.
   template <class Use>
   void ByConsistency(const Pull& pull, Use&& use) const;
+  bool InRounds(uint32_t table) const { return consistency_[table].in_rounds(); }
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
   /// Everything that may be wrong with a push: what has passed can be applied.
   absl::Status Check(const Push& push);
@@ -144,7 +145,7 @@ class Shard {
 
   ShardOptions options_;
   std::vector<Table> tables_;
-  std::vector<bool> in_rounds_;   // by table: applied round by round (BSP)
+  std::vector<Consistency> consistency_;   // by table
   bool any_in_rounds_ = false;
   std::vector<RowsIn> rows_;             // of ByTable
   std::vector<const PushPart*> parts_;   // of ByTable, of the same parts

@@ -523,10 +523,8 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
         auto barrier = std::make_shared<RoutedPull>();
         barrier->shards.resize(options.shards);
         state.barrier = std::move(barrier);
-        state.waits = std::ranges::any_of(router->tables(), [&](const TableSpec& spec) {
-          const Consistency& consistency = options.consistency.Of(spec.name);
-          return consistency.kind != Consistency::Kind::kAsp;
-        });
+        state.waits =
+            std::ranges::any_of(router->tables(), [&](const TableSpec& spec) { return options.consistency.Of(spec.name).kind != Consistency::Kind::kAsp; });
         Client::Events events{
             .begin_after =
                 [self](WriterId writer, Round clock) {

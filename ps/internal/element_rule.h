@@ -13,6 +13,9 @@
 
 namespace troupe::internal {
 
+/// Memory further ahead than the processor's own prefetching looks, which stops at each page.
+inline constexpr size_t kFloatsAhead = 1024;
+
 /// What a kernel is:
 ///   static constexpr uint32_t kArrays;    floats an element keeps, 1, 2 or 3: its value first, then state
 ///   static constexpr bool kCountsSteps;   a row counts its pushes too, in a float behind them

@@ -8,8 +8,6 @@
 
 namespace troupe::internal {
 
-/// Memory further ahead than the processor's own prefetching looks, which stops at each page.
-inline constexpr size_t kFloatsAhead = 1024;
 inline constexpr size_t kFloatsALine = 16;
 
 inline bool AllFinite(const float* values, size_t n) {
