@@ -42,9 +42,6 @@ void AppendValue(double value, std::string& out) {
 }   // namespace
 
 absl::StatusOr<Model::TableRows> Model::Arrange(const std::vector<ExportedRows>& ranges, uint32_t width) {
-  struct Place {
-    uint32_t range, row;
-  };
   TableRows table{.width = width, .keys = {}, .values = {}, .wide = {}, .row_of = {}, .row_of_large = {}, .direct = {}};
   size_t rows = 0;
   Key largest = 0;
@@ -56,52 +53,43 @@ absl::StatusOr<Model::TableRows> Model::Arrange(const std::vector<ExportedRows>&
     wide |= range.wide;
   }
   if (rows >= std::numeric_limits<uint32_t>::max()) return absl::OutOfRangeError(absl::StrCat(rows, " rows, expected fewer than 2^32"));
-  std::vector<Place> places;   // by rising key
-  std::vector<Key> keys;
-  places.reserve(rows);
+  const auto twice = [](Key key) { return absl::InvalidArgumentError(absl::StrCat("key ", key, " is there twice")); };
+  std::vector<Key>& keys = table.keys;
   keys.reserve(rows);
   const bool small = AreSmall(largest, rows);
   if (small) {
     table.row_of.resize(rows == 0 ? 0 : largest + 1);
-    std::vector<Place> by_key(table.row_of.size());
-    for (uint32_t r = 0; r < ranges.size(); ++r) {
-      for (uint32_t i = 0; i < ranges[r].keys.size(); ++i) {
-        const Key key = ranges[r].keys[i];
-        if (table.row_of[key]++ != 0) return absl::InvalidArgumentError(absl::StrCat("key ", key, " is there twice"));
-        by_key[key] = {r, i};
-      }
+    for (const ExportedRows& range : ranges) {
+      for (const Key key : range.keys)
+        if (table.row_of[key]++ != 0) return twice(key);
     }
-    for (Key key = 0; key < by_key.size(); ++key) {
+    for (Key key = 0; key < table.row_of.size(); ++key) {
       if (table.row_of[key] == 0) continue;
       keys.push_back(key);
-      places.push_back(by_key[key]);
       table.row_of[key] = static_cast<uint32_t>(keys.size());
     }
   } else {
-    for (uint32_t r = 0; r < ranges.size(); ++r)
-      for (uint32_t i = 0; i < ranges[r].keys.size(); ++i) places.push_back({r, i});
-    const auto key_of = [&ranges](const Place& place) { return ranges[place.range].keys[place.row]; };
-    std::sort(places.begin(), places.end(), [&key_of](const Place& a, const Place& b) { return key_of(a) < key_of(b); });
+    for (const ExportedRows& range : ranges) keys.insert(keys.end(), range.keys.begin(), range.keys.end());
+    std::sort(keys.begin(), keys.end());
     table.row_of_large.reserve(rows);
-    for (const Place& place : places) {
-      keys.push_back(key_of(place));
-      if (!table.row_of_large.emplace(keys.back(), static_cast<uint32_t>(keys.size())).second)
-        return absl::InvalidArgumentError(absl::StrCat("key ", keys.back(), " is there twice"));
+    for (size_t i = 0; i < rows; ++i)
+      if (!table.row_of_large.emplace(keys[i], static_cast<uint32_t>(i + 1)).second) return twice(keys[i]);
+  }
+  table.values.resize(rows * width);
+  if (wide) table.wide.resize(rows * width);
+  if (small && width == 1 && rows > 0) table.direct.resize(largest + 1);
+  for (const ExportedRows& range : ranges) {
+    for (size_t i = 0; i < range.keys.size(); ++i) {
+      const Key key = range.keys[i];
+      const size_t row = (small ? table.row_of[key] : table.row_of_large.find(key)->second) - size_t{1};
+      for (uint32_t c = 0; c < width; ++c) {
+        const double value = range.Value(i, c);
+        table.values[row * width + c] = static_cast<float>(value);
+        if (wide) table.wide[row * width + c] = value;
+      }
+      if (!table.direct.empty()) table.direct[key] = table.values[row];
     }
   }
-  table.values.reserve(rows * width);
-  for (const Place& place : places) {
-    for (uint32_t c = 0; c < width; ++c) {
-      const double value = ranges[place.range].Value(place.row, c);
-      table.values.push_back(static_cast<float>(value));
-      if (wide) table.wide.push_back(value);
-    }
-  }
-  if (small && width == 1 && rows > 0) {
-    table.direct.resize(largest + 1);
-    for (size_t i = 0; i < rows; ++i) table.direct[keys[i]] = table.values[i];
-  }
-  table.keys = std::move(keys);
   return table;
 }
 

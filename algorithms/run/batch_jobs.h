@@ -17,6 +17,7 @@ namespace troupe {
 /// A batch that is ready for its rows.
 struct PreparedBatch {
   uint64_t ordinal = 0;   // 1-based, in its phase
+  uint64_t nonzeros = 0;
   Batch batch;
   std::unique_ptr<Plan> plan;               // may be null
   std::shared_ptr<const RoutedPull> pull;   // null: nothing to pull

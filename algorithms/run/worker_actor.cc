@@ -18,7 +18,9 @@
 namespace troupe {
 namespace {
 
-constexpr size_t kPreparedAhead = 2;     // batches a split reads and plans before they are needed
+// Batches a split reads and plans before they are needed: enough to go on while the next pieces are parsed, a window of them at once; of large batches two.
+constexpr size_t kPreparedMax = 16, kPreparedMin = 2;
+constexpr uint64_t kPreparedNonzeros = 256 << 10;
 constexpr size_t kRoundsInFlight = 8;    // pushed and unanswered, where no pull holds a writer back
 constexpr uint64_t kBarrierEvery = 16;   // rounds between the empty pulls that keep such a writer near the others
 constexpr uint64_t kScanBatches = 32;    // of a phase without tables, in one job
@@ -160,8 +162,15 @@ uint64_t LeftOut(const WorkerState& state, const Pipeline& pipeline) {
   return PhaseOf(closed) == pipeline.record.number ? OrdinalOf(closed) : 0;
 }
 
+bool PreparedEnough(const Pipeline& pipeline) {
+  if (pipeline.ready.size() < kPreparedMin || pipeline.ready.size() >= kPreparedMax) return pipeline.ready.size() >= kPreparedMin;
+  uint64_t nonzeros = 0;
+  for (const auto& prepared : pipeline.ready) nonzeros += prepared->nonzeros;
+  return nonzeros >= kPreparedNonzeros;
+}
+
 void ReadAhead(Self* self, Pipeline& pipeline, std::optional<uint64_t> begin_skipping = std::nullopt) {
-  if (pipeline.reading || pipeline.at_end || pipeline.ready.size() >= kPreparedAhead) return;
+  if (pipeline.reading || pipeline.at_end || PreparedEnough(pipeline)) return;
   pipeline.reading = true;
   self->state.system->compute().Submit(Compute::Priority::kPrepare,
                                        [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation, source = pipeline.source,

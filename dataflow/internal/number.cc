@@ -6,6 +6,10 @@
 #include <string>
 #include <system_error>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 namespace troupe::internal {
 namespace {
 
@@ -34,6 +38,34 @@ const char* ParsePlain(const char* p, const char* limit, double* value) {
 }
 
 }   // namespace
+
+#ifdef __AVX2__
+bool JoinDigits(const uint64_t* digits, size_t n, uint64_t* values) {
+  const __m256i tens = _mm256_set1_epi16(1 << 8 | 10);         // bytes 10, 1, 10, 1, ...
+  const __m256i hundreds = _mm256_set1_epi32(1 << 16 | 100);   // 16 bits each: 100, 1, ...
+  const __m256i ten_thousands = _mm256_set1_epi32(1 << 16 | 10000);
+  const __m256i nine = _mm256_set1_epi8(9);
+  __m256i largest = _mm256_setzero_si256();
+  for (size_t i = 0; i < n; i += 4) {
+    const __m256i four = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(digits + i));
+    largest = _mm256_max_epu8(largest, four);
+    const __m256i fours_of_digits = _mm256_madd_epi16(_mm256_maddubs_epi16(four, tens), hundreds);   // 32 bits each
+    const __m256i packed = _mm256_packus_epi32(fours_of_digits, _mm256_setzero_si256());
+    const __m256i joined = _mm256_madd_epi16(packed, ten_thousands);   // in each half: two numbers of 32 bits, then zeros
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(values + i), _mm256_unpacklo_epi32(joined, _mm256_setzero_si256()));
+  }
+  return _mm256_testc_si256(_mm256_setzero_si256(), _mm256_subs_epu8(largest, nine)) != 0;
+}
+#else
+bool JoinDigits(const uint64_t* digits, size_t n, uint64_t* values) {
+  uint64_t strange = 0;
+  for (size_t i = 0; i < n; ++i) {
+    strange |= NonDigits(digits[i]);
+    values[i] = JoinDigits(digits[i]);
+  }
+  return strange == 0;
+}
+#endif
 
 const char* ParseAnyFloat(const char* begin, const char* limit, float* value) {
   if (limit - begin > 1 && *begin == '+' && begin[1] != '-') ++begin;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -36,9 +37,41 @@ inline uint64_t JoinDigits(uint64_t digits) {
   return (digits * 10000 + (digits >> 32)) & 0xffffffffu;
 }
 
+/// values[i] = JoinDigits(digits[i]), four at a time; false, and no matter what in `values`, where a byte is no digit.
+///
+/// n  rounded up to 4 numbers are read and written.
+bool JoinDigits(const uint64_t* digits, size_t n, uint64_t* values);
+
 /// Any number that std::from_chars knows, and a leading +, from [begin, limit): rounded to double, then to float; too small is 0, too large infinite.
 /// Returns the end of the number, or null where none stands.
 const char* ParseAnyFloat(const char* begin, const char* limit, float* value);
+
+/// A short number up to `stop` (3, -0.25, 17.125: a sign, digits, and digits behind a point, 8 characters without the sign) as eight digits for JoinDigits and
+/// what their number is to be multiplied by. False: it is another; ParseUsualFloat has to look. Gives the number that ParseUsualFloat would.
+inline bool SplitShortFloat(const char* p, const char* stop, uint64_t* digits, double* scale) {
+  static constexpr double kTenths[] = {1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+  const bool negative = *p == '-';
+  p += negative;
+  const auto length = static_cast<size_t>(stop - p);
+  const uint64_t chunk = LoadDigits(p);
+  uint64_t marks = NonDigits(chunk);
+  if (marks == 0 || length > 8) return false;
+  const unsigned whole = FirstMark(marks);   // digits before the point
+  if (whole == 0) return false;
+  if (p[whole] == '.') [[likely]] {
+    marks &= marks - 1;
+    if ((marks != 0 ? FirstMark(marks) : 8) != length || length == whole + 1) return false;
+    const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;   // the point is cut out: digits before it move up
+    *digits = ((chunk & below) << 8 | (chunk & ~(below << 8 | 0xff))) << (8 * (8 - length));
+    *scale = kTenths[length - whole - 1];
+  } else {
+    if (whole != length) return false;
+    *digits = chunk << (8 * (8 - length));
+    *scale = 1;
+  }
+  if (negative) *scale = -*scale;
+  return true;
+}
 
 /// The number at `p` in its usual forms (3, -0.25, 17.125: a sign, up to seven digits, and as many behind the point as make 14 in all), or null:
 /// ParseAnyFloat has to look. The caller sees to it that what follows is a delimiter: "1e5" stops before the e.

@@ -2,6 +2,7 @@
 // grammar and every error. Both write to scratch arrays that are large enough for any text of that length, so nothing is checked or grown in between.
 #include "dataflow/sources/libsvm_parser.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/check.h"
+#include "dataflow/internal/blanks.h"
 #include "dataflow/internal/number.h"
 
 namespace troupe::internal {
@@ -23,34 +25,12 @@ struct Output {
   float* label;
 };
 
-// One a thread, kept from piece to piece: fresh memory costs more than parsing into it.
-struct Scratch {
-  std::unique_ptr<Feature[]> indices;
-  std::unique_ptr<float[]> values;
-  std::unique_ptr<float[]> labels;
-  std::unique_ptr<uint32_t[]> begins, value_begins;
-  size_t capacity = 0;   // bytes of text it is enough for
-
-  void Reserve(size_t bytes) {
-    if (bytes <= capacity) return;
-    indices = std::make_unique_for_overwrite<Feature[]>(bytes / 4 + 1);   // the shortest entry is " 1:1"
-    values = std::make_unique_for_overwrite<float[]>(bytes / 4 + 1);
-    labels = std::make_unique_for_overwrite<float[]>(bytes / 2 + 1);   // the shortest row is "1\n"
-    begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
-    value_begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
-    capacity = bytes;
-  }
-};
-
 bool IsSpace(char c) {
   return c == ' ' || c == '\t';
 }
-bool IsDelimiter(char c) {
-  return c == ' ' || c == '\n' || c == '\r';
-}
 
 // One to nineteen digits; null where something else stands, or more may not fit.
-inline const char* ParseIndex(const char* p, Feature* index) {
+[[gnu::noinline]] const char* ParseIndex(const char* p, Feature* index) {
   const uint64_t digits = LoadDigits(p);
   const uint64_t marks = NonDigits(digits);
   if (marks != 0) [[likely]] {
@@ -68,61 +48,152 @@ inline const char* ParseIndex(const char* p, Feature* index) {
   return p + length;
 }
 
-// A number with a delimiter behind it; null where that is not so.
-inline const char* ParseValue(const char* p, const char* end, float* value) {
-  const char* after = ParseUsualFloat(p, value);
-  if (after != nullptr && IsDelimiter(*after)) [[likely]]
-    return after;
-  after = ParseAnyFloat(p, end, value);
-  return after != nullptr && IsDelimiter(*after) && std::isfinite(*value) ? after : nullptr;
+// A number that ends at `stop`.
+[[gnu::noinline]] bool ParseValue(const char* p, const char* stop, float* value) {
+  if (ParseUsualFloat(p, value) == stop) [[likely]]
+    return true;
+  return ParseAnyFloat(p, stop, value) == stop && std::isfinite(*value);
 }
 
-inline const char* ParseLabel(const char* p, const char* end, LabelKind kind, float* label) {
-  if (kind != LabelKind::kBinary) return ParseValue(p, end, label);
+inline bool ParseLabel(const char* p, const char* stop, LabelKind kind, float* label) {
+  if (kind != LabelKind::kBinary) return ParseValue(p, stop, label);
   const bool sign = *p == '-' || *p == '+';
   const char digit = p[sign];
-  if ((digit != '1' && (sign || digit != '0')) || !IsDelimiter(p[sign + 1])) return nullptr;
   *label = digit == '1' && *p != '-' ? 1.0f : 0.0f;
-  return p + sign + 1;
+  return (digit == '1' || (!sign && digit == '0')) && p + sign + 1 == stop;
 }
 
-constexpr uint32_t kColonOneSpace = ':' | '1' << 8 | ' ' << 16;
+constexpr uint16_t kColonOne = ':' | '1' << 8;
 
-// A line as programs write it: "LABEL INDEX:VALUE INDEX:VALUE\n", single spaces, plain numbers. Returns its newline, or null: look carefully.
-inline const char* ParseUsualLine(const char* p, const char* end, LabelKind kind, Output* out) {
+// Some words of a line, INDEX:VALUE each, on the way to numbers. Add only looks where the digits of a word are; Finish makes numbers of the digits of all words
+// together, which is quicker than word by word, as no number waits for another.
+class WordBlock {
+ public:
+  static constexpr size_t kPadding = 4;   // indices that Finish may write behind the last one
+
+  void Clear() { words_ = wides_ = numbers_ = 0; }
+  bool full() const { return words_ == kWords; }
+
+  // The word from p up to the blank at `stop`. False: look carefully.
+  bool Add(const char* p, const char* stop) {
+    uint16_t tail;
+    std::memcpy(&tail, stop - sizeof tail, sizeof tail);   // of a word of one character: begins at the blank in front
+    const size_t digits_of_one = static_cast<size_t>(stop - p) - sizeof tail;
+    const uint64_t digits = LoadDigits(p);
+    const size_t at = words_++;
+    if (tail == kColonOne && digits_of_one - 1 < 8) {   // most words of a click log
+      index_[at] = digits << (8 * (8 - digits_of_one));
+      return true;
+    }
+    const uint64_t marks = NonDigits(digits);
+    if (marks == 0) [[unlikely]] {
+      index_[at] = 0;
+      wide_at_[wides_] = static_cast<uint8_t>(at);
+      p = ParseIndex(p, &wide_[wides_++]);
+    } else {
+      const unsigned length = FirstMark(marks);
+      if (length == 0) return false;
+      index_[at] = digits << (8 * (8 - length));
+      p += length;
+    }
+    return p != nullptr && *p == ':' && AddValue(at, p + 1, stop);
+  }
+
+  // Writes the words' indices and values behind those of the line so far, and forgets the words. `kept`: behind the last value that is not 1. False: look
+  // carefully.
+  bool Finish(Feature*& index, float*& value, float*& kept) {
+    for (size_t i = words_; i % kPadding != 0; ++i) index_[i] = 0;
+    for (size_t i = numbers_; i % kPadding != 0; ++i) number_[i] = 0;
+    if (!JoinDigits(index_, words_, index)) return false;
+    for (size_t i = 0; i < wides_; ++i) index[wide_at_[i]] = wide_[i];
+    JoinDigits(number_, numbers_, number_);
+    std::fill_n(value, words_, 1.0f);
+    for (size_t i = 0; i < numbers_; ++i) {
+      float* const to = value + number_at_[i];
+      *to = static_cast<float>(static_cast<double>(static_cast<int64_t>(number_[i])) * scale_[i]);
+      if (*to != 1.0f) kept = to + 1;
+    }
+    index += words_;
+    value += words_;
+    Clear();
+    return true;
+  }
+
+ private:
+  static constexpr size_t kWords = 64;
+
+  bool AddValue(size_t at, const char* p, const char* stop) {
+    uint64_t& number = number_[numbers_];
+    double& scale = scale_[numbers_];
+    number_at_[numbers_++] = static_cast<uint8_t>(at);
+    if (SplitShortFloat(p, stop, &number, &scale)) [[likely]]
+      return true;
+    float value;
+    number = uint64_t{1} << 56;   // the digit 1
+    if (!ParseValue(p, stop, &value)) return false;
+    scale = value;
+    return true;
+  }
+
+  size_t words_ = 0, wides_ = 0, numbers_ = 0;
+  uint64_t index_[kWords];   // digits of a word's index, the last one highest
+  Feature wide_[kWords];     // the indices of more than eight digits, and whose
+  uint8_t wide_at_[kWords];
+  uint64_t number_[kWords];   // digits of the values that are not written 1; times `scale_` each; and whose
+  double scale_[kWords];
+  uint8_t number_at_[kWords];
+};
+
+// One a thread, kept from piece to piece: fresh memory costs more than parsing into it.
+struct Scratch {
+  std::unique_ptr<Feature[]> indices;
+  std::unique_ptr<float[]> values;
+  std::unique_ptr<float[]> labels;
+  std::unique_ptr<uint32_t[]> begins, value_begins;
+  std::unique_ptr<uint32_t[]> blanks;
+  size_t capacity = 0;   // bytes of text it is enough for
+
+  void Reserve(size_t bytes) {
+    if (bytes <= capacity) return;
+    indices = std::make_unique_for_overwrite<Feature[]>(bytes / 4 + 1 + WordBlock::kPadding);   // the shortest entry is " 1:1"
+    values = std::make_unique_for_overwrite<float[]>(bytes / 4 + 1);
+    labels = std::make_unique_for_overwrite<float[]>(bytes / 2 + 1);   // the shortest row is "1\n"
+    begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
+    value_begins = std::make_unique_for_overwrite<uint32_t[]>(bytes / 2 + 2);
+    blanks = std::make_unique_for_overwrite<uint32_t[]>(bytes + kBlanksStep + 8);
+    capacity = bytes;
+  }
+};
+
+bool Rising(const Feature* begin, const Feature* end) {
+  if (begin == end) return true;
+  bool rising = *begin > 0;
+  for (const Feature* at = begin + 1; at < end; ++at) rising &= at[-1] < at[0];
+  return rising;
+}
+
+// A line as programs write it: "LABEL INDEX:VALUE INDEX:VALUE\n", single spaces, plain numbers. `blank`: where the line's blanks stand, counted from `text`.
+// Returns the one behind the line, or null: look carefully.
+inline const uint32_t* ParseUsualLine(const char* text, const char* p, const uint32_t* blank, LabelKind kind, WordBlock& words, Output* out) {
+  const char* stop = text + *blank++;
   float label;
-  p = ParseLabel(p, end, kind, &label);
-  if (p == nullptr) return nullptr;
+  if (!ParseLabel(p, stop, kind, &label)) return nullptr;
   Feature* index = out->index;
   float* value = out->value;
-  float* kept = value;   // behind the last one that is not 1
-  Feature previous = 0;
-  while (*p == ' ') {
-    ++p;
-    if (*p == '\n' || *p == '\r') break;   // LIBSVM's own tools leave a space at the end
-    Feature current;
-    p = ParseIndex(p, &current);
-    if (p == nullptr || current <= previous) return nullptr;
-    previous = current;
-    *index++ = current;
-    uint32_t behind;
-    std::memcpy(&behind, p, sizeof behind);
-    if ((behind & 0xffffff) == kColonOneSpace) {   // most entries of a click log
-      *value++ = 1.0f;
-      p += 2;
-      continue;
-    }
-    if (*p != ':') return nullptr;
-    p = ParseValue(p + 1, end, value);
-    if (p == nullptr) return nullptr;
-    if (*value++ != 1.0f) kept = value;
+  float* kept = value;
+  words.Clear();
+  while (*stop == ' ') {
+    p = stop + 1;
+    stop = text + *blank++;
+    if (stop == p) break;   // LIBSVM's own tools leave a space at the end
+    if (!words.Add(p, stop) || (words.full() && !words.Finish(index, value, kept))) return nullptr;
   }
-  p += *p == '\r';
-  if (*p != '\n') return nullptr;
+  if (*stop == '\r' && stop[1] == '\n') stop = text + *blank++;
+  if (*stop != '\n' || !words.Finish(index, value, kept) || !Rising(out->index, index)) return nullptr;
   *out->label++ = label;
   out->index = index;
   out->value = kept;
-  return p;
+  return blank;
 }
 
 // The part of a line that is left to read, word by word.
@@ -209,11 +280,15 @@ std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const Lib
   static thread_local Scratch scratch;
   scratch.Reserve(static_cast<size_t>(end - begin) + 1);
   Output out{scratch.indices.get(), scratch.values.get(), scratch.labels.get()};
+  WordBlock words;
   size_t rows = 0;
   scratch.begins[0] = scratch.value_begins[0] = 0;
+  const uint32_t* blank = scratch.blanks.get();   // the first from p on
+  FindBlanks(begin, static_cast<size_t>(end - begin) + 1, scratch.blanks.get());
   for (const char* p = begin; p < end;) {
-    if (const char* newline = ParseUsualLine(p, end, rules.label_kind, &out); newline != nullptr) [[likely]] {
-      p = newline + 1;
+    if (const uint32_t* next = ParseUsualLine(begin, p, blank, rules.label_kind, words, &out); next != nullptr) [[likely]] {
+      blank = next;
+      p = begin + blank[-1] + 1;
     } else {
       const char* stop = static_cast<const char*>(std::memchr(p, '\n', static_cast<size_t>(end - p) + 1));
       std::string what;
@@ -221,6 +296,7 @@ std::optional<BadLine> ParseLibsvm(const char* begin, const char* end, const Lib
       if (line == Line::kBad && !rules.skip_bad_rows) return BadLine{static_cast<size_t>(p - begin), std::move(what)};
       block->bad_rows += line == Line::kBad;
       p = stop + 1;
+      while (p < end && begin + *blank < p) ++blank;
       if (line != Line::kRow) continue;
     }
     ++rows;

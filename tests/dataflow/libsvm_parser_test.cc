@@ -9,6 +9,7 @@
 
 #include "actors/random.h"
 #include "actors/text.h"
+#include "dataflow/internal/blanks.h"
 #include "dataflow/internal/number.h"
 
 namespace troupe::internal {
@@ -73,6 +74,42 @@ BOOST_AUTO_TEST_CASE(unusual_spelling_gives_the_same_rows) {
   BOOST_TEST(RowsOf("+1  3:.5 12:-2. \n\n \t\n-1\t1:1\t\n") == rows);   // blank lines, tabs, points without digits
   BOOST_TEST(RowsOf("1.0 3:5e-1 12:-0.2E+1 # comment\n# only a comment\n0.0 1:+1#x\n") == rows);
   BOOST_TEST(RowsOf("1 03:0.500000000000000000000 012:-2.0000000\n-1.0 0000000001:1.0") == rows);
+}
+
+BOOST_AUTO_TEST_CASE(carriage_returns_end_lines_only) {
+  BOOST_TEST(ErrorOf("1 1:1\r2:1\n") == "0 value is '1\\x0d2:1', expected a finite number");
+  BOOST_TEST(ErrorOf("1 1:1\r 2:1\n") == "0 value is '1\\x0d', expected a finite number");
+  BOOST_TEST(ErrorOf("1\r1:1\n") == "0 label is '1\\x0d1:1', expected 0 or 1");
+}
+
+BOOST_AUTO_TEST_CASE(every_blank_of_a_text_is_found) {
+  Random random(3);
+  for (size_t n = 1; n < 200; ++n) {
+    std::string text(n + kBlanksStep, 'x');
+    for (char& c : text) c = static_cast<char>(random.Below(3) == 0 ? random.Below(256) : random.Below(40));
+    std::vector<uint32_t> blanks(n + 2 * kBlanksStep), expected;
+    blanks.resize(FindBlanks(text.data(), n, blanks.data()));
+    for (uint32_t i = 0; i < (n + kBlanksStep - 1) / kBlanksStep * kBlanksStep; ++i)
+      if (static_cast<unsigned char>(text[i]) <= ' ') expected.push_back(i);
+    BOOST_TEST(blanks == expected);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(digits_join_to_numbers_or_are_none) {
+  Random random(4);
+  for (int i = 0; i < 2000; ++i) {
+    uint64_t digits[4] = {}, joined[4];
+    std::vector<uint64_t> expected;
+    for (uint64_t& word : digits) {
+      for (int byte = 0; byte < 8; ++byte) word |= random.Below(10) << (8 * byte);
+      expected.push_back(JoinDigits(word));
+    }
+    const size_t n = 1 + random.Below(4);
+    BOOST_REQUIRE(JoinDigits(digits, n, joined));
+    BOOST_TEST(std::equal(joined, joined + n, expected.begin()));
+    digits[random.Below(n)] |= (10 + random.Below(246)) << (8 * random.Below(8)) | 10;
+    BOOST_TEST(!JoinDigits(digits, n, joined));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(indices_reach_up_to_64_bits) {
@@ -205,11 +242,12 @@ BOOST_AUTO_TEST_CASE(random_text_is_parsed_as_a_slow_parser_does) {
   for (int i = 0; i < 30000; ++i) {
     std::string line = pick({"1", "0", "-1", "+1", "1", "0", "1.0", "2", ""});
     uint64_t index = 0;
-    for (uint64_t entries = random.Below(6); entries > 0; --entries) {
+    for (uint64_t entries = random.Below(random.Below(40) == 0 ? 300 : 6); entries > 0; --entries) {   // parsed 64 at a time
       index = random.Below(40) == 0 ? random.Below(10) : index + 1 + random.Below(uint64_t{1} << random.Below(40));
-      line += pick({" ", " ", " ", " ", " ", "  ", "\t", ""}) + std::to_string(index) + pick({":", ":", ":", ":", ":", ":", ":", ""});
+      line += (random.Below(8) != 0 || i % 40 == 0 ? " " : pick({" ", "  ", "\t", "", "\r"})) + std::to_string(index) +
+              (random.Below(16) != 0 || i % 40 == 0 ? ":" : "");
       line += pick({"1", "1", "0.5", "-2.25", "17.125", "1e3", "1.", ".5", "+3", "123456789", "0.333333333333333333333", "-0", "12345678", "1234567",
-                    "0.123456", "1234.567", "x"});
+                    "0.123456", "1234.567", i % 40 == 0 ? "7" : "x"});
     }
     line += pick({"", "", "", " ", " # c", "#", "\r"});
     std::string expected;
