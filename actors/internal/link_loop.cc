@@ -108,7 +108,7 @@ class LinkLoop::Port final : public kj::EventPort {
 
   // Waking a thread up takes the system longer than a small request takes. Where several waits in a row were short, the next event is looked for a while before
   // sleeping, until one of them does not come.
-  static constexpr std::chrono::microseconds kSpin{40};
+  static constexpr std::chrono::microseconds kSpin{100};
   static constexpr int kSoonMin = 8;
   static constexpr int kLooksPerPoll = 4;
   int soon_ = 0;   // short sleeps in a row
