@@ -8,6 +8,7 @@
 #include "actors/status.h"
 #include "ps/encoding/key_codec.h"
 #include "ps/encoding/key_lists.h"
+#include "ps/internal/stream_copy.h"
 
 namespace troupe {
 namespace {
@@ -400,7 +401,8 @@ absl::Status Router::GatherPiece(const RoutedPull& pull, uint32_t table, size_t 
   const float* from = values.As<float>().data();
   for (const PullPart& part : share.PartsOf(message)) {
     const size_t floats = size_t{part.count} * width;
-    std::memcpy(out.data() + part.first * width, from, floats * sizeof(float));
+    float* const to = out.data() + part.first * width;
+    out.size_bytes() >= internal::kStreamedBytes ? internal::StreamCopy(to, from, floats) : void(std::memcpy(to, from, floats * sizeof(float)));
     from += floats;
   }
   return absl::OkStatus();

@@ -65,16 +65,13 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
 /// A pull, from its call to its last row.
 struct PullCall {
   std::shared_ptr<const RoutedPull> pull;
-  bool whole = false;   // a dense table: its messages are read as they come
+  /// Of a dense table: reads a message as it comes, in the actor, while the next ones are under way.
+  std::function<absl::Status(uint32_t shard, size_t message, const Block& values)> read;
 
-  std::mutex mutex;
+  std::mutex mutex;   // also held while `read` writes to the caller's memory
   std::condition_variable changed;
-  struct Piece {
-    uint32_t shard;
-    size_t message;
-    Block values;
-  };
-  std::vector<Piece> pieces;   // come and not yet read
+  bool left = false;           // by a caller that has waited long enough
+  absl::Status read_status;    // the first error of `read`
   std::vector<Block> values;   // all, where they are read together
   std::optional<absl::Status> over;
 
@@ -174,9 +171,10 @@ Client::Events EventsOf(Self* self) {
               },
           .piece =
               [&state](WriterId, uint32_t shard, size_t message, const Block& values) {
-                if (state.pulls.empty() || !state.pulls.front()->whole) return false;
+                if (state.pulls.empty() || !state.pulls.front()->read) return false;
                 PullCall& pull = *state.pulls.front();
-                pull.Tell([&] { pull.pieces.push_back({shard, message, values}); });
+                const std::lock_guard lock(pull.mutex);
+                if (!pull.left) pull.read_status.Update(pull.read(shard, message, values));
                 return true;
               },
           .acked =
@@ -277,24 +275,17 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     return pushing;
   }
 
-  absl::Status Run(const std::shared_ptr<PullCall>& pull, const std::function<void(const PullCall::Piece&)>& read) {
+  absl::Status Run(const std::shared_ptr<PullCall>& pull) {
     Do([pull](SetState& state) {
       if (!state.failure.ok()) return pull->Tell([&] { pull->over = state.failure; });
       state.pulls.push_back(pull);
       if (state.pulls.size() == 1) NextPull(state);
     });
-    const auto end = std::chrono::steady_clock::now() + options.patience;
-    std::vector<PullCall::Piece> pieces;
     std::unique_lock lock(pull->mutex);
-    for (;;) {
-      if (!pull->changed.wait_until(lock, end, [&] { return pull->over || !pull->pieces.empty(); })) return TooLong(options.patience);
-      if (pull->pieces.empty()) return *pull->over;
-      pieces.swap(pull->pieces);
-      lock.unlock();
-      for (const PullCall::Piece& piece : pieces) read(piece);
-      pieces.clear();
-      lock.lock();
-    }
+    pull->left = !pull->changed.wait_for(lock, options.patience, [&] { return pull->over.has_value(); });
+    if (pull->left) return TooLong(options.patience);
+    pull->over->Update(pull->read_status);
+    return *pull->over;
   }
 
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) {
@@ -418,7 +409,7 @@ absl::StatusOr<Rows> TableRef::Pull(std::vector<Key> keys) const {
   const Router::TablePull wanted[] = {{.table = number_, .keys = keys}};
   auto pull = std::make_shared<PullCall>();
   pull->pull = std::make_shared<const RoutedPull>(set_->router->Pull(wanted));
-  TROUPE_RETURN_IF_ERROR(set_->Run(pull, {}));
+  TROUPE_RETURN_IF_ERROR(set_->Run(pull));
   std::vector<std::vector<float>> values;
   TROUPE_RETURN_IF_ERROR(set_->router->Gather(*pull->pull, pull->values, values));
   return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values[0])};
@@ -429,12 +420,10 @@ absl::Status TableRef::PullAll(std::vector<float>& values) const {
   values.resize(*spec().rows * spec().width);
   auto pull = std::make_shared<PullCall>();
   pull->pull = std::make_shared<const RoutedPull>(set_->router->PullDense(number_));
-  pull->whole = true;
-  absl::Status status;
-  status.Update(set_->Run(pull, [&](const PullCall::Piece& piece) {
-    status.Update(set_->router->GatherPiece(*pull->pull, number_, piece.shard, piece.message, piece.values, values));
-  }));
-  return status;
+  pull->read = [&, routed = pull->pull](uint32_t shard, size_t message, const Block& block) {
+    return set_->router->GatherPiece(*routed, number_, shard, message, block, values);
+  };
+  return set_->Run(pull);
 }
 
 Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) const {

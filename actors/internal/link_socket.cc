@@ -18,9 +18,10 @@ namespace {
 constexpr size_t kWord = sizeof(capnp::word);
 constexpr size_t kPiecesMax = 64;   // of one system call; Linux allows 1024
 constexpr size_t kSmallCapacity = 64 << 10;
-constexpr size_t kSmallRead = 16 << 10;   // what one read may bring of messages not yet looked at; of a big one this much is copied
-constexpr uint32_t kSegmentsMax = 512;    // as capnp's own readers
-constexpr size_t kDescriptorsMax = 32;    // of one message, and of those that wait to be mapped
+constexpr size_t kSmallRead = 16 << 10;             // what one read may bring of messages not yet looked at; of a big one this much is copied
+constexpr std::chrono::microseconds kWorkMax{20};   // that is done on messages before answers to them leave, however many more have come
+constexpr uint32_t kSegmentsMax = 512;              // as capnp's own readers
+constexpr size_t kDescriptorsMax = 32;              // of one message, and of those that wait to be mapped
 constexpr std::byte kPadding[kWord] = {};
 
 [[noreturn]] void Refuse(const std::string& why) {
@@ -82,6 +83,7 @@ void LinkSockets::Flush() {
     socket->unsent_ = false;
     socket->Flush();
   }
+  flushed = std::chrono::steady_clock::now();
 }
 
 kj::Own<capnp::OutgoingRpcMessage> LinkSocket::newOutgoingMessage(kj::uint first_segment_words) {
@@ -232,7 +234,10 @@ kj::Promise<LinkSocket::MaybeMessage> LinkSocket::receiveIncomingMessage() {
 kj::Promise<LinkSocket::MaybeMessage> LinkSocket::Receive() {
   for (;;) {
     if (broken_) Refuse(reason_);
-    if (Parse()) return MaybeMessage(TakeMessage());
+    if (Parse()) {
+      if (!all_.unsent.empty() && std::chrono::steady_clock::now() - all_.flushed > kWorkMax) all_.Flush();
+      return MaybeMessage(TakeMessage());
+    }
     if (!readable_) {
       auto arrival = kj::newPromiseAndFulfiller<void>();
       arrival_ = kj::mv(arrival.fulfiller);

@@ -9,6 +9,7 @@
 #include <kj/async-unix.h>
 #include <sys/uio.h>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -41,6 +42,7 @@ struct LinkSockets {
   kj::UnixEventPort& port;
   std::shared_ptr<ReceiveBuffers> buffers = std::make_shared<ReceiveBuffers>();
   std::vector<LinkSocket*> unsent;
+  std::chrono::steady_clock::time_point flushed{};   // last
   LinkSocket* latest = nullptr;
   std::vector<Incoming*> incoming;   // messages that capnp still holds
 };
