@@ -1,5 +1,5 @@
-// A copy that leaves the caches alone: for more than they hold, of which nothing is read again soon. Where an ordinary copy reads each line of the target before
-// it overwrites it, and drives the source of the next copy out of the cache, this one only writes.
+// A copy that leaves the caches alone: for more than they hold, of which nothing is read again soon. Where an ordinary copy reads each line of the target
+// before it overwrites it, and drives the source of the next copy out of the cache, this one only writes.
 #pragma once
 
 #include <cstddef>
