@@ -28,7 +28,7 @@ const std::vector<Knob>& AllKnobs() {
   static const std::vector<Knob> knobs{
       {"workers", Type::kInteger, "0", 0, 1024, {}, "workers that compute; 0: one a core"},
       {"splits", Type::kInteger, "0", 0, 65536, {}, "logical splits of the data, fixed for a job; 0: one a worker"},
-      {"shards", Type::kInteger, "1", 1, 1024, {}, "shards that hold the tables"},
+      {"shards", Type::kInteger, "1", 0, 1024, {}, "shards that hold the tables; 0: as many as a plan finds, see --explain"},
       {"consistency",
        Type::kText,
        "bsp",

@@ -1,6 +1,7 @@
 // Rounds, one after the other.
 #include "algorithms/run/local_runner.h"
 
+#include <chrono>
 #include <deque>
 #include <optional>
 
@@ -94,8 +95,9 @@ class LocalRunner final : public Driver {
   struct Split : Out {
     LocalRunner* runner = nullptr;
     Compressor* compressor = nullptr;
-    std::vector<GivenRows> given;   // to the current batch
-    std::vector<bool> pushed;       // by table, in the current batch
+    std::vector<GivenRows> given;                    // to the current batch
+    std::vector<bool> pushed;                        // by table, in the current batch
+    std::chrono::steady_clock::duration pushing{};   // of the current batch's Work
     absl::Status status;
     PhaseResult sums;
     void Push(uint32_t table, std::vector<Key> keys, std::vector<float> gradient, std::span<const uint32_t> nonzeros) override;
@@ -138,6 +140,8 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
   const uint32_t width = table.spec().width;
   TROUPE_CHECK(!pushed[index] && gradient.size() == keys.size() * width && (nonzeros.empty() || nonzeros.size() == keys.size()));
   pushed[index] = true;
+  const auto begun = std::chrono::steady_clock::now();
+  if (runner->options_.watch != nullptr) runner->options_.watch->Pushed(index, keys);
   TablePush push{.table = index, .keys = std::move(keys), .values = std::move(gradient), .nonzeros = {nonzeros.begin(), nonzeros.end()}};
   compressor->Compress({&push, 1}, given);
   for (const uint32_t n : push.nonzeros) runner->result_.nonzeros_pushed += n;
@@ -149,10 +153,14 @@ void LocalRunner::Split::Push(uint32_t index, std::vector<Key> keys, std::vector
     runner->sums_[index].Add(share);
     return absl::OkStatus();
   }));
+  pushing += std::chrono::steady_clock::now() - begun;
 }
 
 absl::Status LocalRunner::OneBatch(const Phase& phase, const Batch& batch, Split& split) {
+  using Time = std::chrono::steady_clock;
+  const Time::time_point begun = Time::now();
   TROUPE_TRY(const std::unique_ptr<Plan> plan, algorithm_.MakePlan(phase, batch));
+  const Time::time_point planned = Time::now();
   std::vector<std::vector<float>> values;
   std::vector<RowsView> views;
   split.given.clear();
@@ -161,12 +169,19 @@ absl::Status LocalRunner::OneBatch(const Phase& phase, const Batch& batch, Split
     for (size_t i = 0; i < values.size(); ++i) {
       const Table& table = result_.tables.at(plan->pulls[i].table);
       TROUPE_RETURN_IF_ERROR(PullRows(table, plan->pulls[i].keys, values[i]));
+      if (options_.watch != nullptr) options_.watch->Pulled(plan->pulls[i].table, plan->pulls[i].keys);
       Quantise(table.spec().encoding.pulled, 1, values[i]);
       views.push_back({plan->pulls[i].keys, values[i], table.spec().width});
       split.given.push_back({plan->pulls[i].table, plan->pulls[i].keys, values[i]});
     }
   }
+  const Time::time_point pulled = Time::now();
+  split.pushing = {};
   TROUPE_RETURN_IF_ERROR(algorithm_.Work(phase, batch, plan.get(), views, split));
+  if (options_.watch != nullptr) {
+    const Time::duration own = planned - begun + (Time::now() - pulled) - split.pushing;
+    options_.watch->Batch(phase, std::chrono::duration<double>(own).count());
+  }
   split.sums.rows += batch.rows();
   if (phase.pushes) result_.nonzeros_read += batch.nonzeros();
   return split.status;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,16 @@
 
 namespace troupe {
 
+/// Sees what the batches of a run do. Called from RunLocal.
+class LocalWatch {
+ public:
+  virtual ~LocalWatch() = default;
+  virtual void Pulled(uint32_t table, std::span<const Key> keys) = 0;
+  virtual void Pushed(uint32_t table, std::span<const Key> keys) = 0;
+  /// A batch is over; the algorithm's own part of it, without tables, took so long.
+  virtual void Batch(const Phase& phase, double seconds) = 0;
+};
+
 struct LocalOptions {
   std::string algorithm;
   std::map<std::string, std::string> params = {};
@@ -26,6 +37,7 @@ struct LocalOptions {
   uint64_t seed = 1;
   int epochs = 1;
   Numbers resumed = {};   ///< the state of a checkpoint, for algorithms whose tables are a function of it; empty: from the start
+  LocalWatch* watch = nullptr;
 };
 
 struct LocalReport {

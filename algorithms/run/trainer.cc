@@ -488,6 +488,17 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
 
 }   // namespace
 
+uint64_t MemoryOf(const TrainOptions& options) {
+  return options.memory_bytes != 0 ? options.memory_bytes : MachineMemory() / 2;
+}
+
+SourceOptions TrainingData(const TrainOptions& options, const Algorithm& algorithm) {
+  SourceOptions data = options.data;
+  data.label_kind = algorithm.labels();
+  data.splits = options.splits.value_or(options.workers);
+  return data;
+}
+
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
@@ -495,9 +506,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   const int epochs = options.epochs.value_or(algorithm->default_epochs());
   TROUPE_TRY(std::unique_ptr<ModelWriter> writer, ModelWriter::Make(storage, options.model_uri));
 
-  SourceOptions data = options.data;
-  data.label_kind = algorithm->labels();
-  data.splits = splits;
+  const SourceOptions data = TrainingData(options, *algorithm);
   std::shared_ptr<const Source> source = options.opened;
   if (source == nullptr) {
     TROUPE_TRY(source, OpenSource(data));
@@ -517,7 +526,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables, .shards = options.shards, .writers = splits, .consistency = options.consistency}));
 
   // Rows are kept between passes as far as memory goes; one pass that is judged on other data needs none.
-  const uint64_t memory = options.memory_bytes != 0 ? options.memory_bytes : MachineMemory() / 2;
+  const uint64_t memory = MemoryOf(options);
   const size_t cache_bytes = epochs == 1 && valid != nullptr ? 0 : memory / 2;
   auto cache = std::make_shared<BlockCache>(cache_bytes);
 

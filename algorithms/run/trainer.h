@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "algorithms/algorithm.h"
 #include "algorithms/run/cluster.h"
 #include "dataflow/source.h"
 
@@ -21,7 +22,7 @@ struct TrainOptions {
   std::string algorithm;
   std::map<std::string, std::string> params;
   SourceOptions data;                     ///< label_kind, splits are set by the trainer
-  std::shared_ptr<const Source> opened;   ///< the data, where it is open already: for a cluster in this process; `data` then only names it
+  std::shared_ptr<const Source> opened;   ///< the data, where it is open already, by TrainingData; for a cluster in this process `data` then only names it
   std::optional<SourceOptions> valid;
   std::optional<int> epochs;   ///< default: the algorithm's
   uint64_t seed = 1;
@@ -65,6 +66,11 @@ struct TrainReport {
 struct TrainEvents {
   std::function<void(const TrainProgress&)> progress;
 };
+
+/// Bytes that a run may take in a process.
+uint64_t MemoryOf(const TrainOptions& options);
+/// How a run opens its data.
+SourceOptions TrainingData(const TrainOptions& options, const Algorithm& algorithm);
 
 /// Makes the cluster of a run once its tables are known.
 using ClusterFactory = std::function<absl::StatusOr<std::unique_ptr<Cluster>>(const ClusterOptions&)>;

@@ -8,8 +8,11 @@
 #include "actors/status.h"
 #include "actors/system.h"
 #include "actors/text.h"
+#include "algorithms/registry.h"
+#include "algorithms/run/plan_run.h"
 #include "algorithms/run/process_cluster.h"
 #include "tools/troupe/commands.h"
+#include "tools/troupe/plan_report.h"
 #include "tools/troupe/process.h"
 #include "tools/troupe/progress.h"
 #include "tools/troupe/train_flags.h"
@@ -75,6 +78,15 @@ ProcessOptions ProcessOptionsOf(const Config& config, const Log& log) {
   return options;
 }
 
+/// How the tables would be laid out; `options` then hold as many shards, and the data, which are open.
+absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
+  TROUPE_TRY(const std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
+  TROUPE_TRY(options.opened, OpenSource(TrainingData(options, *algorithm)));
+  TROUPE_TRY(RunPlan plan, PlanRun(options, options.opened, processes, static_cast<uint32_t>(Cores())));
+  options.shards = plan.layout.shards;
+  return plan;
+}
+
 absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const Config& config, Storage& storage, const Log& log) {
   Watch watch(log);
   std::optional<System> system;   // outlives the cluster, which Train owns
@@ -101,6 +113,14 @@ absl::Status RunTrain(const Arguments& arguments) {
   const RealClock clock;
   TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));
   if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too
+  if (flags.explain || options.shards == 0) {
+    TROUPE_TRY(const RunPlan plan, MakePlan(options, flags.processes));
+    log.Info("plan", {{"shards", plan.layout.shards}, {"why", plan.layout.why}});
+    if (flags.explain) {
+      std::fputs((flags.json ? PlanJson(plan) + "\n" : PlanText(plan)).c_str(), stdout);
+      return absl::OkStatus();
+    }
+  }
   options.cancelled = &StopAsked();
   CatchStopSignals();
   log.Info(

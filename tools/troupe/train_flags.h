@@ -14,7 +14,7 @@ namespace troupe {
 struct TrainFlags {
   std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, log;
   std::vector<std::string> params;   // "k=v"
-  bool processes = false, resume = false, json = false;
+  bool processes = false, resume = false, json = false, explain = false;
 
   void Declare(CommandLine& line);
   /// Checks all that can be checked without opening the data. Errors InvalidArgument, NotFound: what, value, expected.
