@@ -11,6 +11,7 @@
 namespace troupe {
 namespace {
 constexpr std::chrono::milliseconds kCheckInterval{250};
+constexpr uint32_t kPieceBits = 24;   // of Pull::piece: what is above says which of the writer's pulls it is
 
 /// Keys that the shard should remember do not travel again.
 template <class Message>
@@ -34,8 +35,7 @@ void Client::Start(WriterId writer) {
   stream.last.assign(router_->slots(), 0);
   stream.sent = 0;
   stream.rounds.clear();
-  stream.pull_round.reset();
-  stream.pull = nullptr;
+  stream.pulls.clear();
   stream.starting = shards_.size();
   stream.start_clock = UINT64_MAX;
   stream.furthest = 0;
@@ -46,8 +46,8 @@ void Client::Start(WriterId writer) {
     lane.in_flight = 0;
     lane.closed = 0;
     lane.live = false;
-    lane.pull_wanted = lane.combine = lane.checking = false;
-    lane.pieces_sent = 0;
+    lane.combine = lane.checking = false;
+    lane.pieces_in_flight = 0;
     SendOpen(writer, shard);
   }
 }
@@ -122,10 +122,11 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
     return;
   }
   // Only what is answered shows that the fault is over: a shard that says what it has may still take nothing.
-  if (lane.unsent == lane.held.size() && !lane.pull_wanted) lane.broken_since.reset();
+  if (lane.unsent == lane.held.size() && !Waits(stream, shard)) lane.broken_since.reset();
   lane.in_flight = 0;
   lane.live = true;
-  lane.pieces_sent = 0;
+  lane.pieces_in_flight = 0;
+  for (Pulling& pulling : stream.pulls) pulling.lanes[shard].sent = pulling.lanes[shard].answered = 0;
   ReleaseStable(lane);
   UpdateAcked(writer);
   Pump(writer, shard);
@@ -239,52 +240,83 @@ void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
 }
 
-void Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull) {
+PullNumber Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull, int priority) {
   Stream& stream = streams_[writer];
-  TROUPE_CHECK(stream.starting == 0 && !stream.pull_round);
-  stream.pull_round = round;
-  stream.pull = std::move(pull);
-  for (Lane& lane : stream.lanes) {
-    lane.pull_wanted = true;
-    lane.pieces_sent = 0;
-    lane.combine = false;
-  }
+  TROUPE_CHECK(stream.starting == 0 && stream.pulls.size() < kPullsMax);
+  uint32_t slot = 0;
+  while (std::ranges::find(stream.pulls, slot, &Pulling::slot) != stream.pulls.end()) ++slot;
+  const auto behind = std::ranges::find_if(stream.pulls, [priority](const Pulling& other) { return other.priority < priority; });
+  stream.pulls.insert(behind, {++stream.last_pull, slot, priority, round, std::move(pull), std::vector<PullingLane>(shards_.size())});
+  for (Lane& lane : stream.lanes) lane.combine = false;
+  const PullNumber number = stream.last_pull;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
+  return number;
 }
 
-Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const {
-  const RoutedPull::Share& share = stream.pull->shards[shard];
+void Client::Cancel(WriterId writer, PullNumber number) {
+  std::erase_if(streams_[writer].pulls, [number](const Pulling& pulling) { return pulling.number == number; });
+}
+
+size_t Client::pulls_under_way(WriterId writer) const {
+  const auto stream = streams_.find(writer);
+  return stream == streams_.end() ? 0 : stream->second.pulls.size();
+}
+
+Client::Pulling* Client::NextPull(Stream& stream, uint32_t shard) {
+  const auto next = std::ranges::find_if(stream.pulls, [shard](const Pulling& pulling) {
+    return !pulling.lanes[shard].over && pulling.lanes[shard].sent < pulling.pull->shards[shard].messages();
+  });
+  return next == stream.pulls.end() ? nullptr : &*next;
+}
+
+/// Is there a pull of which this shard has not answered all?
+bool Client::Waits(const Stream& stream, uint32_t shard) {
+  return std::ranges::any_of(stream.pulls, [shard](const Pulling& pulling) { return !pulling.lanes[shard].over; });
+}
+
+Pull Client::PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint32_t shard) const {
+  const RoutedPull::Share& share = pulling.pull->shards[shard];
   Lane& lane = stream.lanes[shard];
-  if (lane.pieces_sent == 0) {
-    lane.pulled.assign(share.messages(), Block());
-    lane.pieces_answered = 0;
+  PullingLane& of = pulling.lanes[shard];
+  if (of.sent == 0) {
+    of.values.assign(share.messages(), Block());
+    of.answered = 0;
   }
-  const size_t piece = lane.pieces_sent++;
+  const size_t piece = of.sent++;
+  ++lane.pieces_in_flight;
   ::troupe::Pull message{.writer = writer,
-                         .round = *stream.pull_round,
+                         .round = pulling.round,
                          .parts = share.pieces.empty() ? share.parts : Block::Copy(share.PartsOf(piece)),
                          .keys = share.KeysOf(piece),
                          .keys_hash = share.keys_hash,
-                         .piece = static_cast<uint32_t>(piece),
-                         .tables = stream.pull->tables,
+                         .piece = pulling.slot << kPieceBits | static_cast<uint32_t>(piece),
+                         .tables = pulling.pull->tables,
                          .packing = share.PackingOf(piece),
                          .answer_bytes = share.FloatsOf(piece) * sizeof(float)};
   LeaveKnownKeys(lane.known, message);
   return message;
 }
 
-void Client::SendPull(WriterId writer, uint32_t shard) {
+void Client::SendPull(Pulling& pulling, WriterId writer, uint32_t shard) {
   Stream& stream = streams_[writer];
-  const size_t piece = stream.lanes[shard].pieces_sent;
+  const PullNumber number = pulling.number;
+  const size_t piece = pulling.lanes[shard].sent;
   const uint64_t generation = stream.lanes[shard].generation;
-  self_->request(shards_[shard], caf::infinite, PullMessage(stream, writer, shard))
+  self_->request(shards_[shard], caf::infinite, PullMessage(stream, pulling, writer, shard))
       .then(
-          [this, writer, shard, generation, piece](const Pulled& pulled) {
-            if (streams_[writer].lanes[shard].generation == generation) OnPulled(writer, shard, piece, pulled);
+          [this, writer, shard, generation, number, piece](const Pulled& pulled) {
+            if (streams_[writer].lanes[shard].generation == generation) OnPulled(writer, shard, number, piece, pulled);
           },
-          [this, writer, shard, generation](const caf::error& error) {
-            if (streams_[writer].lanes[shard].generation == generation) OnFault(writer, shard, FromError(error));
+          [this, writer, shard, generation, number](const caf::error& error) {
+            if (streams_[writer].lanes[shard].generation == generation) OnPullFault(writer, shard, number, FromError(error));
           });
+}
+
+void Client::OnPullFault(WriterId writer, uint32_t shard, PullNumber number, const absl::Status& status) {
+  Stream& stream = streams_[writer];
+  if (!absl::IsCancelled(status) || std::ranges::find(stream.pulls, number, &Pulling::number) != stream.pulls.end()) return OnFault(writer, shard, status);
+  if (stream.lanes[shard].pieces_in_flight > 0) --stream.lanes[shard].pieces_in_flight;   // one that was cancelled here before: another has its slot now
+  Pump(writer, shard);
 }
 
 void Client::Pump(WriterId writer, uint32_t shard) {
@@ -298,12 +330,13 @@ void Client::Pump(WriterId writer, uint32_t shard) {
     // The last chunk of a big push says that the round is over: it must not overtake the others.
     if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) return;
     // Where a refused push is not the end, its pull goes apart: one error would speak for both.
-    SendPush(writer, shard, last && lane.pull_wanted && lane.pieces_sent == 0 && events_.refused == nullptr);
+    SendPush(writer, shard, last && events_.refused == nullptr && lane.pieces_in_flight == 0 && NextPull(stream, shard) != nullptr);
   }
-  if (lane.unsent < lane.held.size() || !lane.pull_wanted) return;
-  const size_t messages = stream.pull->shards[shard].messages();
-  while (lane.pieces_sent < messages && (lane.pieces_sent == 0 || lane.pieces_sent - lane.pieces_answered < options_.pulls_in_flight_max)) {
-    SendPull(writer, shard);
+  if (lane.unsent < lane.held.size()) return;
+  for (Pulling* next; (next = NextPull(stream, shard)) != nullptr;) {
+    // The first message of each goes at once: a small pull does not wait for a big one's answers.
+    if (next->lanes[shard].sent > 0 && lane.pieces_in_flight >= options_.pulls_in_flight_max) return;
+    SendPull(*next, writer, shard);
   }
 }
 
@@ -326,12 +359,14 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
             fault);
     return;
   }
-  self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, writer, shard)})
+  Pulling& pulling = *NextPull(stream, shard);
+  const size_t piece = pulling.lanes[shard].sent;
+  self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, pulling, writer, shard)})
       .then(
-          [this, writer, shard, generation](const PushPulled& both) {
+          [this, writer, shard, generation, number = pulling.number, piece](const PushPulled& both) {
             if (streams_[writer].lanes[shard].generation != generation) return;
             OnPushed(writer, shard, both.pushed);
-            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, 0, both.pulled);
+            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, number, piece, both.pulled);
           },
           fault);
 }
@@ -358,33 +393,32 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
   Pump(writer, shard);
 }
 
-void Client::OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulled& pulled) {
+void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t piece, const Pulled& pulled) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  if (!lane.pull_wanted || piece >= lane.pieces_sent) return;
   lane.broken_since.reset();
+  if (lane.pieces_in_flight > 0) --lane.pieces_in_flight;
+  const auto found = std::ranges::find(stream.pulls, number, &Pulling::number);
+  if (found == stream.pulls.end() || found->lanes[shard].over || piece >= found->lanes[shard].sent) {   // cancelled, or asked again
+    Pump(writer, shard);
+    return;
+  }
+  PullingLane& of = found->lanes[shard];
   if (pulled.needs_keys) {
     lane.known.Clear();
-    lane.pieces_sent = 0;
+    of.sent = 0;
     Pump(writer, shard);
     return;
   }
-  if (events_.piece == nullptr || !events_.piece(writer, shard, piece, pulled.values)) lane.pulled[piece] = pulled.values;
-  if (++lane.pieces_answered < lane.pulled.size()) {
-    Pump(writer, shard);
-    return;
-  }
-  lane.pull_wanted = false;
-  lane.pieces_sent = 0;
-  if (std::any_of(stream.lanes.begin(), stream.lanes.end(), [](const Lane& l) { return l.pull_wanted; })) return;
+  if (events_.piece == nullptr || !events_.piece(writer, number, shard, piece, pulled.values)) of.values[piece] = pulled.values;
+  of.over = ++of.answered == of.values.size();
+  Pump(writer, shard);
+  if (!of.over || std::ranges::any_of(found->lanes, [](const PullingLane& other) { return !other.over; })) return;
   std::vector<Block> values;
-  for (Lane& l : stream.lanes) {
-    for (Block& block : l.pulled) values.push_back(std::move(block));
-    l.pulled.clear();
-  }
-  stream.pull_round.reset();
-  stream.pull = nullptr;
-  events_.pulled(writer, std::move(values));
+  for (PullingLane& other : found->lanes)
+    values.insert(values.end(), std::make_move_iterator(other.values.begin()), std::make_move_iterator(other.values.end()));
+  stream.pulls.erase(found);
+  events_.pulled(writer, number, std::move(values));
 }
 
 void Client::DropHeld(Lane& lane, size_t count) {
@@ -468,7 +502,7 @@ void Client::Tick() {
     for (uint32_t shard = 0; shard < stream.lanes.size() && stream.starting == 0; ++shard) {
       Lane& lane = stream.lanes[shard];
       // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
-      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pieces_sent > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
+      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pieces_in_flight > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
     }
   }
 }

@@ -29,7 +29,7 @@ struct ClientOptions {
   size_t held_bytes_max = 64 << 20;
   /// Pushes of one writer to one shard that are under way at once.
   uint32_t pushes_in_flight_max = 4;
-  /// The same for the messages of a big pull.
+  /// The same for the messages of big pulls.
   uint32_t pulls_in_flight_max = 8;
   /// After a fault a shard is asked again after this time.
   std::chrono::milliseconds retry{20};
@@ -40,18 +40,24 @@ struct ClientOptions {
   bool rounds_left_out = false;
 };
 
+/// Which pull of a writer: rising.
+using PullNumber = uint64_t;
+
 class Client {
  public:
+  /// Pulls of one writer that may be under way at once.
+  static constexpr size_t kPullsMax = 16;
+
   /// What the owner is told. Called in the owner's context, never from within a call of the client's.
   struct Events {
     /// Everything after `clock` has to be pushed (again), beginning with the next round; what was under way is forgotten. The answer to Start, and after a
     /// shard came back without pushes that are no longer held.
     std::function<void(WriterId, Round clock)> begin_after;
     /// The answer to Pull, for Router::Gather.
-    std::function<void(WriterId, std::vector<Block> values)> pulled;
+    std::function<void(WriterId, PullNumber, std::vector<Block> values)> pulled;
     /// May be empty. One message of a big pull has come: true where that is all that is wanted of it, and `pulled` then has an empty block in its place. After
     /// a fault a message may come again.
-    std::function<bool(WriterId, uint32_t shard, size_t message, const Block& values)> piece = nullptr;
+    std::function<bool(WriterId, PullNumber, uint32_t shard, size_t message, const Block& values)> piece = nullptr;
     /// More of the writer's pushes are answered: acked() has grown.
     std::function<void(WriterId)> acked;
     /// May be empty: then it is final. A shard has refused a message of the push of `round` as malformed, or for a number that is not finite; nothing of that
@@ -72,8 +78,12 @@ class Client {
   /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it, unless the lane has
   /// something under way; only for an owner that calls Pull right after.
   void Push(WriterId writer, Round round, RoutedPush push, bool combine = false);
-  /// Rows as they are before `round`; one at a time a writer. `pull` is kept until the answer.
-  void Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull);
+  /// Rows as they are before `round`; at most kPullsMax at a time a writer. `pull` is kept until the answer. Messages of the pull with the highest priority go
+  /// out first, of equal ones those of the first: a small one overtakes a big one between two of its messages.
+  PullNumber Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull, int priority = 0);
+  /// The pull's answer is not wanted any more: what of it was not sent stays here. Nothing happens where it is over.
+  void Cancel(WriterId writer, PullNumber number);
+  size_t pulls_under_way(WriterId writer) const;
   /// The last round of which any shard has something, as Start has learned: behind it nothing is known to any of them.
   Round furthest(WriterId writer) const;
   /// Rounds up to here have been answered by every shard.
@@ -98,21 +108,32 @@ class Client {
     size_t unsent = 0;         // index into held
     uint32_t in_flight = 0;
     Round clock = 0, stable = 0, closed = 0;
-    bool pull_wanted = false;
-    size_t pieces_sent = 0, pieces_answered = 0;   // of the pull
-    std::vector<Block> pulled;                     // by piece
+    uint32_t pieces_in_flight = 0;   // of all pulls
     bool combine = false;
     std::optional<std::chrono::steady_clock::time_point> broken_since;
     bool checking = false;
     KeyLists known;   // hashes of the lists of keys that the shard should remember
+  };
+  struct PullingLane {   // a pull at one shard
+    bool over = false;
+    size_t sent = 0, answered = 0;   // messages
+    std::vector<Block> values;       // by message
+  };
+  struct Pulling {
+    PullNumber number;
+    uint32_t slot;   // no other has it now
+    int priority;
+    Round round;
+    std::shared_ptr<const RoutedPull> pull;
+    std::vector<PullingLane> lanes;
   };
   struct Stream {
     std::vector<Lane> lanes;      // by shard
     std::vector<Sequence> last;   // by slot: the writer's last push
     Round sent = 0;               // last round given to Push
     std::deque<Round> rounds;     // given and not acked by all
-    std::optional<Round> pull_round;
-    std::shared_ptr<const RoutedPull> pull;
+    std::vector<Pulling> pulls;   // in the order in which their messages go out
+    PullNumber last_pull = 0;
     size_t starting = 0;   // lanes whose Open is under way in Start
     Round start_clock = 0, furthest = 0;
   };
@@ -121,7 +142,8 @@ class Client {
   void SendCheck(WriterId writer, uint32_t shard);
   void OnOpened(WriterId writer, uint32_t shard, const Opened& opened);
   void OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed);
-  void OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulled& pulled);
+  void OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t piece, const Pulled& pulled);
+  void OnPullFault(WriterId writer, uint32_t shard, PullNumber number, const absl::Status& status);
   void OnFault(WriterId writer, uint32_t shard, const absl::Status& status);
   void Pump(WriterId writer, uint32_t shard);
   bool Continues(const Lane& lane, const Opened& opened) const;
@@ -133,9 +155,12 @@ class Client {
   void UpdateAcked(WriterId writer);
   /// The least that any lane of the writer has; 0: no such writer.
   Round OfAll(WriterId writer, Round Lane::*of) const;
-  /// The next message of the pull.
-  ::troupe::Pull PullMessage(Stream& stream, WriterId writer, uint32_t shard) const;
-  void SendPull(WriterId writer, uint32_t shard);
+  /// The pull whose message goes to this shard next, or nullptr.
+  static Pulling* NextPull(Stream& stream, uint32_t shard);
+  static bool Waits(const Stream& stream, uint32_t shard);
+  /// Its next message.
+  ::troupe::Pull PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint32_t shard) const;
+  void SendPull(Pulling& pulling, WriterId writer, uint32_t shard);
 
   struct Retry {
     std::chrono::steady_clock::time_point at;

@@ -95,7 +95,7 @@ struct Pull {
   Block keys;               ///< Key[]
   uint64_t keys_hash = 0;   ///< as in Push
   bool keys_kept = false;
-  uint32_t piece = 0;   ///< of a big pull: a writer has one pull of each number waiting at a shard
+  uint32_t piece = 0;   ///< which message of which of the writer's pulls: it has one of each number waiting at a shard
   /// Bit t (63: and those behind it): rows of table t are asked for, here or at other shards: their consistency is what it waits for. 0: nothing is asked for,
   /// it only waits, for all.
   uint64_t tables = 0;

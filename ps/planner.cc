@@ -15,9 +15,9 @@
 namespace troupe {
 namespace {
 
-constexpr double kBusyMax = 0.5;        // of a shard: beyond it workers wait for it too often
+constexpr double kBusyMax = 0.5;                 // of a shard: beyond it workers wait for it too often
 constexpr double kSlots = 8.0 / 7 * 17.0 / 16;   // a sparse store's slots and tags beside its rows: ps/internal/row_store.h
-constexpr double kUneven = 1.25;        // busiest shard / mean from which on it is worth a word
+constexpr double kUneven = 1.25;                 // busiest shard / mean from which on it is worth a word
 constexpr double kHotShare = 0.2;
 constexpr uint64_t kHotKeys = 100;
 
@@ -99,7 +99,8 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
     table.bytes = table.rows * RowBytes(spec);
     table.pulled = static_cast<double>(traffic.pulled()) / batches;
     table.pushed = static_cast<double>(traffic.pushed()) / batches;
-    table.wire = table.pulled * (spec.width * sizeof(float)) + table.pushed * (spec.width * sizeof(float)) + (spec.rows ? 0 : (table.pulled + table.pushed) * sizeof(Key));
+    table.wire = table.pulled * (spec.width * sizeof(float)) + table.pushed * (spec.width * sizeof(float)) +
+                 (spec.rows ? 0 : (table.pulled + table.pushed) * sizeof(Key));
     bytes += spec.limits.memory_max > 0 ? std::min(table.bytes, static_cast<double>(spec.limits.memory_max)) : table.bytes;
     seconds += ShardSeconds(inputs, table, spec);
     plan.tables.push_back(std::move(table));
@@ -123,7 +124,8 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
   else if (wanted > 1)
     plan.why = absl::StrFormat("%d workers keep one busy for %.0f %% of the time, expected at most %.0f %%", inputs.workers, 100 * work, 100 * kBusyMax);
   else
-    plan.why = absl::StrFormat("%d workers keep it busy for %.0f %% of the time, and rows take %s of %s", inputs.workers, 100 * work, Size(bytes), Size(memory));
+    plan.why =
+        absl::StrFormat("%d workers keep it busy for %.0f %% of the time, and rows take %s of %s", inputs.workers, 100 * work, Size(bytes), Size(memory));
 
   std::vector<double> load(plan.shards);
   for (size_t t = 0; t < inputs.tables.size(); ++t) {
@@ -134,13 +136,13 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
     table.busiest = *std::max_element(share.begin(), share.end()) * plan.shards;
     const double hot = inputs.traffic[t].ShareOfHottest(kHotKeys);
     const bool all_of_it = spec.rows && table.pulled >= 0.9 * table.rows;
-    if (all_of_it && inputs.workers > 1)
-      table.advice.push_back("every batch reads and writes all of it: what a batch moves does not fall with more shards");
+    if (all_of_it && inputs.workers > 1) table.advice.push_back("every batch reads and writes all of it: what a batch moves does not fall with more shards");
     if (table.busiest > kUneven && plan.shards > 1)
       table.advice.push_back(absl::StrFormat("its busiest shard has %.2g times the mean%s", table.busiest,
                                              RangeCount(spec) < 4 * plan.shards ? ": more ranges would even that out" : ""));
     if (!spec.rows && hot > kHotShare)
-      table.advice.push_back(absl::StrFormat("its %d hottest keys take %.0f %% of the traffic%s", static_cast<int>(std::min<uint64_t>(kHotKeys, inputs.traffic[t].distinct())), 100 * hot,
+      table.advice.push_back(absl::StrFormat("its %d hottest keys take %.0f %% of the traffic%s",
+                                             static_cast<int>(std::min<uint64_t>(kHotKeys, inputs.traffic[t].distinct())), 100 * hot,
                                              inputs.stale ? "" : "; where rows may be old (ssp, asp), workers can keep them"));
     if (spec.limits.memory_max == 0 && table.bytes / plan.shards > memory)
       table.advice.push_back(absl::StrCat("its rows do not fit: ", Size(table.bytes / plan.shards), " a shard, which may take ", Size(memory),

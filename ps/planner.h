@@ -55,7 +55,7 @@ struct PlanInputs {
   uint64_t memory = 0;   ///< bytes that a shard may take
   uint32_t shards = 0;   ///< as many, whatever speaks for others; 0: what the plan finds
   bool processes = false;
-  bool stale = false;    ///< the consistency lets rows be old
+  bool stale = false;   ///< the consistency lets rows be old
   HostSpeed speed = {};
 };
 
@@ -70,9 +70,9 @@ struct TablePlan {
 
 struct LayoutPlan {
   uint32_t shards = 1;
-  std::string why;            ///< so many
-  double bytes = 0;           ///< of a shard
-  double utilisation = 0;     ///< of the busiest shard, while workers never wait
+  std::string why;          ///< so many
+  double bytes = 0;         ///< of a shard
+  double utilisation = 0;   ///< of the busiest shard, while workers never wait
   std::vector<TablePlan> tables;
 };
 

@@ -159,7 +159,7 @@ Client::Events EventsOf(Self* self) {
   SetState& state = self->state;
   return {.begin_after = [&state](WriterId, Round) { Begin(state); },
           .pulled =
-              [&state](WriterId, std::vector<Block> values) {
+              [&state](WriterId, PullNumber, std::vector<Block> values) {
                 if (state.pulls.empty()) return;   // the set has failed
                 const std::shared_ptr<PullCall> pull = std::move(state.pulls.front());
                 state.pulls.pop_front();
@@ -170,7 +170,7 @@ Client::Events EventsOf(Self* self) {
                 });
               },
           .piece =
-              [&state](WriterId, uint32_t shard, size_t message, const Block& values) {
+              [&state](WriterId, PullNumber, uint32_t shard, size_t message, const Block& values) {
                 if (state.pulls.empty() || !state.pulls.front()->read) return false;
                 PullCall& pull = *state.pulls.front();
                 const std::lock_guard lock(pull.mutex);

@@ -542,7 +542,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
                   pipeline.compressor = std::make_shared<Compressor>(s.router->tables(), s.options.seed, pipeline.split);
                   Continue(self, pipeline, clock);
                 },
-            .pulled = [self](WriterId writer, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
+            .pulled = [self](WriterId writer, PullNumber, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
             .acked =
                 [self](WriterId writer) {
                   Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));

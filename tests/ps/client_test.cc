@@ -119,6 +119,7 @@ struct Fixture : testing::VirtualSystem {
   caf::actor owner;
   Client* client = nullptr;
   std::string told;   // since the test looked last: "begin0 acked pulled failed "
+  std::vector<PullNumber> answered;
   std::vector<Block> pulled;
   absl::Status failure;
   const char* encoding = "none";   // of the tables that Make makes
@@ -142,8 +143,9 @@ struct Fixture : testing::VirtualSystem {
   Client::Events MakeEvents() {
     return {.begin_after = [this](WriterId, Round clock) { absl::StrAppend(&told, "begin", OrdinalOf(clock), " "); },
             .pulled =
-                [this](WriterId, std::vector<Block> values) {
+                [this](WriterId, PullNumber number, std::vector<Block> values) {
                   told += "pulled ";
+                  answered.push_back(number);
                   pulled = std::move(values);
                 },
             .acked = [this](WriterId) { told += "acked "; },
@@ -187,6 +189,25 @@ struct Fixture : testing::VirtualSystem {
   void Pull(uint64_t ordinal) {
     Do([&] { client->Pull(kMe, MakeRound(1, ordinal), std::make_shared<RoutedPull>(AllRows())); });
   }
+  /// Each part in a message of its own.
+  RoutedPull AllRowsInPieces() const {
+    RoutedPull routed = AllRows();
+    for (RoutedPull::Share& share : routed.shards) {
+      RoutedPull::Share::Piece piece{};
+      for (const PullPart& part : share.parts.As<PullPart>()) {
+        ++piece.parts_end;
+        piece.keys_end += part.count;
+        piece.floats_end += part.count;
+        share.pieces.push_back(piece);
+      }
+    }
+    return routed;
+  }
+  PullNumber PullInPieces(uint64_t ordinal, int priority) {
+    PullNumber number = 0;
+    Do([&] { number = client->Pull(kMe, MakeRound(1, ordinal), std::make_shared<RoutedPull>(AllRowsInPieces()), priority); });
+    return number;
+  }
   /// Time passes, with a tick every 10 ms.
   void Wait(int ms) {
     for (int i = 0; i < ms / 10; ++i) {
@@ -229,7 +250,7 @@ struct Fixture : testing::VirtualSystem {
   /// Does every row of these answers say that `rounds` were applied?
   bool AllAre(float rounds, std::span<const Block> answers) const {
     std::vector<std::vector<float>> rows;
-    return router->Gather(AllRows(), answers, rows).ok() && rows[0] == std::vector<float>(kKeys, rounds);
+    return router->Gather(answers.size() == gates.size() ? AllRows() : AllRowsInPieces(), answers, rows).ok() && rows[0] == std::vector<float>(kKeys, rounds);
   }
   bool Applied(float rounds) {
     const RoutedPull routed = AllRows();
@@ -306,6 +327,101 @@ BOOST_AUTO_TEST_CASE(pushes_under_way_are_limited_and_leave_in_order) {
   BOOST_TEST(Told() == "acked acked acked acked pulled ");
   BOOST_TEST(client->acked(kMe) == MakeRound(1, 5));
   BOOST_TEST(AllAre(5, pulled));
+}
+
+BOOST_AUTO_TEST_CASE(an_urgent_pull_overtakes_a_big_one_between_its_messages) {
+  Make(1, {.pulls_in_flight_max = 2});
+  Start();
+  Push(1);
+  Came(0);
+  Told();
+  gates[0].closed = true;
+  const PullNumber big = PullInPieces(2, 0);
+  BOOST_TEST(Came(0) == "pull2 pull2 ");
+  const PullNumber urgent = PullInPieces(3, 5);
+  BOOST_TEST(Came(0) == "pull3 ");   // its first message goes at once
+  BOOST_TEST(client->pulls_under_way(kMe) == 2u);
+  Release(0);
+  BOOST_TEST(Came(0) == "");   // as many are under way as may be
+  for (int i = 0; i < 6; ++i) Release(0);
+  BOOST_TEST(Came(0) == "pull3 pull3 pull3 pull3 pull3 pull2 ");   // all of the urgent one before the rest of the big one
+  BOOST_TEST(Told() == "");
+  Release(0);
+  BOOST_TEST(Told() == "pulled ");
+  BOOST_TEST((answered == std::vector<PullNumber>{urgent}));
+  BOOST_TEST(AllAre(1, pulled));
+  while (!gates[0].kept.empty()) Release(0);
+  BOOST_TEST((answered == std::vector<PullNumber>{urgent, big}));
+  BOOST_TEST(AllAre(1, pulled));
+  BOOST_TEST(client->pulls_under_way(kMe) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(pulls_of_one_priority_go_out_in_their_order_and_do_not_wait_for_each_other) {
+  Make(2);
+  Start();
+  Came(0);
+  gates[0].closed = true;
+  const PullNumber first = PullInPieces(1, 0);
+  Came(0);
+  for (uint64_t ordinal = 2; ordinal <= 5; ++ordinal) Pull(ordinal);
+  BOOST_TEST(Came(0) == "pull2 pull3 pull4 pull5 ");
+  gates[0].closed = false;
+  while (!gates[0].kept.empty()) Release(0);
+  BOOST_TEST(answered.size() == 5u);
+  BOOST_TEST(answered.front() == first);
+  BOOST_TEST(std::ranges::is_sorted(answered));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_pull_sends_no_more_and_its_answers_are_nothing) {
+  Make(1, {.pulls_in_flight_max = 2});
+  Start();
+  Came(0);
+  gates[0].closed = true;
+  const PullNumber big = PullInPieces(1, 0);
+  BOOST_TEST(Came(0) == "pull1 pull1 ");
+  Do([&] { client->Cancel(kMe, big); });
+  BOOST_TEST(client->pulls_under_way(kMe) == 0u);
+  const PullNumber next = PullInPieces(2, 0);
+  BOOST_TEST(Came(0) == "pull2 ");
+  while (!gates[0].kept.empty()) Release(0);
+  BOOST_TEST(Came(0) == "pull2 pull2 pull2 pull2 pull2 ");
+  BOOST_TEST((answered == std::vector<PullNumber>{next}));
+  Do([&] { client->Cancel(kMe, big); });   // it is over: nothing
+  Do([&] { client->Cancel(kMe, next); });
+  BOOST_TEST(Came(0) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_gives_up_a_cancelled_pull_is_not_asked_what_it_has) {
+  Make(1);
+  Start();
+  gates[0].closed = true;
+  Break(0, true, absl::CancelledError("a later pull of the same writer came"));
+  const PullNumber old = PullInPieces(1, 0);
+  Do([&] { client->Cancel(kMe, old); });
+  Mend(0);
+  const PullNumber next = PullInPieces(2, 0);
+  Came(0);
+  while (!gates[0].kept.empty()) Release(0);
+  Wait(50);
+  BOOST_TEST(Came(0) == "pull2 pull2 pull2 pull2 ");   // and no "open"
+  BOOST_TEST((answered == std::vector<PullNumber>{next}));
+}
+
+BOOST_AUTO_TEST_CASE(after_a_fault_every_pull_under_way_is_asked_again_and_answered_once) {
+  Make(2, {.pulls_in_flight_max = 2});
+  Start();
+  Push(1);
+  const PullNumber a = PullInPieces(2, 0);
+  BOOST_TEST((answered == std::vector<PullNumber>{a}));
+  Break(1, true);
+  const PullNumber b = PullInPieces(3, 0), c = PullInPieces(4, 7);
+  Wait(50);
+  BOOST_TEST(answered.size() == 1u);
+  Mend(1);
+  Wait(50);
+  BOOST_TEST(answered.size() == 3u);
+  BOOST_TEST((answered == std::vector<PullNumber>{a, c, b}));
+  BOOST_TEST(AllAre(1, pulled));
 }
 
 BOOST_AUTO_TEST_CASE(a_round_in_chunks_ends_with_a_chunk_that_overtakes_no_other) {

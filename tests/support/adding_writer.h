@@ -123,7 +123,7 @@ inline caf::behavior AddingWriterBehavior(AddingWriter* self, WriterId id, const
     self->state.pulling = false;
     go_on();
   };
-  events.pulled = [self, push, go_on](WriterId, std::vector<Block>) {
+  events.pulled = [self, push, go_on](WriterId, PullNumber, std::vector<Block>) {
     self->state.pulling = false;
     push();
     go_on();

@@ -33,15 +33,18 @@ std::string PlanJson(const RunPlan& plan) {
 
 std::string PlanText(const RunPlan& plan) {
   TextTable summary;
-  summary.Row({"sample", absl::StrCat(WithThousands(plan.rows), " rows in ", WithThousands(plan.batches), " batches, ", absl::StrFormat("1/%.3g", plan.growth), " of the data")});
+  summary.Row({"sample", absl::StrCat(WithThousands(plan.rows), " rows in ", WithThousands(plan.batches), " batches, ", absl::StrFormat("1/%.3g", plan.growth),
+                                      " of the data")});
   summary.Row({"shards", absl::StrCat(plan.layout.shards, ": ", plan.layout.why)});
-  summary.Row({"a shard", absl::StrFormat("%s of rows, busy for %.0f %% of the time while workers never wait", HumanBytes(static_cast<uint64_t>(plan.layout.bytes)), 100 * plan.layout.utilisation)});
+  summary.Row({"a shard", absl::StrFormat("%s of rows, busy for %.0f %% of the time while workers never wait",
+                                          HumanBytes(static_cast<uint64_t>(plan.layout.bytes)), 100 * plan.layout.utilisation)});
   std::string text = summary.Text();
   for (const TablePlan& table : plan.layout.tables) {
     text += absl::StrCat("\ntable ", table.name, ": ", table.shape, "\n");
     TextTable rows(2);
     rows.Row({"memory", HumanBytes(static_cast<uint64_t>(table.bytes))});
-    rows.Row({"a batch", absl::StrFormat("pulls %.0f rows, pushes %.0f, %s on the wire", table.pulled, table.pushed, HumanBytes(static_cast<uint64_t>(table.wire)))});
+    rows.Row({"a batch",
+              absl::StrFormat("pulls %.0f rows, pushes %.0f, %s on the wire", table.pulled, table.pushed, HumanBytes(static_cast<uint64_t>(table.wire)))});
     if (plan.layout.shards > 1 && table.busiest > 0) rows.Row({"busiest shard", absl::StrFormat("%.2f times the mean", table.busiest)});
     for (const std::string& advice : table.advice) rows.Row({"note", advice});
     text += rows.Text();
