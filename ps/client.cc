@@ -257,6 +257,7 @@ Pull Client::PullMessage(Stream& stream, WriterId writer, uint32_t shard) const 
   Lane& lane = stream.lanes[shard];
   if (lane.pieces_sent == 0) {
     lane.pulled.assign(share.messages(), Block());
+    lane.pulled_clock = UINT64_MAX;
     lane.pieces_answered = 0;
   }
   const size_t piece = lane.pieces_sent++;
@@ -369,6 +370,7 @@ void Client::OnPulled(WriterId writer, uint32_t shard, size_t piece, const Pulle
     Pump(writer, shard);
     return;
   }
+  lane.pulled_clock = std::min(lane.pulled_clock, pulled.clock);
   if (events_.piece == nullptr || !events_.piece(writer, shard, piece, pulled.values)) lane.pulled[piece] = pulled.values;
   if (++lane.pieces_answered < lane.pulled.size()) {
     Pump(writer, shard);
@@ -435,6 +437,10 @@ Round Client::OfAll(WriterId writer, Round Lane::*of) const {
 
 Round Client::acked(WriterId writer) const {
   return OfAll(writer, &Lane::clock);
+}
+
+Round Client::pulled_clock(WriterId writer, uint32_t shard) const {
+  return streams_.at(writer).lanes[shard].pulled_clock;
 }
 
 Round Client::closed(WriterId writer) const {

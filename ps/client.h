@@ -78,6 +78,8 @@ class Client {
   Round furthest(WriterId writer) const;
   /// Rounds up to here have been answered by every shard.
   Round acked(WriterId writer) const;
+  /// While Events::pulled is told: every writer's rounds up to here are in the rows of this shard (Pulled::clock).
+  Round pulled_clock(WriterId writer, uint32_t shard) const;
   /// What the writer pushes of rounds up to here comes too late at every shard (backup workers).
   Round closed(WriterId writer) const;
   /// Rounds pushed and not answered by every shard.
@@ -101,6 +103,7 @@ class Client {
     bool pull_wanted = false;
     size_t pieces_sent = 0, pieces_answered = 0;   // of the pull
     std::vector<Block> pulled;                     // by piece
+    Round pulled_clock = 0;                        // the least of all pieces
     bool combine = false;
     std::optional<std::chrono::steady_clock::time_point> broken_since;
     bool checking = false;

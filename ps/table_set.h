@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <future>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,6 +23,14 @@
 
 namespace troupe {
 
+/// Copies of a table's rows at this end: of keys that are pulled often, and of those that TableRef::Intend names. A pull of rows that have one sends no message.
+struct TableReplicas {
+  /// Of the copies, 32 bytes a row besides their values. What counts the keys takes 512 KiB besides. At least a row.
+  size_t bytes_max = 64 << 20;
+  /// What a pull may miss of what others write to the shards: that of so long. Positive.
+  std::chrono::milliseconds staleness{100};
+};
+
 struct TableSetOptions {
   std::vector<TableSpec> tables;
   uint32_t shards = 1;
@@ -32,6 +41,8 @@ struct TableSetOptions {
   std::chrono::milliseconds patience{60'000};
   /// Bytes of pushes that are not acknowledged; beyond them Push waits.
   size_t in_flight_bytes_max = 256 << 20;
+  /// By table's name; others have no copies.
+  std::map<std::string, TableReplicas> replicas = {};
 };
 
 /// Rows of one table: values is keys.size() x width.
@@ -60,7 +71,7 @@ class TableRef;
 /// Thread-safe. Ends its shards with it, where Create has made them.
 class TableSet {
  public:
-  /// Shards in this process. Errors as Validate of the tables; those of the folder.
+  /// Shards in this process. Errors as Validate of the tables; those of the folder. InvalidArgument: replicas of no table, or without room or time.
   static absl::StatusOr<std::unique_ptr<TableSet>> Create(System& system, const TableSetOptions& options);
   TableSet(const TableSet&) = delete;
   TableSet& operator=(const TableSet&) = delete;
@@ -87,8 +98,16 @@ class TableRef {
  public:
   const TableSpec& spec() const;
   /// The rows of distinct keys, in their order, as they are after this set's own pushes so far. A sparse row that does not exist reads as its initial values.
+  /// Where the table has replicas, rows that have a copy are read here: those too are as they are after the set's own pushes, assignments and changes, for what
+  /// these touch is asked anew; of what others have written the last `staleness` may be missing.
   /// Errors InvalidArgument: a key that is there twice, or outside a dense table; Unavailable, DeadlineExceeded.
   absl::StatusOr<Rows> Pull(std::vector<Key> keys) const;
+  /// These rows will be pulled soon, within the replicas' `staleness`: they are fetched now, in the background, and again when a push of this set changes them
+  /// before their pull. A pull that comes sooner waits for them. Costs the rows' messages even where no pull comes.
+  /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those that
+  /// are intended already. Nothing is fetched then, and pulls ask as ever.
+  /// Source: Renz-Wieland et al., "Good Intentions: Adaptive Parameter Management via Intent Signaling", CIKM 2023.
+  absl::Status Intend(std::vector<Key> keys) const;
   /// All rows of a dense table, into `values` (rows x width), whose memory is used again. FailedPrecondition: the table is sparse.
   absl::Status PullAll(std::vector<float>& values) const;
   /// Gradients, or what the table's rule makes of numbers: keys.size() x width, keys distinct. Counts once. Waits only where too much is under way.

@@ -18,6 +18,7 @@
 #include "caf/stateful_actor.hpp"
 #include "ps/call_actor.h"
 #include "ps/client.h"
+#include "ps/fetched_rows.h"
 #include "ps/function.h"
 #include "ps/internal/finite.h"
 #include "ps/shard_actor.h"
@@ -65,7 +66,8 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
 /// A pull, from its call to its last row.
 struct PullCall {
   std::shared_ptr<const RoutedPull> pull;
-  bool whole = false;   // a dense table: its messages are read as they come
+  bool whole = false;                            // a dense table: its messages are read as they come
+  std::function<void(const PullCall&)> over_by;  // told in the actor's context that it is over: nobody waits for it, and others go before it
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -78,13 +80,47 @@ struct PullCall {
   std::vector<Block> values;   // all, where they are read together
   std::optional<absl::Status> over;
 
+  ~PullCall() {
+    if (!over) End(absl::UnavailableError("the set of tables has ended"));
+  }
   template <class Change>
   void Tell(Change&& change) {
     std::lock_guard lock(mutex);
     change();
     changed.notify_one();
   }
+  void End(const absl::Status& status, std::vector<Block> blocks = {}) {
+    Tell([&] {
+      values = std::move(blocks);
+      over = status;
+    });
+    if (over_by) over_by(*this);
+  }
 };
+
+/// What the set has of one table at this end, shared by the threads that pull and the actor that fetches.
+struct Copies {
+  std::mutex mutex;
+  std::condition_variable over;   // a fetch is
+  FetchedRows rows;
+
+  Copies(const TableSpec& spec, const TableReplicas& options) : rows(spec.width, options.bytes_max, options.staleness) {}
+  static FetchedRows::Time Now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+};
+
+absl::Status CheckReplicas(const TableSetOptions& options) {
+  for (const auto& [name, replicas] : options.replicas) {
+    const auto spec = std::ranges::find(options.tables, name, &TableSpec::name);
+    if (spec == options.tables.end()) return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "', expected one of the set's"));
+    if (Replicas(spec->width, replicas.bytes_max).rows_max() == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "': bytes_max is ", replicas.bytes_max, ", expected room for a row"));
+    }
+    if (replicas.staleness.count() <= 0) {
+      return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "': staleness is ", replicas.staleness.count(), " ms, expected more than 0"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 struct SetTick {};
 struct SetState;
@@ -118,9 +154,10 @@ struct SetState {
   std::deque<std::function<void()>> waiting;     // for the client's beginning
   absl::Status first_error;                      // of pushes since the last flush
   std::function<void(size_t)> release;           // bytes of pushes that are over
+  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
 
   ~SetState() {
-    for (const auto& pull : pulls) pull->Tell([&] { pull->over = absl::UnavailableError("the set of tables has ended"); });
+    for (const auto& pull : pulls) pull->End(absl::UnavailableError("the set of tables has ended"));
   }
 };
 using Self = caf::stateful_actor<SetState>;
@@ -142,7 +179,7 @@ void End(SetState& state, size_t pushes, const absl::Status& status) {
 void Fail(SetState& state, const absl::Status& status) {
   state.failure = status;
   End(state, state.pushes.size(), status);
-  for (const auto& pull : std::exchange(state.pulls, {})) pull->Tell([&] { pull->over = status; });
+  for (const auto& pull : std::exchange(state.pulls, {})) pull->End(status);
   for (const auto& call : std::exchange(state.waiting, {})) call();   // each finds the failure
 }
 
@@ -150,9 +187,27 @@ void NextPull(SetState& state) {
   if (!state.pulls.empty()) state.client->Pull(kMe, state.round + 1, state.pulls.front()->pull);
 }
 
+/// What somebody waits for goes before what is fetched in the background, but not before what is under way.
+void AddPull(SetState& state, const std::shared_ptr<PullCall>& pull) {
+  auto place = state.pulls.end();
+  if (!pull->over_by && !state.pulls.empty()) place = std::find_if(state.pulls.begin() + 1, state.pulls.end(), [](const auto& p) { return p->over_by != nullptr; });
+  state.pulls.insert(place, pull);
+  if (state.pulls.size() == 1) NextPull(state);
+}
+
+/// What the shards had may be lost: no copy shows it any longer.
+void ForgetCopies(const SetState& state) {
+  for (const std::shared_ptr<Copies>& copies : state.copies) {
+    if (copies == nullptr) continue;
+    std::lock_guard lock(copies->mutex);
+    copies->rows.ChangeAll(Copies::Now());   // the wanted ones are asked for by their pull
+  }
+}
+
 /// The client is there, perhaps again after a shard has come back without what was not yet on its disk.
 void Begin(SetState& state) {
   state.round = std::max(state.round, state.client->furthest(kMe));
+  ForgetCopies(state);
   End(state, state.pushes.size(), absl::UnavailableError("a shard came back before it had acknowledged the push, which may have counted in part"));
   NextPull(state);
   for (const auto& call : std::exchange(state.waiting, {})) call();
@@ -167,10 +222,7 @@ Client::Events EventsOf(Self* self) {
                 const std::shared_ptr<PullCall> pull = std::move(state.pulls.front());
                 state.pulls.pop_front();
                 NextPull(state);
-                pull->Tell([&] {
-                  pull->values = std::move(values);
-                  pull->over = absl::OkStatus();
-                });
+                pull->End(absl::OkStatus(), std::move(values));
               },
           .piece =
               [&state](WriterId, uint32_t shard, size_t message, const Block& values) {
@@ -203,6 +255,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   bool owns_shards = false;
   ScratchFolder rows;   // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
+  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
   caf::actor actor;
 
   std::mutex mutex;
@@ -210,11 +263,17 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   size_t in_flight = 0;   // bytes
 
   Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o)
-      : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {}
+      : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {
+    for (const TableSpec& spec : o.tables) {
+      const auto own = o.replicas.find(spec.name);
+      copies.push_back(own == o.replicas.end() ? nullptr : std::make_shared<Copies>(spec, own->second));
+    }
+  }
 
   void Start() {
-    actor = system.actors().spawn([router = router, shards = shards, self_impl = weak_from_this()](Self* self) -> caf::behavior {
+    actor = system.actors().spawn([router = router, shards = shards, copies = copies, self_impl = weak_from_this()](Self* self) -> caf::behavior {
       SetState& state = self->state;
+      state.copies = copies;
       state.release = [self_impl](size_t bytes) {
         if (const auto impl = self_impl.lock()) impl->Release(bytes);
       };
@@ -279,9 +338,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
 
   absl::Status Run(const std::shared_ptr<PullCall>& pull, const std::function<void(const PullCall::Piece&)>& read) {
     Do([pull](SetState& state) {
-      if (!state.failure.ok()) return pull->Tell([&] { pull->over = state.failure; });
-      state.pulls.push_back(pull);
-      if (state.pulls.size() == 1) NextPull(state);
+      state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure);
     });
     const auto end = std::chrono::steady_clock::now() + options.patience;
     std::vector<PullCall::Piece> pieces;
@@ -295,6 +352,114 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
       pieces.clear();
       lock.lock();
     }
+  }
+
+  /// The rows of `keys` as shards have them, in their order.
+  absl::StatusOr<std::vector<float>> Ask(uint32_t table, std::span<const Key> keys) {
+    const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
+    auto pull = std::make_shared<PullCall>();
+    pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+    TROUPE_RETURN_IF_ERROR(Run(pull, {}));
+    std::vector<std::vector<float>> values;
+    TROUPE_RETURN_IF_ERROR(router->Gather(*pull->pull, pull->values, values));
+    return std::move(values[0]);
+  }
+
+  /// Those rows of keys[i] for i in `positions` into `values`, and copies of the ones that are worth it.
+  absl::Status AskInto(uint32_t table, std::span<const Key> keys, std::span<const uint32_t> positions, float* values) {
+    if (positions.empty()) return absl::OkStatus();
+    Copies& here = *copies[table];
+    const size_t width = options.tables[table].width;
+    std::vector<Key> asked;
+    for (const uint32_t i : positions) asked.push_back(keys[i]);
+    FetchedRows::Fetch fetch;
+    {
+      std::lock_guard lock(here.mutex);
+      fetch = here.rows.Begin(asked, Copies::Now());
+    }
+    const absl::StatusOr<std::vector<float>> rows = Ask(table, asked);
+    for (size_t j = 0; rows.ok() && j < asked.size(); ++j) std::copy_n(rows->data() + j * width, width, values + positions[j] * width);
+    std::lock_guard lock(here.mutex);
+    for (size_t j = 0; rows.ok() && j < asked.size(); ++j) here.rows.Put(fetch, asked[j], rows->data() + j * width);
+    here.rows.End(fetch, asked);
+    here.over.notify_all();
+    return rows.status();
+  }
+
+  absl::StatusOr<std::vector<float>> PullNear(uint32_t table, std::span<const Key> keys) {
+    Copies& here = *copies[table];
+    std::vector<float> values(keys.size() * options.tables[table].width);
+    const auto end = std::chrono::steady_clock::now() + options.patience;
+    FetchedRows::Missing missing;
+    {
+      std::lock_guard lock(here.mutex);
+      missing = here.rows.Pull(keys, Copies::Now(), values.data());
+    }
+    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, missing.ask, values.data()));
+    if (missing.wait.empty()) return values;
+    std::vector<uint32_t> still;
+    {
+      std::unique_lock lock(here.mutex);
+      const auto over = [&] { return std::ranges::all_of(missing.fetches, [&](FetchedRows::Fetch fetch) { return here.rows.Over(fetch); }); };
+      if (!here.over.wait_until(lock, end, over)) return TooLong(options.patience);
+      still = here.rows.Read(keys, missing.wait, Copies::Now(), values.data());
+    }
+    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, still, values.data()));   // changed meanwhile, or the fetch has failed
+    return values;
+  }
+
+  /// In the background. Every fetch that has begun comes to its end, with the actor at the latest.
+  void FetchRows(uint32_t table, std::vector<Key> keys) {
+    if (keys.empty()) return;
+    const std::shared_ptr<Copies>& here = copies[table];
+    const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
+    auto pull = std::make_shared<PullCall>();
+    pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+    FetchedRows::Fetch fetch;
+    {
+      std::lock_guard lock(here->mutex);
+      fetch = here->rows.Begin(keys, Copies::Now());
+    }
+    pull->over_by = [here, fetch, router = router, keys = std::move(keys)](const PullCall& done) {
+      std::lock_guard lock(here->mutex);
+      if (done.over->ok()) {
+        router->ForEachRow(*done.pull, done.values, [&](uint32_t, size_t, Key key, const float* row) { here->rows.Put(fetch, key, row); })
+            .IgnoreError();   // whoever pulls them asks himself, and is told
+      }
+      here->rows.End(fetch, keys);
+      here->over.notify_all();
+    };
+    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
+  }
+
+  absl::Status Intend(uint32_t table, std::span<const Key> keys) {
+    std::vector<Key> fetch;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      TROUPE_RETURN_IF_ERROR(copies[table]->rows.Intend(keys, Copies::Now(), fetch));
+    }
+    FetchRows(table, std::move(fetch));
+    return absl::OkStatus();
+  }
+
+  /// Rows have been changed by a push that has been handed over, or by something that is done: nobody may see them as they were.
+  void Changed(uint32_t table, std::span<const Key> keys) {
+    if (copies[table] == nullptr) return;
+    std::vector<Key> again;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      again = copies[table]->rows.Change(keys, Copies::Now());
+    }
+    FetchRows(table, std::move(again));
+  }
+  void AllChanged(uint32_t table) {
+    if (copies[table] == nullptr) return;
+    std::vector<Key> again;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      again = copies[table]->rows.ChangeAll(Copies::Now());
+    }
+    FetchRows(table, std::move(again));
   }
 
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) {
@@ -331,6 +496,7 @@ absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {
 
 absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const TableSetOptions& options) {
   if (options.shards == 0) return absl::InvalidArgumentError("a set of tables on 0 shards, expected at least one");
+  TROUPE_RETURN_IF_ERROR(CheckReplicas(options));
   for (const TableSpec& spec : options.tables) {
     TROUPE_RETURN_IF_ERROR(Validate(spec));
     const auto named = std::ranges::count(options.tables, spec.name, &TableSpec::name);
@@ -388,7 +554,9 @@ absl::Status TableSet::Change(const FunctionCall& call) const {
     return absl::InvalidArgumentError(absl::StrCat("function '", call.function, "' changes nothing, expected one that changes rows"));
   RoutedPush push = RoutedPush::Empty(impl_->shards.size());
   push.change = std::make_shared<const FunctionCall>(call);
-  return impl_->Push(std::move(push)).Wait(impl_->options.patience);
+  const Pushing pushing = impl_->Push(std::move(push));
+  for (uint32_t table = 0; table < impl_->copies.size(); ++table) impl_->AllChanged(table);
+  return pushing.Wait(impl_->options.patience);
 }
 
 absl::Status TableSet::Flush() const {
@@ -415,13 +583,14 @@ absl::Status TableRef::CheckKeys(std::span<const Key> keys) const {
 
 absl::StatusOr<Rows> TableRef::Pull(std::vector<Key> keys) const {
   TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
-  const Router::TablePull wanted[] = {{.table = number_, .keys = keys}};
-  auto pull = std::make_shared<PullCall>();
-  pull->pull = std::make_shared<const RoutedPull>(set_->router->Pull(wanted));
-  TROUPE_RETURN_IF_ERROR(set_->Run(pull, {}));
-  std::vector<std::vector<float>> values;
-  TROUPE_RETURN_IF_ERROR(set_->router->Gather(*pull->pull, pull->values, values));
-  return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values[0])};
+  TROUPE_TRY(std::vector<float> values, set_->copies[number_] == nullptr ? set_->Ask(number_, keys) : set_->PullNear(number_, keys));
+  return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values)};
+}
+
+absl::Status TableRef::Intend(std::vector<Key> keys) const {
+  TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
+  if (set_->copies[number_] == nullptr) return absl::FailedPreconditionError(absl::StrCat("table '", spec().name, "' has no replicas, expected some"));
+  return set_->Intend(number_, keys);
 }
 
 absl::Status TableRef::PullAll(std::vector<float>& values) const {
@@ -445,7 +614,10 @@ Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) cons
   }
   if (status.ok()) status = CheckFinite(spec(), gradients, [&](size_t row) { return keys[row]; });
   if (!status.ok()) return Refused(status);
-  return set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  const std::vector<Key> changed = set_->copies[number_] != nullptr ? keys : std::vector<Key>();
+  Pushing pushing = set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  set_->Changed(number_, changed);
+  return pushing;
 }
 
 Pushing TableRef::PushAll(Block gradients) const {
@@ -454,7 +626,9 @@ Pushing TableRef::PushAll(Block gradients) const {
     return Refused(absl::InvalidArgumentError(
         absl::StrCat("table '", spec().name, "': ", gradients.size(), " bytes, expected ", *spec().rows * spec().width * sizeof(float), " for all rows")));
   }
-  return set_->Push(set_->router->PushDense(number_, gradients));
+  Pushing pushing = set_->Push(set_->router->PushDense(number_, gradients));
+  set_->AllChanged(number_);
+  return pushing;
 }
 
 absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) const {
@@ -479,12 +653,15 @@ absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) 
                             values.begin() + static_cast<std::ptrdiff_t>((i + 1) * spec().width));
   }
   TROUPE_RETURN_IF_ERROR(set_->Push(RoutedPush::Empty(shards)).Wait(set_->options.patience));
+  absl::Status status;
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (keys_of[shard].empty()) continue;
     const ::troupe::Assign message{.table = number_, .keys = Block::Adopt(std::move(keys_of[shard])), .values = Block::Adopt(std::move(values_of[shard]))};
-    TROUPE_RETURN_IF_ERROR(Ask<Assigned>(set_->system, set_->shards[shard], message, set_->options.patience).status());
+    status.Update(Ask<Assigned>(set_->system, set_->shards[shard], message, set_->options.patience).status());
+    if (!status.ok()) break;
   }
-  return absl::OkStatus();
+  set_->Changed(number_, keys);   // some have been, also after an error
+  return status;
 }
 
 }   // namespace troupe
