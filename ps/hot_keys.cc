@@ -20,6 +20,18 @@ bool HotKeys::See(Key key) {
   return options_.hot <= 1;
 }
 
+void HotKeys::See(std::span<const Key> keys, uint8_t* hot) {
+  constexpr size_t kAhead = 12;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i + kAhead < keys.size()) {
+      const Group& next = groups_[GroupOf(keys[i + kAhead])];
+      __builtin_prefetch(next.keys, 1);
+      __builtin_prefetch(next.counts, 1);
+    }
+    hot[i] = See(keys[i]);
+  }
+}
+
 void HotKeys::EndBatch() {
   if (++batches_ < options_.window) return;
   batches_ = 0;

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ps/partition.h"
@@ -29,6 +30,8 @@ class HotKeys {
 
   /// `key` has come once more. True: it is hot.
   bool See(Key key);
+  /// hot[i] = See(keys[i]), quicker: counters are on their way from memory while others are counted.
+  void See(std::span<const Key> keys, uint8_t* hot);
   bool IsHot(Key key) const { return CountOf(key).least >= options_.hot; }
   /// The end of a batch, as ageing counts.
   void EndBatch();

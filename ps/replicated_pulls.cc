@@ -47,14 +47,26 @@ ReplicatedPulls::Answer ReplicatedPulls::Take(const std::shared_ptr<const Routed
     answer.asked += order.position.size();
   }
   answer.values.resize(pull->orders.size());
-  answer.hot.reserve(answer.asked);
+  std::vector<uint8_t>& hot = answer.hot;
+  hot.resize(answer.asked);
+  size_t next = 0, left = 0;
+  for (size_t shard = 0; shard < pull->shards.size(); ++shard) {
+    std::span<const Key> keys = pull->shards[shard].keys.As<Key>();
+    for (const RoutedPull::Order& order : pull->orders) {
+      const size_t run = order.shard_begin[shard + 1] - order.shard_begin[shard];
+      if (tables_[order.table]) tables_[order.table]->hot.See(keys.first(run), hot.data() + next);
+      keys = keys.subspan(run);
+      next += run;
+    }
+  }
+  next = 0;
   Router::ForEachKey(*pull, [&](size_t i, uint32_t j, Key key) {
     const RoutedPull::Order& order = pull->orders[i];
-    std::optional<OfTable>& table = tables_[order.table];
-    const bool hot = table && table->hot.See(key);
-    const float* row = hot ? table->copies.Find(key, table->bound.Needs(round)) : nullptr;   // a cold key has no copy: it is not looked for
+    const bool is_hot = hot[next++] != 0;
+    OfTable* const table = is_hot ? &*tables_[order.table] : nullptr;
+    const float* row = is_hot ? table->copies.Find(key, table->bound.Needs(round)) : nullptr;   // a cold key has no copy: it is not looked for
     if (row == nullptr) {
-      answer.hot.push_back(hot);
+      hot[left++] = is_hot;
       return;
     }
     const uint32_t width = router_->tables()[order.table].width;
@@ -66,6 +78,7 @@ ReplicatedPulls::Answer ReplicatedPulls::Take(const std::shared_ptr<const Routed
   for (const RoutedPull::Order& order : pull->orders) {
     if (tables_[order.table]) tables_[order.table]->hot.EndBatch();
   }
+  hot.resize(left);
   answer.asked -= answer.copied;
   if (answer.copied == 0)
     answer.rest = pull;
