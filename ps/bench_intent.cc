@@ -18,8 +18,10 @@ namespace {
 constexpr uint64_t kRows = 1'000'000;
 constexpr uint32_t kWidth = 64;
 constexpr size_t kKeys = 1'000;   // of a batch
-constexpr int kBatches = 400;
+constexpr size_t kBatches = 400;
 constexpr float kRate = 0.01F;
+/// Batches that are intended ahead. Some rows of the later one are changed by a push of the earlier.
+constexpr size_t kAhead = 2;
 /// Between batches: what computing one takes. Rows that are intended come meanwhile, pushes are acknowledged.
 constexpr std::chrono::milliseconds kCompute{2};
 constexpr std::chrono::seconds kLimit{30};
@@ -40,9 +42,10 @@ double Microseconds(const std::function<void()>& work) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
 }
 
-std::vector<Key> RandomKeys(Random& random) {
+/// Of even rows, or of odd ones.
+std::vector<Key> RandomKeys(Random& random, uint64_t odd) {
   std::set<Key> distinct;
-  while (distinct.size() < kKeys) distinct.insert(random.Below(kRows));
+  while (distinct.size() < kKeys) distinct.insert(random.Below(kRows / 2) * 2 + odd);
   std::vector<Key> keys(distinct.begin(), distinct.end());
   random.Shuffle(std::span(keys));
   return keys;
@@ -92,19 +95,19 @@ absl::StatusOr<std::vector<BenchRow>> BenchIntent(System& system, const TableSet
   Random random(1);
   std::vector<float> plain(kRows * kWidth, 0.5F), gradients(kKeys * kWidth, 0.25F), rows(kKeys * kWidth);
   std::vector<std::vector<Key>> batches;
-  for (int i = 0; i <= kBatches; ++i) batches.push_back(RandomKeys(random));
+  for (size_t i = 0; i < kBatches + kAhead; ++i) batches.push_back(RandomKeys(random, 0));
   Times loops, in_process, asked, intended;
-  TROUPE_RETURN_IF_ERROR(there.Intend(batches[0]));
+  for (size_t i = 0; i < kAhead; ++i) TROUPE_RETURN_IF_ERROR(there.Intend(batches[i]));
   for (size_t i = 0; i < kBatches; ++i) {
     std::this_thread::sleep_for(kCompute);
     PlainBatch(plain, batches[i], gradients, rows, loops);
     std::this_thread::sleep_for(kCompute);
     TROUPE_RETURN_IF_ERROR(Batch(here, batches[i], gradients, in_process));
     std::this_thread::sleep_for(kCompute);
-    TROUPE_RETURN_IF_ERROR(Batch(there, batches[i], gradients, intended));   // intended a batch ago
-    TROUPE_RETURN_IF_ERROR(there.Intend(batches[i + 1]));
+    TROUPE_RETURN_IF_ERROR(Batch(there, batches[i], gradients, intended));
+    TROUPE_RETURN_IF_ERROR(there.Intend(batches[i + kAhead]));
     std::this_thread::sleep_for(kCompute);
-    TROUPE_RETURN_IF_ERROR(Batch(there, RandomKeys(random), gradients, asked));
+    TROUPE_RETURN_IF_ERROR(Batch(there, RandomKeys(random, 1), gradients, asked));
   }
   const auto row = [](const std::string& name, double mine, double limit) { return BenchRow{name, mine, "us", limit, limit / mine}; };
   const std::string what = "pull and push of 1,000 random rows x 64 floats of 1M";

@@ -17,8 +17,9 @@ FetchedRows::Missing FetchedRows::Pull(std::span<const Key> keys, Time now, floa
     const auto waited = waited_.empty() ? waited_.end() : waited_.find(keys[i]);
     const Fetch fetch = waited == waited_.end() ? 0 : waited->second.fetch;
     if (waited != waited_.end()) {
-      waited->second.wanted = kNotWanted;
-      if (fetch == 0) waited_.erase(waited);
+      if (waited->second.pulls > 0) --waited->second.pulls;
+      if (waited->second.pulls == 0) waited->second.wanted = kNotWanted;
+      if (fetch == 0 && waited->second.pulls == 0) waited_.erase(waited);
     }
     if (const float* row = copies_.Find(keys[i], oldest)) {
       std::memcpy(values + size_t{i} * width_, row, width_ * sizeof(float));
@@ -54,6 +55,7 @@ absl::Status FetchedRows::Intend(std::span<const Key> keys, Time now, std::vecto
   }
   for (const Key key : keys) {
     Waited& waited = waited_[key];
+    waited.pulls = Wanted(waited, now) ? waited.pulls + 1 : 1;
     waited.wanted = now + staleness_;
     if (waited.fetch == 0 && copies_.Find(key, Oldest(now + staleness_ / 2)) == nullptr) fetch.push_back(key);   // an older one may end before it is pulled
   }

@@ -35,12 +35,13 @@ class FetchedRows {
     std::vector<uint32_t> wait;    ///< rows that a fetch brings
     std::vector<Fetch> fetches;    ///< these: wait until Over is true of each, then Read again
   };
-  /// A pull of distinct keys, as it begins: rows that have a copy go into values (keys.size() x width). Counts the keys, and what was intended of them is done.
+  /// A pull of distinct keys, as it begins: rows that have a copy go into values (keys.size() x width). Counts the keys, and as one pull that was intended.
   Missing Pull(std::span<const Key> keys, Time now, float* values);
   /// The copies of keys[i] for i in `positions`, into their rows of `values`; the positions that have none.
   std::vector<uint32_t> Read(std::span<const Key> keys, std::span<const uint32_t> positions, Time now, float* values);
 
-  /// These rows will be pulled soon: the distinct ones among them that must be fetched now. They count as wanted until a pull asks for them, or for `staleness`.
+  /// These distinct rows will be pulled soon: those of them that must be fetched now. Each counts as wanted until as many pulls have asked for it as it was intended
+  /// for, or for `staleness`.
   /// ResourceExhausted: with what is wanted already they are more than there is room for (rows_max); nothing has changed.
   absl::Status Intend(std::span<const Key> keys, Time now, std::vector<Key>& fetch);
 
@@ -63,8 +64,9 @@ class FetchedRows {
  private:
   static constexpr Time kNotWanted = Time::min();
   struct Waited {          // a key that is wanted, or on its way
-    Fetch fetch = 0;       // the latest that brings it; 0: none
-    Time wanted = kNotWanted;   // until then
+    Fetch fetch = 0;            // the latest that brings it; 0: none
+    uint32_t pulls = 0;         // that it is intended for
+    Time wanted = kNotWanted;   // until then; kNotWanted where there are none
   };
   uint64_t Oldest(Time now) const { return static_cast<uint64_t>(std::max(now - staleness_, Time(0)).count()); }
   bool Wanted(const Waited& waited, Time now) const { return waited.wanted >= now; }

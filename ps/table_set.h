@@ -103,7 +103,7 @@ class TableRef {
   /// Errors InvalidArgument: a key that is there twice, or outside a dense table; Unavailable, DeadlineExceeded.
   absl::StatusOr<Rows> Pull(std::vector<Key> keys) const;
   /// These rows will be pulled soon, within the replicas' `staleness`: they are fetched now, in the background, and again when a push of this set changes them
-  /// before their pull. A pull that comes sooner waits for them. Costs the rows' messages even where no pull comes.
+  /// before their pull. Each intent is for one pull of a row; a pull that comes sooner waits for it. Costs the rows' messages even where no pull comes.
   /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those that
   /// are intended already. Nothing is fetched then, and pulls ask as ever.
   /// Source: Renz-Wieland et al., "Good Intentions: Adaptive Parameter Management via Intent Signaling", CIKM 2023.

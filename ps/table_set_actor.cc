@@ -141,6 +141,7 @@ struct SetState {
   static inline const char* name = "table_set";
   std::unique_ptr<Client> client;
   absl::Status failure;
+  bool begun = false;   // the client has been there
   Round round = kFirstRound;
   struct Push {
     Round round;
@@ -207,7 +208,7 @@ void ForgetCopies(const SetState& state) {
 /// The client is there, perhaps again after a shard has come back without what was not yet on its disk.
 void Begin(SetState& state) {
   state.round = std::max(state.round, state.client->furthest(kMe));
-  ForgetCopies(state);
+  if (std::exchange(state.begun, true)) ForgetCopies(state);
   End(state, state.pushes.size(), absl::UnavailableError("a shard came back before it had acknowledged the push, which may have counted in part"));
   NextPull(state);
   for (const auto& call : std::exchange(state.waiting, {})) call();

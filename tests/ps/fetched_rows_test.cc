@@ -91,6 +91,19 @@ BOOST_AUTO_TEST_CASE(a_change_ends_copies_and_what_is_on_its_way_and_wanted_rows
   BOOST_TEST(f.rows.rows() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_row_that_two_pulls_intend_is_fetched_anew_between_them) {
+  Fixture f;
+  float value = 0;
+  for (int i = 0; i < 2; ++i) BOOST_REQUIRE(f.rows.Intend(std::vector<Key>{1}, Time(1'000), f.fetch).ok());
+  f.Bring(1, Time(1'000), 1);
+  BOOST_TEST(f.Pull(1, Time(1'000), &value).ask.empty());
+  BOOST_TEST(f.rows.Change(std::vector<Key>{1}, Time(1'010)).size() == 1u);
+  f.Bring(1, Time(1'010), 2);
+  BOOST_TEST(f.Pull(1, Time(1'010), &value).ask.empty());
+  BOOST_TEST(value == 2);
+  BOOST_TEST(f.rows.Change(std::vector<Key>{1}, Time(1'011)).empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_change_of_all_rows_leaves_the_wanted_ones_to_be_fetched) {
   Fixture f;
   float value = 0;
@@ -154,8 +167,8 @@ BOOST_AUTO_TEST_CASE(no_pull_sees_less_than_what_was_changed_before_it) {
     const auto begin = [&](std::vector<Key> keys) {
       if (!keys.empty()) requests.push_back({rows.Begin(keys, now), keys, {}});
     };
-    for (int step = 0; step < 400; ++step) {
-      now += Time(random.Below(20));
+    for (int step = 0; step < 1'000; ++step) {
+      now += Time(random.Below(5));
       std::vector<Key> keys;
       for (Key key = 0; key < kKeys; ++key)
         if (random.Below(3) == 0) keys.push_back(key);
