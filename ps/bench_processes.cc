@@ -244,11 +244,11 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
     return BenchRow{std::move(name), mine, "GB/s", best, mine / best};
   };
   std::vector<BenchRow> rows_of{row("push of 40 MB with sgd to another process, acknowledged; limit: copy to shared memory, sgd there", push, raw_push),
-                               row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
-                               {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
-                                Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)},
-                               row("push of 40 MB with sgd over TCP, acknowledged; limit: one bare TCP socket, sgd there", tcp_push, bare_push),
-                               row("pull of 40 MB over TCP; limit: one bare TCP socket", tcp_pull, bare_pull)};
+                                row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
+                                {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
+                                 Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)},
+                                row("push of 40 MB with sgd over TCP, acknowledged; limit: one bare TCP socket, sgd there", tcp_push, bare_push),
+                                row("pull of 40 MB over TCP; limit: one bare TCP socket", tcp_pull, bare_pull)};
   for (BenchRow& of_intent : intent) rows_of.push_back(std::move(of_intent));
   return rows_of;
 }

@@ -49,8 +49,8 @@ absl::Status FetchedRows::Intend(std::span<const Key> keys, Time now, std::vecto
   if (waited_.size() + keys.size() > rows_max()) {
     absl::erase_if(waited_, [&](const auto& waited) { return waited.second.fetch == 0 && !Wanted(waited.second, now); });
     if (waited_.size() + keys.size() > rows_max()) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(keys.size(), " rows are intended and ", waited_.size(), " wanted already, expected at most ", rows_max(), ": those that there is room for"));
+      return absl::ResourceExhaustedError(absl::StrCat(keys.size(), " rows are intended and ", waited_.size(), " wanted already, expected at most ", rows_max(),
+                                                       ": those that there is room for"));
     }
   }
   for (const Key key : keys) {

@@ -31,18 +31,17 @@ class FetchedRows {
 
   /// Positions in the keys that were asked for.
   struct Missing {
-    std::vector<uint32_t> ask;     ///< rows that nobody has asked for
-    std::vector<uint32_t> wait;    ///< rows that a fetch brings
-    std::vector<Fetch> fetches;    ///< these: wait until Over is true of each, then Read again
+    std::vector<uint32_t> ask;    ///< rows that nobody has asked for
+    std::vector<uint32_t> wait;   ///< rows that a fetch brings
+    std::vector<Fetch> fetches;   ///< these: wait until Over is true of each, then Read again
   };
   /// A pull of distinct keys, as it begins: rows that have a copy go into values (keys.size() x width). Counts the keys, and as one pull that was intended.
   Missing Pull(std::span<const Key> keys, Time now, float* values);
   /// The copies of keys[i] for i in `positions`, into their rows of `values`; the positions that have none.
   std::vector<uint32_t> Read(std::span<const Key> keys, std::span<const uint32_t> positions, Time now, float* values);
 
-  /// These distinct rows will be pulled soon: those of them that must be fetched now. Each counts as wanted until as many pulls have asked for it as it was intended
-  /// for, or for `staleness`.
-  /// ResourceExhausted: with what is wanted already they are more than there is room for (rows_max); nothing has changed.
+  /// These distinct rows will be pulled soon: those of them that must be fetched now. Each counts as wanted until as many pulls have asked for it as it was
+  /// intended for, or for `staleness`. ResourceExhausted: with what is wanted already they are more than there is room for (rows_max); nothing has changed.
   absl::Status Intend(std::span<const Key> keys, Time now, std::vector<Key>& fetch);
 
   /// A request of `keys` leaves; those of them that are hot or wanted will be kept.
@@ -63,7 +62,7 @@ class FetchedRows {
 
  private:
   static constexpr Time kNotWanted = Time::min();
-  struct Waited {          // a key that is wanted, or on its way
+  struct Waited {               // a key that is wanted, or on its way
     Fetch fetch = 0;            // the latest that brings it; 0: none
     uint32_t pulls = 0;         // that it is intended for
     Time wanted = kNotWanted;   // until then; kNotWanted where there are none

@@ -14,8 +14,8 @@ namespace troupe {
 
 /// Counters of the most frequent keys, halved now and then so that what was frequent long ago is forgotten. A key that comes again and again gets a counter
 /// of its own; one that does not takes over the smallest of its group, with that count as its possible error.
-/// Source: Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005 (Space-Saving), here within groups of
-/// eight counters that a key is hashed to, so that each costs two cache lines and no list is kept in order.
+/// Source: Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005 (Space-Saving), here within groups
+/// of eight counters that a key is hashed to, so that each costs two cache lines and no list is kept in order.
 class HotKeys {
  public:
   struct Options {

@@ -27,9 +27,9 @@ struct ReplicaOptions {
 /// InvalidArgument says what is wrong. OK where there are to be no copies.
 absl::Status CheckReplicas(const ReplicaOptions& options, const std::vector<TableSpec>& tables, const Consistencies& consistencies);
 
-/// The bound, of a table with `staleness` s: a pull of round r is answered by a copy only if every writer's rounds up to r - 1 - s, in its own phase, were in the
-/// row when it was read (Pulled::clock). That is what SSP promises of every row that a shard gives (Consistency::Needs), wherever the copy's pull came from, and as
-/// in SSP a writer's own last s pushes may be missing too. Copies of the phases before never serve: all of these is in what a pull must see.
+/// The bound, of a table with `staleness` s: a pull of round r is answered by a copy only if every writer's rounds up to r - 1 - s, in its own phase, were in
+/// the row when it was read (Pulled::clock). That is what SSP promises of every row that a shard gives (Consistency::Needs), wherever the copy's pull came
+/// from, and as in SSP a writer's own last s pushes may be missing too. Copies of the phases before never serve: all of these is in what a pull must see.
 /// Source: Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server", NIPS 2013 (client caches with clocks).
 class ReplicatedPulls {
  public:

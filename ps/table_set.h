@@ -23,7 +23,8 @@
 
 namespace troupe {
 
-/// Copies of a table's rows at this end: of keys that are pulled often, and of those that TableRef::Intend names. A pull of rows that have one sends no message.
+/// Copies of a table's rows at this end: of keys that are pulled often, and of those that TableRef::Intend names. A pull of rows that have one sends no
+/// message.
 struct TableReplicas {
   /// Of the copies, 32 bytes a row besides their values. What counts the keys takes 512 KiB besides. At least a row.
   size_t bytes_max = 64 << 20;
@@ -104,9 +105,9 @@ class TableRef {
   absl::StatusOr<Rows> Pull(std::vector<Key> keys) const;
   /// These rows will be pulled soon, within the replicas' `staleness`: they are fetched now, in the background, and again when a push of this set changes them
   /// before their pull. Each intent is for one pull of a row; a pull that comes sooner waits for it. Costs the rows' messages even where no pull comes.
-  /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those that
-  /// are intended already. Nothing is fetched then, and pulls ask as ever.
-  /// Source: Renz-Wieland et al., "Good Intentions: Adaptive Parameter Management via Intent Signaling", CIKM 2023.
+  /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those
+  /// that are intended already. Nothing is fetched then, and pulls ask as ever. Source: Renz-Wieland et al., "Good Intentions: Adaptive Parameter Management
+  /// via Intent Signaling", CIKM 2023.
   absl::Status Intend(std::vector<Key> keys) const;
   /// All rows of a dense table, into `values` (rows x width), whose memory is used again. FailedPrecondition: the table is sparse.
   absl::Status PullAll(std::vector<float>& values) const;

@@ -66,8 +66,8 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
 /// A pull, from its call to its last row.
 struct PullCall {
   std::shared_ptr<const RoutedPull> pull;
-  bool whole = false;                            // a dense table: its messages are read as they come
-  std::function<void(const PullCall&)> over_by;  // told in the actor's context that it is over: nobody waits for it, and others go before it
+  bool whole = false;                             // a dense table: its messages are read as they come
+  std::function<void(const PullCall&)> over_by;   // told in the actor's context that it is over: nobody waits for it, and others go before it
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -191,7 +191,8 @@ void NextPull(SetState& state) {
 /// What somebody waits for goes before what is fetched in the background, but not before what is under way.
 void AddPull(SetState& state, const std::shared_ptr<PullCall>& pull) {
   auto place = state.pulls.end();
-  if (!pull->over_by && !state.pulls.empty()) place = std::find_if(state.pulls.begin() + 1, state.pulls.end(), [](const auto& p) { return p->over_by != nullptr; });
+  if (!pull->over_by && !state.pulls.empty())
+    place = std::find_if(state.pulls.begin() + 1, state.pulls.end(), [](const auto& p) { return p->over_by != nullptr; });
   state.pulls.insert(place, pull);
   if (state.pulls.size() == 1) NextPull(state);
 }
@@ -338,9 +339,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   }
 
   absl::Status Run(const std::shared_ptr<PullCall>& pull, const std::function<void(const PullCall::Piece&)>& read) {
-    Do([pull](SetState& state) {
-      state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure);
-    });
+    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
     const auto end = std::chrono::steady_clock::now() + options.patience;
     std::vector<PullCall::Piece> pieces;
     std::unique_lock lock(pull->mutex);

@@ -179,7 +179,7 @@ class TrainerDriver final : public Driver {
   uint64_t data_epoch_ = 0;     // shuffled phases so far
   uint64_t rows_ = 0, bad_rows_ = 0, nonzeros_ = 0, rows_total_ = 0;
   uint64_t rows_pulled_ = 0, rows_copied_ = 0;   // since this process began
-  std::vector<PhaseRecord> history_;   // pushing phases
+  std::vector<PhaseRecord> history_;             // pushing phases
   std::map<uint32_t, std::map<Key, Kept>> assigned_;
   std::map<uint32_t, uint64_t> assigned_at_;   // by table: pushing phases before the last of them
   std::vector<std::pair<int, double>> losses_;

@@ -222,9 +222,7 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   pipeline.stage = Pipeline::Stage::kRunning;
   pipeline.record = record->second;
   pipeline.after = AfterOf(state, number);
-  if (number == target && !pipeline.report.done)
-    pipeline.report =
-        SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+  if (number == target && !pipeline.report.done) pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
   pipeline.source =
       std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
   if (pipeline.record.phase.change) {   // reads nothing
@@ -495,8 +493,7 @@ void StartRun(Self* self, const RunPhase& run) {
     Pipeline& pipeline = state.pipelines[split];
     pipeline.split = split;
     if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == run.current.number) continue;   // asked again
-    pipeline.report =
-        SplitReport{.split = split, .sum = {}, .collected = {}};
+    pipeline.report = SplitReport{.split = split, .sum = {}, .collected = {}};
     if (!std::exchange(pipeline.started, true)) {
       pipeline.stage = Pipeline::Stage::kStarting;
       state.client->Start(WriterId{split});

@@ -45,8 +45,8 @@ BOOST_AUTO_TEST_CASE(hot_rows_come_from_copies_and_the_model_stays_as_good) {
   BOOST_TEST(plain.report->rows_copied == 0u);
   const TrainReport& report = *copied.report;
   BOOST_TEST(report.ledger_read == report.ledger_applied);
-  BOOST_TEST_CONTEXT("pulled " << report.rows_pulled << ", copied " << report.rows_copied << ", replies " << copied.replies << " of " << plain.replies << " bytes, auc "
-                               << copied.auc() << " of " << plain.auc()) {
+  BOOST_TEST_CONTEXT("pulled " << report.rows_pulled << ", copied " << report.rows_copied << ", replies " << copied.replies << " of " << plain.replies
+                               << " bytes, auc " << copied.auc() << " of " << plain.auc()) {
     BOOST_TEST(report.rows_copied > report.rows_pulled / 4);
     BOOST_TEST(static_cast<double>(copied.replies) < 0.85 * static_cast<double>(plain.replies));
     BOOST_TEST(copied.auc() > plain.auc() - 0.005);   // 20,000 rows: single steps count

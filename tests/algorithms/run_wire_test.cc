@@ -20,7 +20,17 @@ PhaseReport SomeReport() {
   return {.run = 4,
           .done = true,
           .splits = {{.split = 1, .done = true, .rows = 2, .nonzeros = 3, .bad_rows = 4, .bytes = 5, .bytes_total = 6, .sum = {1, 2}, .collected = {}},
-                     {.split = 9, .done = false, .rows = 7, .nonzeros = 8, .bad_rows = 9, .bytes = 10, .bytes_total = 11, .pulled = 12, .copied = 13, .sum = {}, .collected = {3, 4, 5}}}};
+                     {.split = 9,
+                      .done = false,
+                      .rows = 7,
+                      .nonzeros = 8,
+                      .bad_rows = 9,
+                      .bytes = 10,
+                      .bytes_total = 11,
+                      .pulled = 12,
+                      .copied = 13,
+                      .sum = {},
+                      .collected = {3, 4, 5}}}};
 }
 WorkerJob SomeJob() {
   WorkerJob job;

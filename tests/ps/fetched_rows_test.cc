@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(no_pull_sees_less_than_what_was_changed_before_it) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     Random random(seed);
     FetchedRows rows(1, (1 + random.Below(8)) * Replicas(1, 0).RowBytes(), kStaleness);
-    std::map<Key, float> table;                             // as the shards have it
+    std::map<Key, float> table;                               // as the shards have it
     std::map<Key, std::vector<std::pair<Time, float>>> was;   // what others made of it, and when
     struct Request {
       FetchedRows::Fetch number;
@@ -204,8 +204,8 @@ BOOST_AUTO_TEST_CASE(no_pull_sees_less_than_what_was_changed_before_it) {
           float least = table[keys[i]];
           for (const auto& [time, value] : was[keys[i]])
             if (time >= now - kStaleness) least = std::min(least, value);
-          BOOST_REQUIRE_MESSAGE(values[i] >= least && values[i] <= table[keys[i]],
-                                "seed " << seed << ", step " << step << ", key " << keys[i] << ": " << values[i] << ", expected " << least << " .. " << table[keys[i]]);
+          BOOST_REQUIRE_MESSAGE(values[i] >= least && values[i] <= table[keys[i]], "seed " << seed << ", step " << step << ", key " << keys[i] << ": "
+                                                                                           << values[i] << ", expected " << least << " .. " << table[keys[i]]);
         }
         if (random.Below(2) == 0) {
           std::vector<Key> asked;

@@ -20,9 +20,7 @@ struct Model {
   size_t rows_max;
   std::list<Copy> copies;   // the most recently used first
 
-  std::list<Copy>::iterator Of(Key key) {
-    return std::ranges::find(copies, key, &Copy::key);
-  }
+  std::list<Copy>::iterator Of(Key key) { return std::ranges::find(copies, key, &Copy::key); }
   const Copy* Find(Key key, uint64_t oldest) {
     const auto copy = Of(key);
     if (copy == copies.end() || copy->stamp < oldest) return nullptr;

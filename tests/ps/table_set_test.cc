@@ -249,7 +249,8 @@ BOOST_AUTO_TEST_CASE(whole_pushes_to_a_dense_table_are_seen_by_its_copies) {
 
 BOOST_AUTO_TEST_CASE(threads_that_share_copies_see_their_own_pushes) {
   System system{System::Options{}};
-  const auto set = *TableSet::Create(system, {.tables = Tables(), .shards = 3, .replicas = {{"w", {.bytes_max = 1 << 20, .staleness = std::chrono::hours(1)}}}});
+  const auto set =
+      *TableSet::Create(system, {.tables = Tables(), .shards = 3, .replicas = {{"w", {.bytes_max = 1 << 20, .staleness = std::chrono::hours(1)}}}});
   const TableRef w = *set->Find("w");
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;

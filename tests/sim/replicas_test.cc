@@ -1,9 +1,11 @@
-// Training runs whose workers read copies of rows: no batch may see a row that is older than its consistency allows, whatever falls, and every push counts once.
+// Training runs whose workers read copies of rows: no batch may see a row that is older than its consistency allows, whatever falls, and every push counts
+// once.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "actors/status.h"
 #include "algorithms/registry.h"
 #include "algorithms/run/trainer.h"
 #include "tests/algorithms/memory_source.h"
@@ -26,8 +28,8 @@ struct Seen {
 };
 Seen seen;
 
-/// Every batch is a row that says its split and ordinal, and adds 1 to its split's counter; so a counter that a batch pulls says how many rounds of that split it
-/// sees.
+/// Every batch is a row that says its split and ordinal, and adds 1 to its split's counter; so a counter that a batch pulls says how many rounds of that split
+/// it sees.
 class CountRounds final : public Algorithm {
  public:
   Task task() const override { return Task::kRegression; }
@@ -136,8 +138,8 @@ Outcome Simulate(uint64_t seed, const Consistency& consistency, uint32_t stalene
   if (random.Below(2) == 0) cluster.first_workers_pace = 4;
   seen = {.bound = consistency.staleness};
   const auto report = Train(options, sim.storage(), SimulatedCluster(sim, std::move(cluster)), {});
-  Outcome outcome{.about = absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", ToString(consistency), ", ", options.workers, " workers, ", *options.splits, " splits, ",
-                                        options.shards, " shards, copies ", options.replicas.bytes_max, ", crashes ", sim.crashes()),
+  Outcome outcome{.about = absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", ToString(consistency), ", ", options.workers, " workers, ", *options.splits,
+                                        " splits, ", options.shards, " shards, copies ", options.replicas.bytes_max, ", crashes ", sim.crashes()),
                   .report = {},
                   .crashes = sim.crashes()};
   BOOST_REQUIRE_MESSAGE(report.ok(), outcome.about << ": " << report.status().ToString());
@@ -168,7 +170,8 @@ BOOST_AUTO_TEST_CASE(asp_and_delay_count_every_push_once_with_copies_too) {
   uint64_t copied = 0, too_old = 0;
   for (const uint64_t seed : Seeds(100)) {
     const bool asp = seed % 2 == 0;
-    const Outcome outcome = Simulate(seed, asp ? Consistency{.kind = Consistency::Kind::kAsp} : Consistency{.kind = Consistency::Kind::kDelay, .delay = milliseconds(20)}, 8);
+    const Outcome outcome =
+        Simulate(seed, asp ? Consistency{.kind = Consistency::Kind::kAsp} : Consistency{.kind = Consistency::Kind::kDelay, .delay = milliseconds(20)}, 8);
     copied += outcome.report.rows_copied;
     too_old += seen.too_old;   // as if it were ssp:0
   }
