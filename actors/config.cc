@@ -43,6 +43,8 @@ const std::vector<Knob>& AllKnobs() {
       {"on_bad_row", Type::kText, "stop", 0, 0, {"stop", "skip"}, "what a row that cannot be read does"},
       {"snapshot_interval", Type::kDuration, "500ms", 0.05, 86400, {}, "between snapshots of a shard whose writers hold pushes"},
       {"held_bytes", Type::kBytes, "64M", 65536, kBytesMax, {}, "pushes a writer holds until they are stable; more ask for a snapshot"},
+      {"replicas", Type::kBytes, "0", 0, kBytesMax, {}, "copies of often pulled rows at each worker, for ssp, delay and asp; 0: none"},
+      {"replica_staleness", Type::kInteger, "8", 0, 1e6, {}, "rounds that a copy may be behind; ssp:K: K, where it is less"},
       {"request_timeout", Type::kDuration, "10s", 0.01, 3600, {}, "until a request to another process is given up and tried again"},
       {"links", Type::kText, "unix", 0, 0, {"unix", "tcp"}, "how processes talk: Unix sockets and shared memory, or TCP over 127.0.0.1"},
       {"restart_intensity", Type::kInteger, "20", 0, 1e6, {}, "restarts within restart_period before a supervisor gives up"},

@@ -29,6 +29,7 @@
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/system.h"
+#include "ps/bench_intent.h"
 #include "ps/shard_actor.h"
 #include "ps/table_set_actor.h"
 #include "ps/wire.h"
@@ -47,10 +48,11 @@ constexpr int kEcho = 3;        // the peer's descriptor of a socket that sends 
 constexpr size_t kSmall = 64;   // bytes of it
 constexpr int kSmallRuns = 40, kSmallPushes = 100;
 
-/// 0: a big dense table, 1: scalars by key.
+/// 0: a big dense table, 1: scalars by key, 2: wide rows.
 std::vector<TableSpec> Tables() {
   return {{.name = "w", .width = 1, .rows = kFloats, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}},
-          {.name = "s", .width = 1, .rows = std::nullopt, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}}};
+          {.name = "s", .width = 1, .rows = std::nullopt, .rule = "sgd", .rule_options = {{"learning_rate", 0.01}}},
+          IntentTable()};
 }
 
 /// Memory that both processes map: what two loops without any runtime would use.
@@ -184,7 +186,7 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
   Pair pair;
   TROUPE_RETURN_IF_ERROR(pair.Start(peer_command));
   const ShardActor shard = SpawnProxy<ShardActor>(*pair.system, {.to = {kPeer, Incarnation{0}, kShard}, .timeout = std::chrono::seconds(20)});
-  const auto set = MakeTableSet(*pair.system, {shard}, {.tables = Tables()});
+  const auto set = MakeTableSet(*pair.system, {shard}, {.tables = Tables(), .replicas = {{IntentTable().name, IntentReplicas()}}});
   TROUPE_TRY(const TableRef big, set->Find("w"));
   TROUPE_TRY(const TableRef few, set->Find("s"));
   const std::vector<float> gradient(kFloats, 0.5f);
@@ -220,6 +222,8 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
       }
     }));
   }
+  TROUPE_RETURN_IF_ERROR(status);
+  TROUPE_TRY(std::vector<BenchRow> intent, BenchIntent(*pair.system, *set));
   std::vector<double> tcp_push, bare_push, tcp_pull, bare_pull;
   pair.system->network().Locate(kPeer, {pair.raw->place});
   for (int run = 0; run < kRuns && status.ok(); ++run) {
@@ -239,12 +243,14 @@ absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::stri
     const double gigabytes = kFloats * sizeof(float) * 1e-9, mine = gigabytes / Median(ours), best = gigabytes / Median(limit);
     return BenchRow{std::move(name), mine, "GB/s", best, mine / best};
   };
-  return std::vector<BenchRow>{row("push of 40 MB with sgd to another process, acknowledged; limit: copy to shared memory, sgd there", push, raw_push),
-                               row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
-                               {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
-                                Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)},
-                               row("push of 40 MB with sgd over TCP, acknowledged; limit: one bare TCP socket, sgd there", tcp_push, bare_push),
-                               row("pull of 40 MB over TCP; limit: one bare TCP socket", tcp_pull, bare_pull)};
+  std::vector<BenchRow> rows_of{row("push of 40 MB with sgd to another process, acknowledged; limit: copy to shared memory, sgd there", push, raw_push),
+                                row("pull of 40 MB from another process; limit: one copy", pulls, raw_pull),
+                                {"push of one number to another process, acknowledged; limit: a blocking echo", Median(small) / kSmallPushes * 1e6, "us",
+                                 Median(echo) / kSmallPushes * 1e6, Median(echo) / Median(small)},
+                                row("push of 40 MB with sgd over TCP, acknowledged; limit: one bare TCP socket, sgd there", tcp_push, bare_push),
+                                row("pull of 40 MB over TCP; limit: one bare TCP socket", tcp_pull, bare_pull)};
+  for (BenchRow& of_intent : intent) rows_of.push_back(std::move(of_intent));
+  return rows_of;
 }
 
 int RunBenchProcessesPeer(const std::vector<std::string>& arguments) {

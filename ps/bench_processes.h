@@ -9,7 +9,7 @@
 
 namespace troupe {
 
-/// Starts `peer_command` with three more arguments as the process that holds the shard; the two run on different processors. About 9 s.
+/// Starts `peer_command` with three more arguments as the process that holds the shard; the two run on different processors. About 13 s.
 absl::StatusOr<std::vector<BenchRow>> BenchProcesses(const std::vector<std::string>& peer_command);
 /// The other process. Ends with its parent.
 int RunBenchProcessesPeer(const std::vector<std::string>& arguments);

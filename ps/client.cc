@@ -280,6 +280,7 @@ Pull Client::PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint
   PullingLane& of = pulling.lanes[shard];
   if (of.sent == 0) {
     of.values.assign(share.messages(), Block());
+    of.clock = UINT64_MAX;
     of.answered = 0;
   }
   const size_t piece = of.sent++;
@@ -410,6 +411,7 @@ void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t
     Pump(writer, shard);
     return;
   }
+  of.clock = std::min(of.clock, pulled.clock);
   if (events_.piece == nullptr || !events_.piece(writer, number, shard, piece, pulled.values)) of.values[piece] = pulled.values;
   of.over = ++of.answered == of.values.size();
   Pump(writer, shard);
@@ -417,6 +419,7 @@ void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t
   std::vector<Block> values;
   for (PullingLane& other : found->lanes)
     values.insert(values.end(), std::make_move_iterator(other.values.begin()), std::make_move_iterator(other.values.end()));
+  for (uint32_t i = 0; i < stream.lanes.size(); ++i) stream.lanes[i].pulled_clock = found->lanes[i].clock;
   stream.pulls.erase(found);
   events_.pulled(writer, number, std::move(values));
 }
@@ -469,6 +472,10 @@ Round Client::OfAll(WriterId writer, Round Lane::*of) const {
 
 Round Client::acked(WriterId writer) const {
   return OfAll(writer, &Lane::clock);
+}
+
+Round Client::pulled_clock(WriterId writer, uint32_t shard) const {
+  return streams_.at(writer).lanes[shard].pulled_clock;
 }
 
 Round Client::closed(WriterId writer) const {

@@ -88,6 +88,8 @@ class Client {
   Round furthest(WriterId writer) const;
   /// Rounds up to here have been answered by every shard.
   Round acked(WriterId writer) const;
+  /// While Events::pulled is told: every writer's rounds up to here are in the rows of this shard (Pulled::clock).
+  Round pulled_clock(WriterId writer, uint32_t shard) const;
   /// What the writer pushes of rounds up to here comes too late at every shard (backup workers).
   Round closed(WriterId writer) const;
   /// Rounds pushed and not answered by every shard.
@@ -109,6 +111,7 @@ class Client {
     uint32_t in_flight = 0;
     Round clock = 0, stable = 0, closed = 0;
     uint32_t pieces_in_flight = 0;   // of all pulls
+    Round pulled_clock = 0;          // of the pull that was answered last
     bool combine = false;
     std::optional<std::chrono::steady_clock::time_point> broken_since;
     bool checking = false;
@@ -117,6 +120,7 @@ class Client {
   struct PullingLane {   // a pull at one shard
     bool over = false;
     size_t sent = 0, answered = 0;   // messages
+    Round clock = 0;                 // the least of all answers
     std::vector<Block> values;       // by message
   };
   struct Pulling {

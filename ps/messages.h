@@ -110,6 +110,8 @@ struct Pulled {
   Block values;   ///< float[], in the order asked
   Packing packing = {};
   bool needs_keys = false;   ///< the shard does not remember these keys: there are no values
+  /// Every writer's rounds up to here are in the rows (of tables in rounds: have arrived): how long a copy of them may serve. Of a view: 0.
+  Round clock = 0;
 };
 
 /// A push and the next batch's pull in one message: one request and one reply a shard and batch.

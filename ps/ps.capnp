@@ -47,6 +47,7 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;
   packing @1 :Packing;
+  clock @2 :UInt64;
 }
 struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pull parts, keys
   push @0 :Push;

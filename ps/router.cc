@@ -269,6 +269,7 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
       routed.shards[shard].floats += uint64_t{end - begin} * tables_[pull.table].width;
     }
     for (uint32_t shard = 0; shard < shards_; ++shard) order.shard_begin[shard + 1] = std::max(order.shard_begin[shard + 1], order.shard_begin[shard]);
+    order.rows = static_cast<uint32_t>(pull.keys.size());
     order.position = std::move(grouped.order);
     routed.orders.push_back(std::move(order));
   }
@@ -281,6 +282,46 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
     Cut(share);
   }
   return routed;
+}
+
+RoutedPull Router::Rest(const RoutedPull& pull, std::span<const std::vector<uint8_t>> known) const {
+  RoutedPull rest;
+  rest.shards.resize(shards_);
+  for (const RoutedPull::Order& order : pull.orders) {
+    rest.orders.push_back({.table = order.table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0), .rows = order.rows});
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    const Key* key = pull.shards[shard].keys.As<Key>().data();
+    const PullPart* part = pull.shards[shard].parts.As<PullPart>().data();
+    RoutedPull::Share& share = rest.shards[shard];
+    std::vector<PullPart> parts;
+    std::vector<Key> keys;
+    for (size_t i = 0; i < pull.orders.size(); ++i) {
+      const RoutedPull::Order& order = pull.orders[i];
+      std::vector<uint32_t>& position = rest.orders[i].position;
+      for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1]; ++part) {
+        PullPart left = *part;
+        left.count = 0;
+        for (const uint32_t end = j + part->count; j < end; ++j, ++key) {
+          if (known[i][j] != 0) continue;
+          ++left.count;
+          keys.push_back(*key);
+          position.push_back(order.position[j]);
+        }
+        if (left.count == 0) continue;
+        parts.push_back(left);
+        share.rows += left.count;
+        share.floats += uint64_t{left.count} * tables_[order.table].width;
+        rest.tables |= uint64_t{1} << std::min(order.table, 63u);
+      }
+      rest.orders[i].shard_begin[shard + 1] = static_cast<uint32_t>(position.size());
+    }
+    FillPacking(std::span<const PullPart>(parts), {}, share.packing);
+    share.parts = Block::Adopt(std::move(parts));
+    share.keys = Block::Adopt(std::move(keys));   // such lists hardly come twice: shards need not remember them
+    Cut(share);
+  }
+  return rest;
 }
 
 RoutedPull Router::PullDense(uint32_t table) const {
@@ -369,7 +410,7 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
       }
       continue;
     }
-    out[i].resize(order.position.size() * width);
+    out[i].resize(size_t{order.rows} * width);
     for (uint32_t shard = 0; shard < shards_; ++shard) {
       for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1];) {
         std::span<const float> from = values[next[shard]].As<float>().subspan(used[shard]);
@@ -388,6 +429,32 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
             std::memcpy(out[i].data() + size_t{order.position[j]} * width, row, width * sizeof(float));
           }
         }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Router::ForEachRow(const RoutedPull& pull, std::span<const Block> values, const UseRow& use) const {
+  std::vector<size_t> first(shards_ + 1);   // answer of each shard
+  for (uint32_t shard = 0; shard < shards_; ++shard) first[shard + 1] = first[shard] + pull.shards[shard].messages();
+  if (values.size() != first[shards_]) return absl::InvalidArgumentError(absl::StrCat(values.size(), " answers to a pull, expected ", first[shards_]));
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    for (size_t message = 0; first[shard] + message < first[shard + 1]; ++message) {
+      TROUPE_RETURN_IF_ERROR(CheckAnswer(pull.shards[shard], shard, message, values[first[shard] + message]));
+    }
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    const Key* key = pull.shards[shard].keys.As<Key>().data();
+    size_t answer = first[shard];
+    std::span<const float> row;   // and what follows in its message: rows lie in one whole
+    for (size_t i = 0; i < pull.orders.size(); ++i) {
+      const RoutedPull::Order& order = pull.orders[i];
+      const uint32_t width = tables_[order.table].width;
+      for (uint32_t j = order.shard_begin[shard]; j < order.shard_begin[shard + 1]; ++j) {
+        while (row.empty()) row = values[answer++].As<float>();
+        use(shard, i, *key++, row.data());
+        row = row.subspan(width);
       }
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -76,6 +77,7 @@ struct RoutedPull {
     uint32_t table;
     std::vector<uint32_t> position;
     std::vector<uint32_t> shard_begin;   // shards + 1: the run of `position` that each shard answers
+    uint32_t rows = 0;                   // the asker's, where there are positions; of some of them others may know
   };
   std::vector<Order> orders;
 };
@@ -100,9 +102,24 @@ class Router {
   };
   RoutedPull Pull(std::span<const TablePull> pulls) const;
   RoutedPull PullDense(uint32_t table) const;
-  /// `values`: what the shards answered, shard by shard, message by message. out[i]: the rows of the i-th requested table in the asker's order.
-  /// InvalidArgument: an answer of another size.
+  /// What is left of a Pull: without the rows that are known from elsewhere. known[i][j]: is what orders[i].position[j] stands for? Gather leaves those alone.
+  RoutedPull Rest(const RoutedPull& pull, std::span<const std::vector<uint8_t>> known) const;
+  /// Calls use(i, j, key) for every row that a Pull asks for, as they are answered: it is orders[i].position[j] of the asker's keys.
+  template <class Use>
+  static void ForEachKey(const RoutedPull& pull, Use&& use) {
+    for (size_t shard = 0; shard < pull.shards.size(); ++shard) {
+      const Key* key = pull.shards[shard].keys.As<Key>().data();
+      for (size_t i = 0; i < pull.orders.size(); ++i) {
+        for (uint32_t j = pull.orders[i].shard_begin[shard]; j < pull.orders[i].shard_begin[shard + 1]; ++j) use(i, j, *key++);
+      }
+    }
+  }
+  /// `values`: what the shards answered, shard by shard, message by message. out[i]: the rows of the i-th requested table in the asker's order; those that are
+  /// not asked for stay as they are. InvalidArgument: an answer of another size.
   absl::Status Gather(const RoutedPull& pull, std::span<const Block> values, std::vector<std::vector<float>>& out) const;
+  /// Calls use for each row that the shards answered to a Pull: its shard, i of orders[i], its key and values. InvalidArgument as Gather, before any call.
+  using UseRow = std::function<void(uint32_t shard, size_t order, Key key, const float* row)>;
+  absl::Status ForEachRow(const RoutedPull& pull, std::span<const Block> values, const UseRow& use) const;
   /// One answer to a PullDense of `table`, into all its rows. InvalidArgument: an answer of another size.
   absl::Status GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, const Block& values, std::span<float> out) const;
 

@@ -402,7 +402,7 @@ void Shard::FillKeys(Pull& pull) {
 }
 
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
-  if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true};
+  if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true, .clock = 0};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   const auto view = views_.find(pull.view);
   if (pull.view != 0 && view == views_.end()) {
@@ -450,7 +450,7 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (!coded) runs.clear();
   Block block = std::move(values).Finish();
   if (pulled_rows_.any() && pull.view == 0) pulled_rows_.Given(pull, block);
-  return Pulled{std::move(block), {.values = std::move(runs), .ranges = {}}};
+  return Pulled{std::move(block), {.values = std::move(runs), .ranges = {}}, false, pull.view == 0 ? min_clock() : 0};
 }
 
 absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {

@@ -9,7 +9,9 @@
 #include <chrono>
 #include <cstdint>
 #include <future>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +24,15 @@
 
 namespace troupe {
 
+/// Copies of a table's rows at this end: of keys that are pulled often, and of those that TableRef::Intend names. A pull of rows that have one sends no
+/// message.
+struct TableReplicas {
+  /// Of the copies, 32 bytes a row besides their values. What counts the keys takes 512 KiB besides. At least a row.
+  size_t bytes_max = 64 << 20;
+  /// What a pull may miss of what others write to the shards: that of so long. Positive.
+  std::chrono::milliseconds staleness{100};
+};
+
 struct TableSetOptions {
   std::vector<TableSpec> tables;
   uint32_t shards = 1;
@@ -32,6 +43,8 @@ struct TableSetOptions {
   std::chrono::milliseconds patience{60'000};
   /// Bytes of pushes that are not acknowledged; beyond them Push waits.
   size_t in_flight_bytes_max = 256 << 20;
+  /// By table's name; others have no copies.
+  std::map<std::string, TableReplicas> replicas = {};
 };
 
 /// Rows of one table: values is keys.size() x width.
@@ -40,6 +53,15 @@ struct Rows {
   uint32_t width = 1;
   std::vector<float> values;
   std::span<const float> row(size_t i) const { return {values.data() + i * width, width}; }
+};
+
+/// How a pull goes.
+struct PullOptions {
+  /// Higher ones first: big pulls travel in messages of 1 MiB or so, and one with a higher priority overtakes them between two of these. Of equal ones those of
+  /// the first call.
+  int priority = 0;
+  /// Beyond it the call ends with DeadlineExceeded, and what was not sent is not sent any more. nullopt: the set's patience.
+  std::optional<std::chrono::milliseconds> limit = {};
 };
 
 /// A push under way.
@@ -60,7 +82,7 @@ class TableRef;
 /// Thread-safe. Ends its shards with it, where Create has made them.
 class TableSet {
  public:
-  /// Shards in this process. Errors as Validate of the tables; those of the folder.
+  /// Shards in this process. Errors as Validate of the tables; those of the folder. InvalidArgument: replicas of no table, or without room or time.
   static absl::StatusOr<std::unique_ptr<TableSet>> Create(System& system, const TableSetOptions& options);
   TableSet(const TableSet&) = delete;
   TableSet& operator=(const TableSet&) = delete;
@@ -87,10 +109,18 @@ class TableRef {
  public:
   const TableSpec& spec() const;
   /// The rows of distinct keys, in their order, as they are after this set's own pushes so far. A sparse row that does not exist reads as its initial values.
+  /// Where the table has replicas, rows that have a copy are read here: those too are as they are after the set's own pushes, assignments and changes, for what
+  /// these touch is asked anew; of what others have written the last `staleness` may be missing.
   /// Errors InvalidArgument: a key that is there twice, or outside a dense table; Unavailable, DeadlineExceeded.
-  absl::StatusOr<Rows> Pull(std::vector<Key> keys) const;
+  absl::StatusOr<Rows> Pull(std::vector<Key> keys, const PullOptions& how = {}) const;
+  /// These rows will be pulled soon, within the replicas' `staleness`: they are fetched now, in the background, and again when a push of this set changes them
+  /// before their pull. Each intent is for one pull of a row; a pull that comes sooner waits for it. Costs the rows' messages even where no pull comes.
+  /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those
+  /// that are intended already. Nothing is fetched then, and pulls ask as ever. Source: Renz-Wieland et al., "Good Intentions: Adaptive Parameter Management
+  /// via Intent Signaling", CIKM 2023.
+  absl::Status Intend(std::vector<Key> keys) const;
   /// All rows of a dense table, into `values` (rows x width), whose memory is used again. FailedPrecondition: the table is sparse.
-  absl::Status PullAll(std::vector<float>& values) const;
+  absl::Status PullAll(std::vector<float>& values, const PullOptions& how = {}) const;
   /// Gradients, or what the table's rule makes of numbers: keys.size() x width, keys distinct. Counts once. Waits only where too much is under way.
   Pushing Push(std::vector<Key> keys, std::vector<float> gradients) const;
   /// The same for all rows of a dense table. Nothing is copied: `gradients` (float[], rows x width) is referred to. Rows go out in chunks of 1 MiB or so: where

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <condition_variable>
 #include <deque>
+#include <limits>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -18,6 +20,7 @@
 #include "caf/stateful_actor.hpp"
 #include "ps/call_actor.h"
 #include "ps/client.h"
+#include "ps/fetched_rows.h"
 #include "ps/function.h"
 #include "ps/internal/finite.h"
 #include "ps/shard_actor.h"
@@ -27,6 +30,7 @@ namespace {
 
 constexpr WriterId kMe{0};
 constexpr std::chrono::milliseconds kTick{20};
+constexpr int kBackground = std::numeric_limits<int>::min();   // priority of rows that are fetched and not waited for
 
 absl::Status TooLong(std::chrono::milliseconds limit) {
   return absl::DeadlineExceededError(absl::StrCat("the shards gave no answer within ", limit.count(), " ms"));
@@ -65,8 +69,12 @@ absl::Status CheckFinite(const TableSpec& spec, std::span<const float> gradients
 /// A pull, from its call to its last row.
 struct PullCall {
   std::shared_ptr<const RoutedPull> pull;
+  int priority = 0;
   /// Of a dense table: reads a message as it comes, in the actor, while the next ones are under way.
   std::function<absl::Status(uint32_t shard, size_t message, const Block& values)> read;
+  /// Told in the actor's context that it is over, where nobody waits for it.
+  std::function<void(const PullCall&)> over_by;
+  PullNumber number = 0;   // the actor's: while it is under way
 
   std::mutex mutex;   // also held while `read` writes to the caller's memory
   std::condition_variable changed;
@@ -75,13 +83,47 @@ struct PullCall {
   std::vector<Block> values;   // all, where they are read together
   std::optional<absl::Status> over;
 
+  ~PullCall() {
+    if (!over) End(absl::UnavailableError("the set of tables has ended"));
+  }
   template <class Change>
   void Tell(Change&& change) {
     std::lock_guard lock(mutex);
     change();
     changed.notify_one();
   }
+  void End(const absl::Status& status, std::vector<Block> blocks = {}) {
+    Tell([&] {
+      values = std::move(blocks);
+      over = status;
+    });
+    if (over_by) over_by(*this);
+  }
 };
+
+/// What the set has of one table at this end, shared by the threads that pull and the actor that fetches.
+struct Copies {
+  std::mutex mutex;
+  std::condition_variable over;   // a fetch is
+  FetchedRows rows;
+
+  Copies(const TableSpec& spec, const TableReplicas& options) : rows(spec.width, options.bytes_max, options.staleness) {}
+  static FetchedRows::Time Now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+};
+
+absl::Status CheckReplicas(const TableSetOptions& options) {
+  for (const auto& [name, replicas] : options.replicas) {
+    const auto spec = std::ranges::find(options.tables, name, &TableSpec::name);
+    if (spec == options.tables.end()) return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "', expected one of the set's"));
+    if (Replicas(spec->width, replicas.bytes_max).rows_max() == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "': bytes_max is ", replicas.bytes_max, ", expected room for a row"));
+    }
+    if (replicas.staleness.count() <= 0) {
+      return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "': staleness is ", replicas.staleness.count(), " ms, expected more than 0"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 struct SetTick {};
 struct SetState;
@@ -102,6 +144,7 @@ struct SetState {
   static inline const char* name = "table_set";
   std::unique_ptr<Client> client;
   absl::Status failure;
+  bool begun = false;   // the client has been there
   Round round = kFirstRound;
   struct Push {
     Round round;
@@ -111,13 +154,16 @@ struct SetState {
     bool flush = false;         // tells the first error before it
   };
   std::deque<Push> pushes;                       // under way, rising rounds
-  std::deque<std::shared_ptr<PullCall>> pulls;   // the first is under way
+  std::map<PullNumber, std::shared_ptr<PullCall>> pulls;   // under way
+  std::deque<std::shared_ptr<PullCall>> queued;            // the next ones, by falling priority
   std::deque<std::function<void()>> waiting;     // for the client's beginning
   absl::Status first_error;                      // of pushes since the last flush
   std::function<void(size_t)> release;           // bytes of pushes that are over
+  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
 
   ~SetState() {
-    for (const auto& pull : pulls) pull->Tell([&] { pull->over = absl::UnavailableError("the set of tables has ended"); });
+    for (const auto& [number, pull] : pulls) pull->End(absl::UnavailableError("the set of tables has ended"));
+    for (const auto& pull : queued) pull->End(absl::UnavailableError("the set of tables has ended"));
   }
 };
 using Self = caf::stateful_actor<SetState>;
@@ -139,19 +185,56 @@ void End(SetState& state, size_t pushes, const absl::Status& status) {
 void Fail(SetState& state, const absl::Status& status) {
   state.failure = status;
   End(state, state.pushes.size(), status);
-  for (const auto& pull : std::exchange(state.pulls, {})) pull->Tell([&] { pull->over = status; });
+  for (const auto& [number, pull] : std::exchange(state.pulls, {})) pull->End(status);
+  for (const auto& pull : std::exchange(state.queued, {})) pull->End(status);
   for (const auto& call : std::exchange(state.waiting, {})) call();   // each finds the failure
 }
 
-void NextPull(SetState& state) {
-  if (!state.pulls.empty()) state.client->Pull(kMe, state.round + 1, state.pulls.front()->pull);
+void StartPulls(SetState& state) {
+  while (!state.queued.empty() && state.client->pulls_under_way(kMe) < Client::kPullsMax) {
+    const std::shared_ptr<PullCall> pull = std::move(state.queued.front());
+    state.queued.pop_front();
+    pull->number = state.client->Pull(kMe, state.round + 1, pull->pull, pull->priority);
+    state.pulls.emplace(pull->number, pull);
+  }
+}
+
+void Queue(SetState& state, const std::shared_ptr<PullCall>& pull) {
+  const auto behind = std::ranges::find_if(state.queued, [&](const auto& other) { return other->priority < pull->priority; });
+  state.queued.insert(behind, pull);
+}
+
+void AddPull(SetState& state, const std::shared_ptr<PullCall>& pull) {
+  Queue(state, pull);
+  StartPulls(state);
+}
+
+/// Nobody waits for it any more.
+void LeavePull(SetState& state, const std::shared_ptr<PullCall>& pull) {
+  std::erase(state.queued, pull);
+  const auto under_way = state.pulls.find(pull->number);
+  if (under_way == state.pulls.end() || under_way->second != pull) return;
+  state.pulls.erase(under_way);
+  state.client->Cancel(kMe, pull->number);
+  StartPulls(state);
+}
+
+/// What the shards had may be lost: no copy shows it any longer.
+void ForgetCopies(const SetState& state) {
+  for (const std::shared_ptr<Copies>& copies : state.copies) {
+    if (copies == nullptr) continue;
+    std::lock_guard lock(copies->mutex);
+    copies->rows.ChangeAll(Copies::Now());   // the wanted ones are asked for by their pull
+  }
 }
 
 /// The client is there, perhaps again after a shard has come back without what was not yet on its disk.
 void Begin(SetState& state) {
   state.round = std::max(state.round, state.client->furthest(kMe));
+  if (std::exchange(state.begun, true)) ForgetCopies(state);
   End(state, state.pushes.size(), absl::UnavailableError("a shard came back before it had acknowledged the push, which may have counted in part"));
-  NextPull(state);
+  for (const auto& [number, pull] : std::exchange(state.pulls, {})) Queue(state, pull);
+  StartPulls(state);
   for (const auto& call : std::exchange(state.waiting, {})) call();
 }
 
@@ -159,20 +242,19 @@ Client::Events EventsOf(Self* self) {
   SetState& state = self->state;
   return {.begin_after = [&state](WriterId, Round) { Begin(state); },
           .pulled =
-              [&state](WriterId, PullNumber, std::vector<Block> values) {
-                if (state.pulls.empty()) return;   // the set has failed
-                const std::shared_ptr<PullCall> pull = std::move(state.pulls.front());
-                state.pulls.pop_front();
-                NextPull(state);
-                pull->Tell([&] {
-                  pull->values = std::move(values);
-                  pull->over = absl::OkStatus();
-                });
+              [&state](WriterId, PullNumber number, std::vector<Block> values) {
+                const auto found = state.pulls.find(number);
+                if (found == state.pulls.end()) return;   // the set has failed
+                const std::shared_ptr<PullCall> pull = std::move(found->second);
+                state.pulls.erase(found);
+                StartPulls(state);
+                pull->End(absl::OkStatus(), std::move(values));
               },
           .piece =
-              [&state](WriterId, PullNumber, uint32_t shard, size_t message, const Block& values) {
-                if (state.pulls.empty() || !state.pulls.front()->read) return false;
-                PullCall& pull = *state.pulls.front();
+              [&state](WriterId, PullNumber number, uint32_t shard, size_t message, const Block& values) {
+                const auto found = state.pulls.find(number);
+                if (found == state.pulls.end() || !found->second->read) return false;
+                PullCall& pull = *found->second;
                 const std::lock_guard lock(pull.mutex);
                 if (!pull.left) pull.read_status.Update(pull.read(shard, message, values));
                 return true;
@@ -201,6 +283,7 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   bool owns_shards = false;
   ScratchFolder rows;   // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
+  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
   caf::actor actor;
 
   std::mutex mutex;
@@ -208,11 +291,17 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   size_t in_flight = 0;   // bytes
 
   Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o)
-      : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {}
+      : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {
+    for (const TableSpec& spec : o.tables) {
+      const auto own = o.replicas.find(spec.name);
+      copies.push_back(own == o.replicas.end() ? nullptr : std::make_shared<Copies>(spec, own->second));
+    }
+  }
 
   void Start() {
-    actor = system.actors().spawn([router = router, shards = shards, self_impl = weak_from_this()](Self* self) -> caf::behavior {
+    actor = system.actors().spawn([router = router, shards = shards, copies = copies, self_impl = weak_from_this()](Self* self) -> caf::behavior {
       SetState& state = self->state;
+      state.copies = copies;
       state.release = [self_impl](size_t bytes) {
         if (const auto impl = self_impl.lock()) impl->Release(bytes);
       };
@@ -275,17 +364,130 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     return pushing;
   }
 
-  absl::Status Run(const std::shared_ptr<PullCall>& pull) {
-    Do([pull](SetState& state) {
-      if (!state.failure.ok()) return pull->Tell([&] { pull->over = state.failure; });
-      state.pulls.push_back(pull);
-      if (state.pulls.size() == 1) NextPull(state);
-    });
-    std::unique_lock lock(pull->mutex);
-    pull->left = !pull->changed.wait_for(lock, options.patience, [&] { return pull->over.has_value(); });
-    if (pull->left) return TooLong(options.patience);
-    pull->over->Update(pull->read_status);
-    return *pull->over;
+  absl::Status Run(const std::shared_ptr<PullCall>& pull, const PullOptions& how) {
+    pull->priority = how.priority;
+    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
+    const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
+    {
+      std::unique_lock lock(pull->mutex);
+      pull->left = !pull->changed.wait_for(lock, limit, [&] { return pull->over.has_value(); });
+      if (!pull->left) {
+        pull->over->Update(pull->read_status);
+        return *pull->over;
+      }
+    }
+    Do([pull](SetState& state) { LeavePull(state, pull); });
+    return TooLong(limit);
+  }
+
+  /// The rows of `keys` as shards have them, in their order.
+  absl::StatusOr<std::vector<float>> Ask(uint32_t table, std::span<const Key> keys, const PullOptions& how) {
+    const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
+    auto pull = std::make_shared<PullCall>();
+    pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+    TROUPE_RETURN_IF_ERROR(Run(pull, how));
+    std::vector<std::vector<float>> values;
+    TROUPE_RETURN_IF_ERROR(router->Gather(*pull->pull, pull->values, values));
+    return std::move(values[0]);
+  }
+
+  /// Those rows of keys[i] for i in `positions` into `values`, and copies of the ones that are worth it.
+  absl::Status AskInto(uint32_t table, std::span<const Key> keys, std::span<const uint32_t> positions, float* values, const PullOptions& how) {
+    if (positions.empty()) return absl::OkStatus();
+    Copies& here = *copies[table];
+    const size_t width = options.tables[table].width;
+    std::vector<Key> asked;
+    for (const uint32_t i : positions) asked.push_back(keys[i]);
+    FetchedRows::Fetch fetch;
+    {
+      std::lock_guard lock(here.mutex);
+      fetch = here.rows.Begin(asked, Copies::Now());
+    }
+    const absl::StatusOr<std::vector<float>> rows = Ask(table, asked, how);
+    for (size_t j = 0; rows.ok() && j < asked.size(); ++j) std::copy_n(rows->data() + j * width, width, values + positions[j] * width);
+    std::lock_guard lock(here.mutex);
+    for (size_t j = 0; rows.ok() && j < asked.size(); ++j) here.rows.Put(fetch, asked[j], rows->data() + j * width);
+    here.rows.End(fetch, asked);
+    here.over.notify_all();
+    return rows.status();
+  }
+
+  absl::StatusOr<std::vector<float>> PullNear(uint32_t table, std::span<const Key> keys, const PullOptions& how) {
+    Copies& here = *copies[table];
+    std::vector<float> values(keys.size() * options.tables[table].width);
+    const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
+    const auto end = std::chrono::steady_clock::now() + limit;
+    FetchedRows::Missing missing;
+    {
+      std::lock_guard lock(here.mutex);
+      missing = here.rows.Pull(keys, Copies::Now(), values.data());
+    }
+    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, missing.ask, values.data(), how));
+    if (missing.wait.empty()) return values;
+    std::vector<uint32_t> still;
+    {
+      std::unique_lock lock(here.mutex);
+      const auto over = [&] { return std::ranges::all_of(missing.fetches, [&](FetchedRows::Fetch fetch) { return here.rows.Over(fetch); }); };
+      if (!here.over.wait_until(lock, end, over)) return TooLong(limit);
+      still = here.rows.Read(keys, missing.wait, Copies::Now(), values.data());
+    }
+    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, still, values.data(), how));   // changed meanwhile, or the fetch has failed
+    return values;
+  }
+
+  /// In the background. Every fetch that has begun comes to its end, with the actor at the latest.
+  void FetchRows(uint32_t table, std::vector<Key> keys) {
+    if (keys.empty()) return;
+    const std::shared_ptr<Copies>& here = copies[table];
+    const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
+    auto pull = std::make_shared<PullCall>();
+    pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+    pull->priority = kBackground;
+    FetchedRows::Fetch fetch;
+    {
+      std::lock_guard lock(here->mutex);
+      fetch = here->rows.Begin(keys, Copies::Now());
+    }
+    pull->over_by = [here, fetch, router = router, keys = std::move(keys)](const PullCall& done) {
+      std::lock_guard lock(here->mutex);
+      if (done.over->ok()) {
+        router->ForEachRow(*done.pull, done.values, [&](uint32_t, size_t, Key key, const float* row) { here->rows.Put(fetch, key, row); })
+            .IgnoreError();   // whoever pulls them asks himself, and is told
+      }
+      here->rows.End(fetch, keys);
+      here->over.notify_all();
+    };
+    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
+  }
+
+  absl::Status Intend(uint32_t table, std::span<const Key> keys) {
+    std::vector<Key> fetch;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      TROUPE_RETURN_IF_ERROR(copies[table]->rows.Intend(keys, Copies::Now(), fetch));
+    }
+    FetchRows(table, std::move(fetch));
+    return absl::OkStatus();
+  }
+
+  /// Rows have been changed by a push that has been handed over, or by something that is done: nobody may see them as they were.
+  void Changed(uint32_t table, std::span<const Key> keys) {
+    if (copies[table] == nullptr) return;
+    std::vector<Key> again;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      again = copies[table]->rows.Change(keys, Copies::Now());
+    }
+    FetchRows(table, std::move(again));
+  }
+  void AllChanged(uint32_t table) {
+    if (copies[table] == nullptr) return;
+    std::vector<Key> again;
+    {
+      std::lock_guard lock(copies[table]->mutex);
+      again = copies[table]->rows.ChangeAll(Copies::Now());
+    }
+    FetchRows(table, std::move(again));
   }
 
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) {
@@ -322,6 +524,7 @@ absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {
 
 absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const TableSetOptions& options) {
   if (options.shards == 0) return absl::InvalidArgumentError("a set of tables on 0 shards, expected at least one");
+  TROUPE_RETURN_IF_ERROR(CheckReplicas(options));
   for (const TableSpec& spec : options.tables) {
     TROUPE_RETURN_IF_ERROR(Validate(spec));
     const auto named = std::ranges::count(options.tables, spec.name, &TableSpec::name);
@@ -379,7 +582,9 @@ absl::Status TableSet::Change(const FunctionCall& call) const {
     return absl::InvalidArgumentError(absl::StrCat("function '", call.function, "' changes nothing, expected one that changes rows"));
   RoutedPush push = RoutedPush::Empty(impl_->shards.size());
   push.change = std::make_shared<const FunctionCall>(call);
-  return impl_->Push(std::move(push)).Wait(impl_->options.patience);
+  const Pushing pushing = impl_->Push(std::move(push));
+  for (uint32_t table = 0; table < impl_->copies.size(); ++table) impl_->AllChanged(table);
+  return pushing.Wait(impl_->options.patience);
 }
 
 absl::Status TableSet::Flush() const {
@@ -404,18 +609,19 @@ absl::Status TableRef::CheckKeys(std::span<const Key> keys) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Rows> TableRef::Pull(std::vector<Key> keys) const {
+absl::StatusOr<Rows> TableRef::Pull(std::vector<Key> keys, const PullOptions& how) const {
   TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
-  const Router::TablePull wanted[] = {{.table = number_, .keys = keys}};
-  auto pull = std::make_shared<PullCall>();
-  pull->pull = std::make_shared<const RoutedPull>(set_->router->Pull(wanted));
-  TROUPE_RETURN_IF_ERROR(set_->Run(pull));
-  std::vector<std::vector<float>> values;
-  TROUPE_RETURN_IF_ERROR(set_->router->Gather(*pull->pull, pull->values, values));
-  return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values[0])};
+  TROUPE_TRY(std::vector<float> values, set_->copies[number_] == nullptr ? set_->Ask(number_, keys, how) : set_->PullNear(number_, keys, how));
+  return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values)};
 }
 
-absl::Status TableRef::PullAll(std::vector<float>& values) const {
+absl::Status TableRef::Intend(std::vector<Key> keys) const {
+  TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
+  if (set_->copies[number_] == nullptr) return absl::FailedPreconditionError(absl::StrCat("table '", spec().name, "' has no replicas, expected some"));
+  return set_->Intend(number_, keys);
+}
+
+absl::Status TableRef::PullAll(std::vector<float>& values, const PullOptions& how) const {
   if (!spec().rows) return absl::FailedPreconditionError(absl::StrCat("table '", spec().name, "' is sparse, expected a dense one"));
   values.resize(*spec().rows * spec().width);
   auto pull = std::make_shared<PullCall>();
@@ -423,7 +629,7 @@ absl::Status TableRef::PullAll(std::vector<float>& values) const {
   pull->read = [&, routed = pull->pull](uint32_t shard, size_t message, const Block& block) {
     return set_->router->GatherPiece(*routed, number_, shard, message, block, values);
   };
-  return set_->Run(pull);
+  return set_->Run(pull, how);
 }
 
 Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) const {
@@ -434,7 +640,10 @@ Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) cons
   }
   if (status.ok()) status = CheckFinite(spec(), gradients, [&](size_t row) { return keys[row]; });
   if (!status.ok()) return Refused(status);
-  return set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  const std::vector<Key> changed = set_->copies[number_] != nullptr ? keys : std::vector<Key>();
+  Pushing pushing = set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  set_->Changed(number_, changed);
+  return pushing;
 }
 
 Pushing TableRef::PushAll(Block gradients) const {
@@ -443,7 +652,9 @@ Pushing TableRef::PushAll(Block gradients) const {
     return Refused(absl::InvalidArgumentError(
         absl::StrCat("table '", spec().name, "': ", gradients.size(), " bytes, expected ", *spec().rows * spec().width * sizeof(float), " for all rows")));
   }
-  return set_->Push(set_->router->PushDense(number_, gradients));
+  Pushing pushing = set_->Push(set_->router->PushDense(number_, gradients));
+  set_->AllChanged(number_);
+  return pushing;
 }
 
 absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) const {
@@ -468,12 +679,15 @@ absl::Status TableRef::Assign(std::vector<Key> keys, std::vector<float> values) 
                             values.begin() + static_cast<std::ptrdiff_t>((i + 1) * spec().width));
   }
   TROUPE_RETURN_IF_ERROR(set_->Push(RoutedPush::Empty(shards)).Wait(set_->options.patience));
+  absl::Status status;
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (keys_of[shard].empty()) continue;
     const ::troupe::Assign message{.table = number_, .keys = Block::Adopt(std::move(keys_of[shard])), .values = Block::Adopt(std::move(values_of[shard]))};
-    TROUPE_RETURN_IF_ERROR(Ask<Assigned>(set_->system, set_->shards[shard], message, set_->options.patience).status());
+    status.Update(Ask<Assigned>(set_->system, set_->shards[shard], message, set_->options.patience).status());
+    if (!status.ok()) break;
   }
-  return absl::OkStatus();
+  set_->Changed(number_, keys);   // some have been, also after an error
+  return status;
 }
 
 }   // namespace troupe

@@ -130,10 +130,12 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
 }
 void Fill(wire::Pulled::Builder to, const Pulled& from) {
   to.setNeedsKeys(from.needs_keys);
+  to.setClock(from.clock);
   if (!from.packing.values.empty()) Fill(to.initPacking(), from.packing);
 }
 void Read(wire::Pulled::Reader from, Pulled& to) {
   to.needs_keys = from.getNeedsKeys();
+  to.clock = from.getClock();
   ReadPacking(from, to.packing);
 }
 Block Values(const Pulled& from) {

@@ -58,7 +58,7 @@ absl::StatusOr<std::optional<PreparedBatch>> BatchSource::Next(uint64_t left_out
     const uint64_t nonzeros = batch->nonzeros();
     nonzeros_ += nonzeros;
     if (ordinal_ <= std::max(skip_, left_out)) continue;
-    PreparedBatch prepared{.ordinal = ordinal_, .nonzeros = nonzeros, .batch = std::move(*batch), .plan = nullptr, .pull = nullptr};
+    PreparedBatch prepared{.ordinal = ordinal_, .nonzeros = nonzeros, .batch = std::move(*batch), .plan = nullptr, .pull = nullptr, .rows = {}};
     TROUPE_TRY(prepared.plan, algorithm_->MakePlan(phase_, prepared.batch));
     if (prepared.plan != nullptr && !prepared.plan->pulls.empty()) {
       std::vector<Router::TablePull> pulls;

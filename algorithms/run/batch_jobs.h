@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "algorithms/algorithm.h"
 #include "dataflow/split_reader.h"
+#include "ps/replicated_pulls.h"
 #include "ps/router.h"
 
 namespace troupe {
@@ -21,6 +22,7 @@ struct PreparedBatch {
   Batch batch;
   std::unique_ptr<Plan> plan;               // may be null
   std::shared_ptr<const RoutedPull> pull;   // null: nothing to pull
+  ReplicatedPulls::Answer rows = {};        // once they are asked for: those that copies have answered, and what of the pull is asked
 };
 
 /// The reading side of one split: its position in a phase. One job at a time uses it.

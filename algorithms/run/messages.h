@@ -37,6 +37,7 @@ struct SplitReport {
   uint64_t nonzeros = 0;
   uint64_t bad_rows = 0;
   uint64_t bytes = 0, bytes_total = 0;
+  uint64_t pulled = 0, copied = 0;   ///< rows that its batches got from shards, and from copies (ps/replicated_pulls.h)
   Numbers sum, collected;
 };
 

@@ -29,6 +29,8 @@ struct SplitReport {
   badRows @4 :UInt64;
   bytes @5 :UInt64;
   bytesTotal @6 :UInt64;
+  pulled @7 :UInt64;
+  copied @8 :UInt64;
 }
 struct PhaseReport @0xc7d0b8a190010302 {   # bulk: sums of all splits, lengths of the sums, collected of all splits, their lengths
   run @0 :UInt64;
@@ -58,6 +60,8 @@ struct WorkerJob {
   cacheBytes @12 :UInt64;
   heldBytes @13 :UInt64;
   shards @14 :List(Place);                 # where shard i is
+  replicaBytes @15 :UInt64;
+  replicaStaleness @16 :UInt32;
 
   struct Param {
     name @0 :Text;

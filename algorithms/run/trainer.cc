@@ -134,6 +134,8 @@ class TrainerDriver final : public Driver {
   uint64_t rows() const { return rows_; }
   uint64_t bad_rows() const { return bad_rows_; }
   uint64_t nonzeros() const { return nonzeros_; }
+  uint64_t rows_pulled() const { return rows_pulled_; }
+  uint64_t rows_copied() const { return rows_copied_; }
   const std::vector<std::pair<int, double>>& losses() const { return losses_; }
   const std::string& loss_name() const { return loss_name_; }
 
@@ -176,7 +178,8 @@ class TrainerDriver final : public Driver {
   uint64_t phase_number_ = 0;   // of the latest pushing phase
   uint64_t data_epoch_ = 0;     // shuffled phases so far
   uint64_t rows_ = 0, bad_rows_ = 0, nonzeros_ = 0, rows_total_ = 0;
-  std::vector<PhaseRecord> history_;   // pushing phases
+  uint64_t rows_pulled_ = 0, rows_copied_ = 0;   // since this process began
+  std::vector<PhaseRecord> history_;             // pushing phases
   std::map<uint32_t, std::map<Key, Kept>> assigned_;
   std::map<uint32_t, uint64_t> assigned_at_;   // by table: pushing phases before the last of them
   std::vector<std::pair<int, double>> losses_;
@@ -247,6 +250,8 @@ absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
     result.rows += split->rows;
     bad_rows += split->bad_rows;
     if (phase.pushes) nonzeros_ += split->nonzeros;
+    rows_pulled_ += split->pulled;
+    rows_copied_ += split->copied;
   }
   rows_ = std::max(rows_, result.rows);
   bad_rows_ = std::max(bad_rows_, bad_rows);
@@ -525,6 +530,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
   TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables, .shards = options.shards, .writers = splits, .consistency = options.consistency}));
 
+  TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
+
   // Rows are kept between passes as far as memory goes; one pass that is judged on other data needs none.
   const uint64_t memory = MemoryOf(options);
   const size_t cache_bytes = epochs == 1 && valid != nullptr ? 0 : memory / 2;
@@ -547,6 +554,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
                             .consistency = options.consistency,
                             .cache_bytes = cache_bytes / options.workers,
                             .held_bytes = options.held_bytes,
+                            .replicas = options.replicas,
                             .opened = source,
                             .cache = cache};
   cluster_options.worker.source.spool_fds = source->spool_fds();
@@ -579,6 +587,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     report.dropped = saved.dropped;
     report.evicted = saved.evicted;
     report.ledger_read = driver.nonzeros();
+    report.rows_pulled = driver.rows_pulled();
+    report.rows_copied = driver.rows_copied();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();
     report.losses = driver.losses();

@@ -37,6 +37,7 @@ struct TrainOptions {
   double checkpoint_every_s = 60;
   bool resume = false;
   size_t held_bytes = 64 << 20;
+  ReplicaOptions replicas;   ///< copies of rows at each worker
   const std::atomic<bool>* cancelled = nullptr;
 };
 
@@ -57,6 +58,8 @@ struct TrainReport {
   uint64_t restarts = 0;
   /// Non-zeros of all batches read, of all pushes applied, and of those that came too late (backup workers; batches then may also be left out).
   uint64_t ledger_read = 0, ledger_applied = 0, ledger_late = 0;
+  /// Where there are copies of rows: how many rows batches got from shards, and how many from copies; without batches whose worker was lost.
+  uint64_t rows_pulled = 0, rows_copied = 0;
   uint64_t dropped = 0, evicted = 0;   ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch

@@ -92,6 +92,8 @@ Frame Codec<PhaseReport>::Encode(const PhaseReport& m) {
           splits[i].setBadRows(m.splits[i].bad_rows);
           splits[i].setBytes(m.splits[i].bytes);
           splits[i].setBytesTotal(m.splits[i].bytes_total);
+          splits[i].setPulled(m.splits[i].pulled);
+          splits[i].setCopied(m.splits[i].copied);
         }
       }),
       {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths))}};
@@ -113,6 +115,8 @@ absl::StatusOr<PhaseReport> Codec<PhaseReport>::Decode(const Frame& frame) {
                           .bad_rows = split.getBadRows(),
                           .bytes = split.getBytes(),
                           .bytes_total = split.getBytesTotal(),
+                          .pulled = split.getPulled(),
+                          .copied = split.getCopied(),
                           .sum = {},
                           .collected = {}});
     }
@@ -155,6 +159,8 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setConsistency(ToString(options.consistency));
     to.setCacheBytes(options.cache_bytes);
     to.setHeldBytes(options.held_bytes);
+    to.setReplicaBytes(options.replicas.bytes_max);
+    to.setReplicaStaleness(options.replicas.staleness);
     auto shards = to.initShards(static_cast<unsigned>(job.shards.size()));
     for (unsigned j = 0; j < shards.size(); ++j) {
       shards[j].setNode(static_cast<uint32_t>(job.shards[j].node));
@@ -185,6 +191,7 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     consistency = Text(from.getConsistency());
     options.cache_bytes = from.getCacheBytes();
     options.held_bytes = from.getHeldBytes();
+    options.replicas = {.bytes_max = from.getReplicaBytes(), .staleness = from.getReplicaStaleness()};
     for (auto shard : from.getShards()) {
       job.shards.push_back({NodeId{shard.getNode()}, {}, ActorId{shard.getActor()}});
       for (auto place : shard.getPlaces()) job.shards.back().places.push_back(Text(place));

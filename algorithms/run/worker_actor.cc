@@ -102,6 +102,7 @@ struct WorkerState {
   std::shared_ptr<BlockCache> cache;
   std::shared_ptr<const RoutedPull> barrier;   // asks every shard for nothing: waits for the other writers, where the consistency wants that
   bool waits = false;
+  std::unique_ptr<ReplicatedPulls> replicas;   // may be null
   std::unique_ptr<Client> client;
   std::map<uint32_t, Pipeline> pipelines;   // by split
   std::map<uint32_t, std::shared_ptr<Scan>> scans;
@@ -221,9 +222,7 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   pipeline.stage = Pipeline::Stage::kRunning;
   pipeline.record = record->second;
   pipeline.after = AfterOf(state, number);
-  if (number == target && !pipeline.report.done)
-    pipeline.report =
-        SplitReport{.split = pipeline.split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+  if (number == target && !pipeline.report.done) pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
   pipeline.source =
       std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
   if (pipeline.record.phase.change) {   // reads nothing
@@ -239,9 +238,38 @@ bool WantsRows(const WorkerState& state, const PreparedBatch& prepared) {
   return state.waits && prepared.ordinal % kBarrierEvery == 0;
 }
 
-void AskRows(Self* self, Pipeline& pipeline, const PreparedBatch& prepared) {
+bool Counts(const WorkerState& state, const Pipeline& pipeline) {
+  return pipeline.record.number == TargetPhase(state) && !pipeline.report.done;
+}
+
+/// Asks for the rows that no copy answers. False: there are none, the batch can be worked on.
+bool AskRows(Self* self, Pipeline& pipeline, PreparedBatch& prepared) {
+  WorkerState& state = self->state;
   const Round round = MakeRound(pipeline.record.number, prepared.ordinal);
-  self->state.client->Pull(WriterId{pipeline.split}, round, prepared.pull != nullptr ? prepared.pull : self->state.barrier);
+  if (prepared.pull == nullptr) {
+    state.client->Pull(WriterId{pipeline.split}, round, state.barrier);
+    return true;
+  }
+  if (state.replicas != nullptr) {
+    prepared.rows = state.replicas->Take(prepared.pull, round);
+    if (Counts(state, pipeline)) {
+      pipeline.report.pulled += prepared.rows.asked;
+      pipeline.report.copied += prepared.rows.copied;
+    }
+  } else {
+    prepared.rows.rest = prepared.pull;
+  }
+  if (prepared.rows.rest == nullptr) return false;
+  state.client->Pull(WriterId{pipeline.split}, round, prepared.rows.rest);
+  return true;
+}
+
+/// Copies of what the shards have answered, for later batches.
+absl::Status KeepRows(const WorkerState& state, WriterId writer, const PreparedBatch& prepared, std::span<const Block> rows) {
+  if (state.replicas == nullptr || prepared.rows.rest == nullptr) return absl::OkStatus();
+  std::vector<Round> clocks;
+  for (uint32_t shard = 0; shard < state.options.shards; ++shard) clocks.push_back(state.client->pulled_clock(writer, shard));
+  return state.replicas->Keep(prepared.rows, rows, clocks);
 }
 
 /// May the rows of this batch be asked for before the current one is pushed?
@@ -259,11 +287,11 @@ void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
                                                             router = state.router, compressor = pipeline.compressor, rows = std::move(rows)] {
     BatchWorked worked{split, generation, std::make_shared<WorkResult>(), nullptr, absl::OkStatus()};
     worked.status = [&]() -> absl::Status {
-      std::vector<std::vector<float>> values;
+      std::vector<std::vector<float>> values = std::move(prepared->rows.values);
       std::vector<RowsView> views;
       std::vector<GivenRows> given;
       if (prepared->pull != nullptr) {
-        TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->pull, rows, values));
+        if (prepared->rows.rest != nullptr) TROUPE_RETURN_IF_ERROR(router->Gather(*prepared->rows.rest, rows, values));
         for (size_t i = 0; i < values.size(); ++i) {
           const Plan::Pull& pull = prepared->plan->pulls[i];
           views.push_back({.keys = pull.keys, .values = values[i], .width = router->tables()[pull.table].width});
@@ -320,12 +348,8 @@ void Advance(Self* self, Pipeline& pipeline) {
       if (state.client->rounds_in_flight(WriterId{pipeline.split}) >= kRoundsInFlight) return;
       pipeline.current = std::move(pipeline.ready.front());
       pipeline.ready.pop_front();
-      if (WantsRows(state, *pipeline.current)) {
-        pipeline.waiting_rows = true;
-        AskRows(self, pipeline, *pipeline.current);
-      } else {
-        StartWork(self, pipeline, {});
-      }
+      pipeline.waiting_rows = WantsRows(state, *pipeline.current) && AskRows(self, pipeline, *pipeline.current);
+      if (!pipeline.waiting_rows) StartWork(self, pipeline, {});
     } else if (pipeline.at_end) {
       EndPhase(self, pipeline);
       return;
@@ -336,7 +360,7 @@ void Advance(Self* self, Pipeline& pipeline) {
       WantsRows(state, *pipeline.ready.front()) && state.client->rounds_in_flight(WriterId{pipeline.split}) < kRoundsInFlight) {
     pipeline.next = std::move(pipeline.ready.front());
     pipeline.ready.pop_front();
-    AskRows(self, pipeline, *pipeline.next);
+    if (!AskRows(self, pipeline, *pipeline.next)) pipeline.next_rows.emplace();
   }
   ReadAhead(self, pipeline);
 }
@@ -349,7 +373,7 @@ void OnBatchRead(Self* self, const BatchRead& read) {
     Fail(self, read.batch->status());
     return;
   }
-  if (pipeline.record.number == TargetPhase(self->state) && !pipeline.report.done) Count(pipeline);
+  if (Counts(self->state, pipeline)) Count(pipeline);
   if (**read.batch) {
     pipeline.ready.push_back(std::make_shared<PreparedBatch>(std::move(***read.batch)));
   } else {
@@ -361,6 +385,8 @@ void OnBatchRead(Self* self, const BatchRead& read) {
 
 void OnRows(Self* self, WriterId writer, std::vector<Block> rows) {
   Pipeline& pipeline = self->state.pipelines.at(static_cast<uint32_t>(writer));
+  const std::shared_ptr<PreparedBatch>& batch = pipeline.waiting_rows ? pipeline.current : pipeline.next;
+  if (const absl::Status kept = batch == nullptr ? absl::OkStatus() : KeepRows(self->state, writer, *batch, rows); !kept.ok()) return Fail(self, kept);
   if (pipeline.waiting_rows) {
     pipeline.waiting_rows = false;
     if (pipeline.current->ordinal <= LeftOut(self->state, pipeline))
@@ -378,7 +404,7 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   Pipeline& pipeline = state.pipelines.at(worked.split);
   if (worked.generation != pipeline.generation || !state.client->ready(WriterId{worked.split})) return;   // it will be done again
   absl::Status status = worked.status;
-  if (status.ok() && pipeline.record.number == TargetPhase(state) && !pipeline.report.done) {
+  if (status.ok() && Counts(state, pipeline)) {
     status = AddNumbers(worked.result->sum, pipeline.report.sum);
     pipeline.report.collected.insert(pipeline.report.collected.end(), worked.result->collected.begin(), worked.result->collected.end());
   }
@@ -391,7 +417,8 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   pipeline.current = nullptr;
   pipeline.last_round = round;
   LeaveOut(state, pipeline);
-  const bool pull_follows = pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
+  // With copies it may be that nothing is left to pull, and then nothing would take the push along.
+  const bool pull_follows = state.replicas == nullptr && pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
                             state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
   worked.push->after = pipeline.after;
   state.client->Push(WriterId{worked.split}, round, std::move(*worked.push), pull_follows);
@@ -466,8 +493,7 @@ void StartRun(Self* self, const RunPhase& run) {
     Pipeline& pipeline = state.pipelines[split];
     pipeline.split = split;
     if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == run.current.number) continue;   // asked again
-    pipeline.report =
-        SplitReport{.split = split, .done = false, .rows = 0, .nonzeros = 0, .bad_rows = 0, .bytes = 0, .bytes_total = 0, .sum = {}, .collected = {}};
+    pipeline.report = SplitReport{.split = split, .sum = {}, .collected = {}};
     if (!std::exchange(pipeline.started, true)) {
       pipeline.stage = Pipeline::Stage::kStarting;
       state.client->Start(WriterId{split});
@@ -518,6 +544,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
   TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
+  TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
   auto router = std::make_shared<const Router>(std::move(blueprint.tables), options.shards);
   // The actor begins later, on another thread: everything by value.
   auto actor =
@@ -534,12 +561,14 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
         state.barrier = std::move(barrier);
         state.waits =
             std::ranges::any_of(router->tables(), [&](const TableSpec& spec) { return options.consistency.Of(spec.name).kind != Consistency::Kind::kAsp; });
+        if (options.replicas.bytes_max > 0) state.replicas = std::make_unique<ReplicatedPulls>(router, options.consistency, options.replicas);
         Client::Events events{
             .begin_after =
                 [self](WriterId writer, Round clock) {
                   WorkerState& s = self->state;
                   Pipeline& pipeline = s.pipelines.at(static_cast<uint32_t>(writer));
                   pipeline.compressor = std::make_shared<Compressor>(s.router->tables(), s.options.seed, pipeline.split);
+                  if (s.replicas != nullptr) s.replicas->Forget();
                   Continue(self, pipeline, clock);
                 },
             .pulled = [self](WriterId writer, PullNumber, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },

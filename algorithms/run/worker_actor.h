@@ -15,6 +15,7 @@
 #include "dataflow/source.h"
 #include "ps/client.h"
 #include "ps/consistency.h"
+#include "ps/replicated_pulls.h"
 
 namespace troupe {
 
@@ -29,6 +30,7 @@ struct WorkerOptions {
   Consistencies consistency;
   size_t cache_bytes = 0;         ///< parsed rows kept between epochs
   size_t held_bytes = 64 << 20;   ///< pushes kept until they are stable
+  ReplicaOptions replicas;        ///< copies of rows
   // In one process the data set is opened once and shared:
   std::shared_ptr<const Source> opened;
   std::shared_ptr<BlockCache> cache;

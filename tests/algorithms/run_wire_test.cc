@@ -20,7 +20,17 @@ PhaseReport SomeReport() {
   return {.run = 4,
           .done = true,
           .splits = {{.split = 1, .done = true, .rows = 2, .nonzeros = 3, .bad_rows = 4, .bytes = 5, .bytes_total = 6, .sum = {1, 2}, .collected = {}},
-                     {.split = 9, .done = false, .rows = 7, .nonzeros = 8, .bad_rows = 9, .bytes = 10, .bytes_total = 11, .sum = {}, .collected = {3, 4, 5}}}};
+                     {.split = 9,
+                      .done = false,
+                      .rows = 7,
+                      .nonzeros = 8,
+                      .bad_rows = 9,
+                      .bytes = 10,
+                      .bytes_total = 11,
+                      .pulled = 12,
+                      .copied = 13,
+                      .sum = {},
+                      .collected = {3, 4, 5}}}};
 }
 WorkerJob SomeJob() {
   WorkerJob job;
@@ -34,6 +44,7 @@ WorkerJob SomeJob() {
   job.options.consistency = Consistency{.kind = Consistency::Kind::kAsp};
   job.options.cache_bytes = 12;
   job.options.held_bytes = 13;
+  job.options.replicas = {.bytes_max = uint64_t{1} << 40, .staleness = 3};
   job.shards = {{NodeId{1}, {"unix:/a"}, ActorId{1}}, {NodeId{2}, {"unix:/b", "tcp:b:7"}, ActorId{3}}};
   return job;
 }
@@ -89,6 +100,8 @@ BOOST_AUTO_TEST_CASE(a_report_comes_out_as_it_went_in) {
   BOOST_TEST(split.bad_rows == 9U);
   BOOST_TEST(split.bytes == 10U);
   BOOST_TEST(split.bytes_total == 11U);
+  BOOST_TEST(split.pulled == 12U);
+  BOOST_TEST(split.copied == 13U);
   BOOST_TEST((decoded->splits[0].sum == Numbers{1, 2}));
   BOOST_TEST((split.collected == Numbers{3, 4, 5}));
 }
@@ -114,6 +127,7 @@ BOOST_AUTO_TEST_CASE(a_workers_job_comes_out_as_it_went_in) {
   BOOST_TEST((options.consistency == job.options.consistency));
   BOOST_TEST(options.cache_bytes == 12U);
   BOOST_TEST(options.held_bytes == 13U);
+  BOOST_TEST((options.replicas == job.options.replicas));
   BOOST_TEST(options.shards == 2U);
   BOOST_TEST((decoded->shards[1].places == std::vector<std::string>{"unix:/b", "tcp:b:7"}));
   BOOST_TEST(static_cast<uint32_t>(decoded->shards[1].actor) == 3U);

@@ -285,6 +285,53 @@ BOOST_AUTO_TEST_CASE(pulled_rows_come_back_in_the_order_in_which_they_were_asked
   }
 }
 
+BOOST_AUTO_TEST_CASE(the_rest_of_a_pull_asks_for_what_is_not_known_and_leaves_alone_what_is) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    Random random(seed);
+    const Router router = RandomRouter(random, seed);
+    std::vector<std::vector<Key>> keys;
+    std::vector<Router::TablePull> pulls;
+    for (uint32_t t = 0; t < router.tables().size(); ++t) keys.push_back(RandomKeys(router.tables()[t], random.Below(200), random));
+    for (uint32_t t = 0; t < router.tables().size(); ++t) pulls.push_back({.table = t, .keys = keys[t]});
+    const RoutedPull whole = router.Pull(pulls);
+    std::vector<std::vector<uint8_t>> known;
+    std::vector<std::set<Key>> asked(keys.size());
+    std::vector<std::vector<float>> rows(keys.size());
+    for (size_t i = 0; i < keys.size(); ++i) {
+      known.emplace_back(keys[i].size());
+      rows[i].assign(keys[i].size() * router.tables()[i].width, -7);
+      for (size_t j = 0; j < keys[i].size(); ++j) {
+        known[i][j] = random.Below(2) == 0;
+        if (known[i][j] == 0) asked[i].insert(keys[i][whole.orders[i].position[j]]);
+      }
+    }
+    const RoutedPull rest = router.Rest(whole, known);
+    const std::vector<Block> answers = AnswersOf(router, rest);
+    std::vector<std::set<Key>> came(keys.size());
+    BOOST_REQUIRE(router
+                      .ForEachRow(rest, answers,
+                                  [&](uint32_t shard, size_t order, Key key, const float*) {
+                                    const Partition partition(router.tables()[order], router.shards());
+                                    BOOST_TEST(partition.ShardOf(partition.RangeOf(key)) == shard);
+                                    BOOST_TEST(came[order].insert(key).second);
+                                  })
+                      .ok());
+    BOOST_TEST((came == asked));
+    std::vector<std::vector<float>> all;
+    BOOST_REQUIRE(router.Gather(whole, AnswersOf(router, whole), all).ok());
+    BOOST_REQUIRE(router.Gather(rest, answers, rows).ok());
+    uint64_t tables = 0;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const uint32_t width = router.tables()[i].width;
+      if (!asked[i].empty()) tables |= uint64_t{1} << i;
+      for (size_t k = 0; k < keys[i].size(); ++k) {
+        for (uint32_t c = 0; c < width; ++c) BOOST_REQUIRE(rows[i][k * width + c] == (asked[i].contains(keys[i][k]) ? all[i][k * width + c] : -7));
+      }
+    }
+    BOOST_TEST(rest.tables == tables);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_answer_of_more_than_a_chunk_is_asked_for_in_several_messages) {
   const Router router({Spec(48, {}, 64), Spec(5, 700'000, 0), Spec(1, {}, 8)}, 3);
   CheckPullDense(router, 1);

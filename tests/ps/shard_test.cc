@@ -363,6 +363,23 @@ BOOST_AUTO_TEST_CASE(a_pull_waits_for_the_slowest_writer_as_far_as_its_consisten
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_says_what_all_writers_have_done_before_it) {
+  for (const Consistency& consistency : {kBsp, kSsp, kAsp}) {
+    Shard shard = Make(consistency);
+    const Script script = MakeScript(consistency);
+    std::vector<size_t> sent(kWriters);
+    Random random(5);
+    for (int i = 0; i < 12; ++i) {
+      const auto writer = static_cast<uint32_t>(random.Below(kWriters));
+      if (sent[writer] == script[writer].size()) continue;
+      Send(shard, script[writer][sent[writer]++]);
+      Round all = UINT64_MAX;
+      for (uint32_t w = 0; w < kWriters; ++w) all = std::min(all, sent[w] == 0 ? kFirstRound : script[w][sent[w] - 1].round);
+      BOOST_TEST(shard.OnPull(Pull{.writer = WriterId{0}, .round = MakeRound(1, 1), .parts = {}, .keys = {}})->clock == all);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_shard_that_holds_after_a_round_stays_there_until_it_resumes) {
   const Script script = MakeScript(kBsp);
   Shard shard = Make(kBsp), oracle = Make(kBsp);

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <csignal>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "actors/ask.h"
+#include "ps/partition.h"
 #include "ps/router.h"
 #include "ps/shard_actor.h"
 #include "ps/table_set_actor.h"
@@ -156,6 +158,131 @@ BOOST_AUTO_TEST_CASE(threads_share_a_set) {
   }
   for (std::thread& thread : threads) thread.join();
   BOOST_TEST(f.w.Pull({100})->values[1] == -1200);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------- copies of rows at this end
+
+/// A set over shards that a test can reach behind its back.
+struct Replicated {
+  System system{System::Options{}};
+  std::vector<ShardActor> shards;
+  std::unique_ptr<TableSet> set;
+  explicit Replicated(std::chrono::milliseconds staleness = std::chrono::hours(1), std::chrono::milliseconds patience = seconds(20)) {
+    for (uint32_t i = 0; i < 2; ++i) {
+      ShardActorOptions options;
+      options.shard = {.tables = Tables(),
+                       .shard = i,
+                       .shards = 2,
+                       .writers = 1,
+                       .consistency = Consistency{.kind = Consistency::Kind::kAsp},
+                       .writers_go_on = true,
+                       .stable_when_applied = true};
+      shards.push_back(*SpawnShard(system, options));
+    }
+    set = MakeTableSet(system, shards, {.tables = Tables(), .patience = patience, .replicas = {{"w", {.bytes_max = 1 << 20, .staleness = staleness}}}});
+  }
+  ~Replicated() {
+    set = nullptr;
+    for (const ShardActor& shard : shards) system.Stop(shard);
+  }
+  TableRef w() const { return *set->Find("w"); }
+  /// What another writer would do.
+  void SetBehindItsBack(Key key, float value) {
+    const Partition partition(Tables()[0], 2);
+    const Assign assign{.table = 0, .keys = Block::Adopt(std::vector<Key>{key}), .values = Block::Adopt(std::vector<float>{value, value})};
+    BOOST_REQUIRE(Ask<Assigned>(system, shards[partition.ShardOf(partition.RangeOf(key))], assign).ok());
+  }
+};
+
+BOOST_AUTO_TEST_CASE(intended_rows_are_read_here_until_a_push_of_the_set_changes_them) {
+  Replicated f;
+  const TableRef w = f.w();
+  BOOST_REQUIRE(w.Push({1, 2, 3}, {-1, -1, -2, -2, -3, -3}).Wait(seconds(10)).ok());
+  BOOST_REQUIRE(w.Intend({1, 2, 3}).ok());
+  BOOST_TEST(w.Pull({3, 1, 2})->values == (std::vector<float>{3, 3, 1, 1, 2, 2}), boost::test_tools::per_element());   // waits for them
+  for (const Key key : {1, 2, 3}) f.SetBehindItsBack(key, 50);
+  BOOST_TEST(w.Pull({1, 2, 3})->values == (std::vector<float>{1, 1, 2, 2, 3, 3}), boost::test_tools::per_element());   // within the bound: no message
+  w.Push({2}, {-1, -1});
+  BOOST_TEST(w.Pull({1, 2, 3, 4})->values == (std::vector<float>{1, 1, 51, 51, 3, 3, 0, 0}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(pulls_that_copies_answer_need_no_shard) {
+  Replicated f(std::chrono::hours(1), milliseconds(300));
+  const TableRef w = f.w();
+  BOOST_REQUIRE(w.Intend({7, 8}).ok());
+  BOOST_REQUIRE(w.Pull({7, 8}).ok());
+  for (int i = 0; i < 4; ++i) BOOST_REQUIRE(w.Pull({9}).ok());   // pulled often
+  BOOST_REQUIRE(w.Pull({10}).ok());
+  for (const ShardActor& shard : f.shards) f.system.Stop(shard);
+  BOOST_TEST(w.Pull({8, 7, 9}).ok());
+  BOOST_TEST(!w.Pull({10}).ok());   // once is not often
+  BOOST_TEST(w.Intend({20}).ok());
+  BOOST_TEST(!w.Pull({20}).ok());   // its fetch ends with an error, or the patience does
+}
+
+BOOST_AUTO_TEST_CASE(no_copy_outlives_an_assignment_or_a_change) {
+  Replicated f;
+  const TableRef w = f.w();
+  BOOST_REQUIRE(w.Push({1, 2}, {-4, -4, -6, -6}).Wait(seconds(10)).ok());
+  const auto intend = [&] {
+    BOOST_REQUIRE(w.Intend({1, 2}).ok());
+    BOOST_REQUIRE(w.Pull({1, 2}).ok());
+  };
+  intend();
+  BOOST_REQUIRE(w.Assign({1}, {5, 5}).ok());
+  BOOST_TEST(w.Pull({1, 2})->values == (std::vector<float>{5, 5, 6, 6}), boost::test_tools::per_element());
+  intend();
+  BOOST_REQUIRE(f.set->Change({.function = "apply", .numbers = {{"by", {2}}}, .words = {{"op", "scale"}}}).ok());
+  BOOST_TEST(w.Pull({1, 2})->values == (std::vector<float>{10, 10, 12, 12}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(whole_pushes_to_a_dense_table_are_seen_by_its_copies) {
+  System system{System::Options{}};
+  const auto set = *TableSet::Create(system, {.tables = Tables(), .shards = 2, .replicas = {{"d", {}}}});
+  const TableRef d = *set->Find("d");
+  BOOST_REQUIRE(d.Intend({0, 599'999}).ok());
+  BOOST_TEST(d.Pull({0, 599'999})->values == (std::vector<float>{0, 0}), boost::test_tools::per_element());
+  BOOST_REQUIRE(d.Intend({0}).ok());
+  d.PushAll(Block::Adopt(std::vector<float>(600'000, 2)));
+  BOOST_TEST(d.Pull({0, 599'999})->values == (std::vector<float>{2, 2}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(threads_that_share_copies_see_their_own_pushes) {
+  System system{System::Options{}};
+  const auto set =
+      *TableSet::Create(system, {.tables = Tables(), .shards = 3, .replicas = {{"w", {.bytes_max = 1 << 20, .staleness = std::chrono::hours(1)}}}});
+  const TableRef w = *set->Find("w");
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (Key key = 0; key < 4; ++key) {
+    threads.emplace_back([&w, &wrong, key] {
+      for (int i = 1; i <= 300; ++i) {
+        if (i % 3 == 0 && !w.Intend({key, 100}).ok()) ++wrong;
+        w.Push({key, 100}, {1, 0, 1, 1});
+        const auto rows = w.Pull({key, 100});
+        if (!rows.ok() || rows->values[0] != static_cast<float>(-i) || rows->values[3] > static_cast<float>(-i)) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(wrong == 0);
+  BOOST_TEST(w.Pull({100})->values[1] == -1200);
+}
+
+BOOST_AUTO_TEST_CASE(replicas_that_cannot_be_are_refused) {
+  Fixture f;
+  BOOST_TEST(Message(f.w.Intend({1})) == "table 'w' has no replicas, expected some");
+  const auto created = [&](const std::string& table, const TableReplicas& replicas) {
+    return Message(TableSet::Create(f.system, {.tables = Tables(), .replicas = {{table, replicas}}}).status());
+  };
+  BOOST_TEST(created("x", {}) == "replicas of table 'x', expected one of the set's");
+  BOOST_TEST(created("w", {.bytes_max = 10}) == "replicas of table 'w': bytes_max is 10, expected room for a row");
+  BOOST_TEST(created("w", {.staleness = milliseconds(0)}) == "replicas of table 'w': staleness is 0 ms, expected more than 0");
+  const auto set = *TableSet::Create(f.system, {.tables = Tables(), .replicas = {{"w", {.bytes_max = 100}}}});
+  const TableRef w = *set->Find("w");
+  BOOST_TEST(Message(w.Intend({1, 1})) == "table 'w': key 1 is there twice, expected distinct keys");
+  BOOST_TEST(absl::IsResourceExhausted(w.Intend({1, 2, 3, 4, 5})));
+  BOOST_TEST(w.Pull({1, 2, 3, 4, 5}).ok());
 }
 
 // ------------------------------------------------------------------------------------------------------------------------------ tables in a folder

@@ -166,8 +166,10 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   const PushPull both = Again(PushPull{SomePush(), SomePull()});
   Check(both.push);
   Check(both.pull);
-  const PushPulled answers = Again(PushPulled{pushed, {Array<float>({4})}});
+  BOOST_TEST(Again(Pulled{.values = Array<float>({1}), .packing = {}, .clock = MakeRound(2, 7)}).clock == MakeRound(2, 7));
+  const PushPulled answers = Again(PushPulled{pushed, {.values = Array<float>({4}), .packing = {}, .clock = 5}});
   Check(answers.pushed);
+  BOOST_TEST(answers.pulled.clock == 5U);
   BOOST_TEST(answers.pulled.values.As<float>()[0] == 4.0F);
   BOOST_TEST(static_cast<uint32_t>(Again(Open{WriterId{6}}).writer) == 6U);
   const Opened opened = Again(Opened{.clock = 3, .stable = 2, .applied = Array<uint64_t>({5, 6})});

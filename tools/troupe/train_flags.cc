@@ -16,7 +16,7 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Value("--format", "NAME", &format, "libsvm, csv or parquet (default: by the extension before .gz or .zst)");
   line.Values("--param", "NAME=VALUE", &params, "a parameter of the algorithm, as often as needed: troupe algorithms NAME lists them");
   line.Settings({"epochs", "seed", "workers", "splits", "shards", "consistency", "memory", "on_bad_row", "snapshot_interval", "held_bytes", "request_timeout",
-                 "links", "restart_intensity", "restart_period", "tmp", "log_level"});
+                 "replicas", "replica_staleness", "links", "restart_intensity", "restart_period", "tmp", "log_level"});
   line.Switch("--processes", &processes, "each worker and each shard in a process of its own, which is replaced when it dies (default: all in this process)");
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
@@ -55,6 +55,7 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
   options.threads = Cores();
   options.model_uri = model;
   options.held_bytes = config.Bytes("held_bytes");
+  options.replicas = {.bytes_max = config.Bytes("replicas"), .staleness = static_cast<uint32_t>(config.Integer("replica_staleness"))};
   TROUPE_RETURN_IF_ERROR(ReadCheckpoint(options));
   return options;
 }

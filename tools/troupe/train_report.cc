@@ -29,6 +29,7 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Text("model", options.model_uri)
       .Object("ledger", ledger)
       .Whole("bad_rows", report.bad_rows);
+  if (options.replicas.bytes_max > 0) json.Object("pulls", JsonObject().Whole("asked", report.rows_pulled).Whole("copied", report.rows_copied));
   if (report.dropped > 0 || report.evicted > 0) json.Object("limits", JsonObject().Whole("dropped", report.dropped).Whole("evicted", report.evicted));
   return json.Line();
 }
@@ -46,6 +47,8 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
   table.Row({"restarts", WithThousands(report.restarts)});
   table.Row({"ledger", absl::StrCat(WithThousands(report.ledger_read), " non-zeros read, ", WithThousands(report.ledger_applied), " applied",
                                     report.ledger_late == 0 ? "" : absl::StrCat(", ", WithThousands(report.ledger_late), " too late"))});
+  if (options.replicas.bytes_max > 0)
+    table.Row({"rows pulled", absl::StrCat(WithThousands(report.rows_pulled), " from shards, ", WithThousands(report.rows_copied), " from copies")});
   if (report.dropped > 0) table.Row({"not admitted", WithThousands(report.dropped) + " rows of gradients"});
   if (report.evicted > 0) table.Row({"evicted", WithThousands(report.evicted) + " rows"});
   table.Row({"model", options.model_uri});
