@@ -153,13 +153,13 @@ struct SetState {
     absl::Status status = {};   // of what a shard has refused
     bool flush = false;         // tells the first error before it
   };
-  std::deque<Push> pushes;                       // under way, rising rounds
+  std::deque<Push> pushes;                                 // under way, rising rounds
   std::map<PullNumber, std::shared_ptr<PullCall>> pulls;   // under way
   std::deque<std::shared_ptr<PullCall>> queued;            // the next ones, by falling priority
-  std::deque<std::function<void()>> waiting;     // for the client's beginning
-  absl::Status first_error;                      // of pushes since the last flush
-  std::function<void(size_t)> release;           // bytes of pushes that are over
-  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
+  std::deque<std::function<void()>> waiting;               // for the client's beginning
+  absl::Status first_error;                                // of pushes since the last flush
+  std::function<void(size_t)> release;                     // bytes of pushes that are over
+  std::vector<std::shared_ptr<Copies>> copies;             // by table; null: none
 
   ~SetState() {
     for (const auto& [number, pull] : pulls) pull->End(absl::UnavailableError("the set of tables has ended"));
