@@ -107,9 +107,10 @@ BOOST_AUTO_TEST_CASE(naive_bayes_counts_everything_once_whoever_is_killed) {
 BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency) {
   const Scratch scratch;
   std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 2));
-  for (const std::string consistency : {"bsp", "ssp:2", "asp"}) {
-    BOOST_TEST_CONTEXT(consistency) {
-      const std::vector<std::string> more{"--consistency", consistency, "--epochs", "3"};
+  for (const auto& [consistency, replicas] :
+       {std::pair<std::string, std::string>{"bsp", "0"}, {"ssp:2", "0"}, {"ssp:3", "4M"}, {"asp", "0"}, {"asp", "100K"}}) {
+    BOOST_TEST_CONTEXT(consistency << ", replicas " << replicas) {
+      const std::vector<std::string> more{"--consistency", consistency, "--epochs", "3", "--replicas", replicas};
       const Outcome calm = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "calm", more), {}, random);
       CheckEndedWell(calm);
       const std::vector<double> times{0, 0.3 * calm.seconds, 0.6 * calm.seconds, 0.9 * calm.seconds};
@@ -117,6 +118,7 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
       CheckEndedWell(outcome);
       BOOST_TEST(outcome.kills > 0u);
       BOOST_TEST(std::abs(Number(outcome.ended.out, "auc") - Number(calm.ended.out, "auc")) < 0.01);
+      if (replicas != "0") BOOST_TEST(Number(calm.ended.out, "copied") > 0);
       if (consistency != "bsp") continue;
       // A worker that is replaced computes its round anew, from weights that other shards have moved on. Where only shards fall, the workers still hold every
       // push of a round as it was.

@@ -121,6 +121,7 @@ struct Fixture : testing::VirtualSystem {
   std::string told;   // since the test looked last: "begin0 acked pulled failed "
   std::vector<PullNumber> answered;
   std::vector<Block> pulled;
+  std::vector<uint64_t> clocks;   // of them, by shard
   absl::Status failure;
   const char* encoding = "none";   // of the tables that Make makes
 
@@ -147,6 +148,8 @@ struct Fixture : testing::VirtualSystem {
                   told += "pulled ";
                   answered.push_back(number);
                   pulled = std::move(values);
+                  clocks.clear();
+                  for (uint32_t shard = 0; shard < shards.size(); ++shard) clocks.push_back(OrdinalOf(client->pulled_clock(kMe, shard)));
                 },
             .acked = [this](WriterId) { told += "acked "; },
             .failed =
@@ -305,6 +308,32 @@ BOOST_AUTO_TEST_CASE(a_start_waits_for_a_shard_that_is_away) {
   Mend(1);
   Wait(20);
   BOOST_TEST(Told() == "begin0 ");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_in_several_messages_is_as_old_as_the_oldest_of_them) {
+  Make(1, {.pulls_in_flight_max = 1});
+  Start();
+  Push(1);
+  Push(2);
+  Pull(3);
+  BOOST_TEST(clocks == std::vector<uint64_t>{2}, boost::test_tools::per_element());
+  Told();
+  std::vector<Key> keys(600'000);   // more than a chunk, twice
+  std::iota(keys.begin(), keys.end(), Key{0});
+  const Router::TablePull all{.table = 0, .keys = keys};
+  const auto routed = std::make_shared<RoutedPull>(router->Pull({&all, 1}));
+  const size_t messages = routed->shards[0].messages();
+  BOOST_REQUIRE(messages > 1);
+  gates[0].closed = true;
+  Do([&] { client->Pull(kMe, MakeRound(1, 3), routed); });
+  Push(3);   // behind the first message
+  while (!gates[0].kept.empty()) Release(0);
+  BOOST_TEST(Told() == "acked pulled ");
+  BOOST_TEST(pulled.size() == messages);
+  BOOST_TEST(clocks == std::vector<uint64_t>{2}, boost::test_tools::per_element());
+  gates[0].closed = false;
+  Pull(4);
+  BOOST_TEST(clocks == std::vector<uint64_t>{3}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(pushes_under_way_are_limited_and_leave_in_order) {
