@@ -7,13 +7,18 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <condition_variable>
 #include <csignal>
+#include <deque>
 #include <filesystem>
 #include <limits>
+#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "actors/ask.h"
+#include "caf/event_based_actor.hpp"
+#include "caf/typed_response_promise.hpp"
 #include "ps/partition.h"
 #include "ps/router.h"
 #include "ps/shard_actor.h"
@@ -545,6 +550,92 @@ BOOST_AUTO_TEST_CASE(a_shard_that_is_gone_ends_calls_with_an_error) {
   BOOST_TEST(!w.Pull({1}).ok());
   BOOST_TEST(!set->Call({.function = "norm"}).ok());
   BOOST_TEST(!set->Flush().ok());
+}
+
+/// One shard whose answers to pulls wait until the test lets them go. What a test sees of it, it sees under the mutex.
+struct HeldPulls {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool open = false;
+  std::vector<Key> came;   // the first key of each pull
+  std::deque<std::function<void()>> held;
+
+  /// Waits until n pulls have come.
+  bool Came(size_t n) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, seconds(20), [&] { return came.size() >= n; });
+  }
+  void Open() {
+    std::lock_guard lock(mutex);
+    open = true;
+    for (const auto& answer : held) answer();
+    held.clear();
+  }
+};
+
+caf::behavior HoldingShard(caf::event_based_actor* self, HeldPulls* pulls, std::shared_ptr<Shard> shard) {
+  const auto pull = [self, pulls, shard](Pull pull) -> caf::result<Pulled> {
+    auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
+    shard->FillKeys(pull);
+    auto answer = [promise, pulled = *shard->OnPull(pull)]() mutable { promise.deliver(pulled); };
+    std::lock_guard lock(pulls->mutex);
+    pulls->came.push_back(pull.keys.As<Key>()[0]);
+    pulls->changed.notify_all();
+    if (pulls->open)
+      answer();
+    else
+      pulls->held.emplace_back(std::move(answer));
+    return promise;
+  };
+  return {[shard](const Open& open) -> caf::result<Opened> { return *shard->OnOpen(open); },
+          [shard](const Push& push) -> caf::result<Pushed> { return *shard->OnPush(push); }, pull};
+}
+
+struct Held {
+  System system{System::Options{}};
+  HeldPulls pulls;
+  caf::actor shard;
+  std::unique_ptr<TableSet> set;
+  Held() {
+    ShardOptions options;
+    options.tables = Tables();
+    options.writers = 1;
+    options.consistency = Consistency{.kind = Consistency::Kind::kAsp};
+    options.stable_when_applied = true;
+    shard = system.actors().spawn(HoldingShard, &pulls, std::make_shared<Shard>(std::move(*Shard::Make(options))));
+    set = MakeTableSet(system, {caf::actor_cast<ShardActor>(shard)}, {.tables = Tables(), .patience = seconds(20)});
+  }
+  ~Held() {
+    pulls.Open();
+    set = nullptr;
+    system.Stop(shard);
+  }
+};
+
+BOOST_AUTO_TEST_CASE(a_pull_ends_at_its_limit_and_the_set_goes_on) {
+  Held f;
+  const TableRef w = *f.set->Find("w");
+  BOOST_REQUIRE(w.Push({1}, {-1, -2}).Wait(seconds(10)).ok());
+  BOOST_TEST(Message(w.Pull({1}, {.limit = milliseconds(30)}).status()) == "the shards gave no answer within 30 ms");
+  std::vector<float> all;
+  BOOST_TEST(absl::IsDeadlineExceeded(f.set->Find("d")->PullAll(all, {.limit = milliseconds(30)})));
+  f.pulls.Open();
+  BOOST_TEST(w.Pull({1})->values == (std::vector<float>{1, 2}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_pull_that_was_left_before_it_went_out_never_does) {
+  Held f;
+  const TableRef w = *f.set->Find("w");
+  std::vector<std::thread> callers;
+  for (Key key = 1; key <= 16; ++key) callers.emplace_back([&w, key] { BOOST_TEST(w.Pull({key}).ok()); });   // as many as may be under way
+  BOOST_REQUIRE(f.pulls.Came(16));
+  BOOST_TEST(absl::IsDeadlineExceeded(w.Pull({100}, {.limit = milliseconds(30)}).status()));
+  f.pulls.Open();
+  for (std::thread& caller : callers) caller.join();
+  BOOST_TEST(w.Pull({101}, {.priority = 3}).ok());
+  std::lock_guard lock(f.pulls.mutex);
+  BOOST_TEST(f.pulls.came.size() == 17u);
+  BOOST_TEST((std::ranges::find(f.pulls.came, Key{100}) == f.pulls.came.end()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
