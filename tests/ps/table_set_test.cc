@@ -579,7 +579,7 @@ caf::behavior HoldingShard(caf::event_based_actor* self, HeldPulls* pulls, std::
     shard->FillKeys(pull);
     auto answer = [promise, pulled = *shard->OnPull(pull)]() mutable { promise.deliver(pulled); };
     std::lock_guard lock(pulls->mutex);
-    pulls->came.push_back(pull.keys.As<Key>()[0]);
+    pulls->came.push_back(pull.keys.empty() ? 0 : pull.keys.As<Key>()[0]);
     pulls->changed.notify_all();
     if (pulls->open)
       answer();
