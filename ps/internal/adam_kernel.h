@@ -37,7 +37,7 @@ class Adam {
     for (uint32_t t = 0; t < kTabulated; ++t) steps_.push_back(Corrected(t));
   }
 
-  AdamStep AtStep(float step) const { return step < kTabulated ? steps_[static_cast<size_t>(step)] : Corrected(step); }
+  AdamStep AtStep(float step) const { return step > 0 && step < kTabulated ? steps_[static_cast<size_t>(step)] : Corrected(step); }
 
  private:
   static constexpr uint32_t kTabulated = 4096;

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "ps/internal/finite.h"
+#include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
 namespace troupe::internal {
@@ -36,15 +37,16 @@ class ElementRule : public UpdateRule {
 
   uint32_t floats(uint32_t width) const override { return kArrays * width + (Kernel::kCountsSteps ? 1 : 0); }
   bool holds_values() const override { return !kDerived; }
+  bool counts_pushes() const override { return Kernel::kCountsSteps; }
 
   void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
-    if (!penalises_) {
-      width == 1 ? Rows<false>(rows, gradient, 1, scale) : Rows<false>(rows, gradient, width, scale);
-    } else if (penalised.empty()) {
-      width == 1 ? Rows<true>(rows, gradient, 1, scale) : Rows<true>(rows, gradient, width, scale);
+    if (!penalises_ || penalised.empty()) {
+      ApplyAlike(penalises_, rows, gradient, width, scale);
     } else {
-      for (size_t i = 0; i < rows.size(); ++i) {
-        penalised[i] ? Rows<true>(rows.subspan(i, 1), gradient + i * width, width, scale) : Rows<false>(rows.subspan(i, 1), gradient + i * width, width, scale);
+      for (size_t i = 0, end; i < rows.size(); i = end) {   // mostly all alike
+        for (end = i + 1; end < rows.size() && penalised[end] == penalised[i]; ++end) {
+        }
+        ApplyAlike(penalised[i], rows.subspan(i, end - i), gradient + i * width, width, scale);
       }
     }
   }
@@ -96,6 +98,14 @@ class ElementRule : public UpdateRule {
   }
 
  private:
+  void ApplyAlike(bool penalised, std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+    if (width == 1) {
+      penalised ? Rows<true>(rows, gradient, 1, scale) : Rows<false>(rows, gradient, 1, scale);
+    } else {
+      penalised ? Rows<true>(rows, gradient, width, scale) : Rows<false>(rows, gradient, width, scale);
+    }
+  }
+
   /// each(first array's element, second's, penalised, i) for all elements of the rows.
   template <class Each>
   void EachDense(const DenseRows& rows, const Each& each) const {
@@ -168,20 +178,13 @@ class ElementRule : public UpdateRule {
     }
   }
 
-  /// Runs of rows that are at the same step share its factors: in a table that is pushed as a whole, each run is a whole piece.
+  /// Runs of rows that are at the same step share its factors: in a table that is pushed as a whole, all of them.
   template <bool kPenalised>
   void CountedDense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient, float scale) const {
-    const uint64_t piece = std::max<uint64_t>(1, 512 / rows.width);
-    float* steps = rows.arrays + kArrays * rows.stride;
-    for (uint64_t row = begin, next; row < end; row = next) {
-      next = std::min(row + piece, end);
-      bool same = true;
-      for (uint64_t i = row; i < next; ++i) same &= steps[i] == steps[row];
-      if (!same) next = row + 1;
-      for (uint64_t i = row; i < next; ++i) steps[i] += 1;
-      Stream<kPenalised>(kernel_.AtStep(steps[row]), scale, decay_, Arrays{rows.arrays, rows.stride} + row * rows.width, gradient + (row - begin) * rows.width,
-                         (next - row) * rows.width);
-    }
+    StepCounts(rows.arrays + kArrays * rows.stride).Add(begin, end - begin, [&](uint64_t first, uint64_t n, float step) {
+      Stream<kPenalised>(kernel_.AtStep(step), scale, decay_, Arrays{rows.arrays, rows.stride} + first * rows.width, gradient + (first - begin) * rows.width,
+                         n * rows.width);
+    });
   }
 
   const Kernel kernel_;
