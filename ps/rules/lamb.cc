@@ -47,8 +47,7 @@ class Lamb final : public UpdateRule {
     Squares values, directions;
     for (uint32_t i = 0; i < width; i += kKept) {
       const uint32_t n = std::min(kKept, width - i);
-      Moments(at, row + i + stride, row + i + 2 * stride, gradient + i, n);
-      Directions(at, row + i, stride, decay, n, kept.data());
+      Push(at, row + i, stride, gradient + i, decay, n, kept.data());
       values.Add(row + i, n);
       directions.Add(kept.data(), n);
     }
@@ -56,17 +55,23 @@ class Lamb final : public UpdateRule {
     for (uint32_t i = 0; i < width; i += kKept) {
       const uint32_t n = std::min(kKept, width - i);
       if (width > kKept) Directions(at, row + i, stride, decay, n, kept.data());
-      for (uint32_t j = 0; j < n; ++j) row[i + j] -= rate * kept[j];
+      float* __restrict value = row + i;
+      const float* __restrict r = kept.data();
+      for (uint32_t j = 0; j < n; ++j) value[j] -= rate * r[j];
     }
   }
-  static void Moments(const internal::AdamStep& at, float* __restrict mean, float* __restrict square, const float* __restrict gradient, uint32_t n) {
-    const float b1 = at.beta1, b2 = at.beta2;
+  /// m and v of n elements, and their r.
+  static void Push(const internal::AdamStep at, float* row, uint64_t stride, const float* __restrict gradient, float decay, uint32_t n, float* __restrict r) {
+    const float* __restrict value = row;
+    float* __restrict mean = row + stride;
+    float* __restrict square = row + 2 * stride;
     for (uint32_t i = 0; i < n; ++i) {
-      mean[i] = b1 * mean[i] + (1 - b1) * gradient[i];
-      square[i] = b2 * square[i] + (1 - b2) * (gradient[i] * gradient[i]);
+      mean[i] = at.beta1 * mean[i] + (1 - at.beta1) * gradient[i];
+      square[i] = at.beta2 * square[i] + (1 - at.beta2) * (gradient[i] * gradient[i]);
+      r[i] = at.mean_scale * mean[i] / (at.root * std::sqrt(square[i]) + at.epsilon) + decay * value[i];
     }
   }
-  static void Directions(const internal::AdamStep& at, const float* value, uint64_t stride, float decay, uint32_t n, float* __restrict r) {
+  static void Directions(const internal::AdamStep at, const float* value, uint64_t stride, float decay, uint32_t n, float* __restrict r) {
     const float* mean = value + stride;
     const float* square = mean + stride;
     for (uint32_t i = 0; i < n; ++i) r[i] = at.mean_scale * mean[i] / (at.root * std::sqrt(square[i]) + at.epsilon) + decay * value[i];
