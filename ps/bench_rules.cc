@@ -3,8 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
+#include <memory>
+#include <optional>
 #include <random>
 #include <string>
 

@@ -28,7 +28,9 @@ struct Batches {
   Batches(const Partition& partition, const Shape& shape);
   std::span<const Key> KeysOf(const Part& part) const { return {keys.data() + part.begin, part.end - part.begin}; }
   /// All keys of one batch, and its gradient.
-  std::span<const Key> KeysOf(size_t batch) const { return {keys.data() + batches[batch].front().begin, batches[batch].back().end - batches[batch].front().begin}; }
+  std::span<const Key> KeysOf(size_t batch) const {
+    return {keys.data() + batches[batch].front().begin, batches[batch].back().end - batches[batch].front().begin};
+  }
   const float* GradientOf(size_t batch) const { return gradient.data() + batches[batch].front().begin * width; }
   std::vector<RowsIn> In(size_t batch) const;
   /// `out`: for all batches, keys.size() x width.

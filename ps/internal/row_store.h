@@ -60,9 +60,9 @@ class RowStore {
       const uint32_t tagged = Matches(at, tag), found = tagged != 0 ? tagged : Matches(at, kEmpty);
       if (found != 0) [[likely]] {
         const Slot slot = group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(found));
-        __builtin_prefetch(At(slot));
+        PrefetchSlot(slot);
         for (uint32_t other = tagged & (tagged - 1); other != 0; other &= other - 1) {
-          __builtin_prefetch(At(group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(other))));
+          PrefetchSlot(group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(other)));
         }
         return slot;
       }
@@ -101,6 +101,7 @@ class RowStore {
   [[gnu::always_inline]] void PrefetchRow(const float* row) const {
     const auto* at = reinterpret_cast<const std::byte*>(row);
     for (size_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(at + i);
+    __builtin_prefetch(at + row_bytes_ - 1);
   }
   Key KeyAt(Slot slot) const {
     Key key;
@@ -120,6 +121,11 @@ class RowStore {
   uint8_t* tags() { return reinterpret_cast<uint8_t*>(tags_.get()); }
   const std::byte* At(Slot slot) const { return slots_.get() + slot * stride_; }
   std::byte* At(Slot slot) { return slots_.get() + slot * stride_; }
+  [[gnu::always_inline]] void PrefetchSlot(Slot slot) const {
+    const std::byte* at = At(slot);
+    __builtin_prefetch(at);
+    if (stride_ % 16 != 0) __builtin_prefetch(at + stride_ - 1);   // it may reach into the next cache line
+  }
   static uint8_t TagOf(uint64_t hash) { return static_cast<uint8_t>(kFull | (hash >> 32 & 0x7f)); }
   /// Rises with the hash's low half, so that growth reads and writes in order. (Ranges take the high bits.)
   uint32_t Home(uint64_t hash) const { return static_cast<uint32_t>(uint64_t{static_cast<uint32_t>(hash)} * groups_ >> 32); }
@@ -141,7 +147,9 @@ class RowStore {
   size_t SlabBytes() const {
     return row_bytes_ << slab_shift_;
   }
-  std::byte* SlabRow(uint32_t row) const { return slab_at_[row >> slab_shift_] + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_; }
+  std::byte* SlabRow(uint32_t row) const {
+    return slab_at_[row >> slab_shift_] + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_;
+  }
   uint32_t NewSlabRow();
   uint32_t NextGroups(uint32_t groups) const {
     return groups < groups_doubled_ ? groups * 2 : groups + groups / 7;
@@ -160,8 +168,8 @@ class RowStore {
   Memory tags_, slots_;
   std::vector<Memory> slabs_;
   std::vector<std::byte*> slab_at_;   // slabs_[i].get(), close together
-  uint32_t slab_rows_ = 0;          // given out so far
-  std::vector<uint32_t> vacated_;   // of them, those that are free again
+  uint32_t slab_rows_ = 0;            // given out so far
+  std::vector<uint32_t> vacated_;     // of them, those that are free again
 };
 
 inline RowStore::Slot RowStore::Find(Key key, uint64_t hash) const {

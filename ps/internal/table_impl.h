@@ -144,7 +144,7 @@ std::vector<internal::KeyRun> Table::Impl::OwnRuns(std::span<const In> sets) {
 
 template <class In, class Each>
 void Table::Impl::EachRun(std::span<const In> sets, const Each& each) const {
-  for (const In& set : sets) __builtin_prefetch(dense[Place(set.rows.range)].get());
+  for (const In& set : sets) dense[Place(set.rows.range)]->PrefetchSelf();
   const size_t rows_ahead = std::clamp<size_t>(512 / floats, 4, 32);
   size_t ask_set = 0, ask_at = 0, asked = 0, used = 0;   // keys, over all sets
   const auto ask = [&](size_t end) {
