@@ -67,14 +67,14 @@ struct Pair {
   PlainRows plain;
   Pair(const std::string& rule, uint32_t width, bool dense)
       : table(MakeTable(rule, width, dense ? std::optional<uint64_t>(kRows + 1) : std::nullopt)), plain(rule, kRows + 1, width) {
-    const std::vector<float> zeros(10'000 * width);
-    const Batches every(table.partition(), {.rows = kRows, .batch = 4 * kRows, .count = 1});   // all but one in fifty
-    for (const Batches::Part& part : every.batches[0]) {
-      for (size_t begin = part.begin; begin < part.end; begin += 10'000) {
-        const std::span<const Key> keys(every.keys.data() + begin, std::min<size_t>(10'000, part.end - begin));
-        TROUPE_CHECK(table.Apply(part.range, keys, zeros.data()).ok());
-        plain.Push(keys, zeros.data());
-      }
+    std::vector<std::vector<Key>> keys(table.partition().ranges());
+    for (Key key = 1; key <= kRows; ++key) keys[table.partition().RangeOf(key)].push_back(key);
+    std::mt19937 random(3);
+    for (uint32_t range = 0; range < keys.size(); ++range) {
+      std::shuffle(keys[range].begin(), keys[range].end(), random);   // a table meets its keys in no order
+      const std::vector<float> zeros(keys[range].size() * width);
+      TROUPE_CHECK(table.Apply(range, keys[range], zeros.data()).ok());
+      plain.Push(keys[range], zeros.data());
     }
   }
 

@@ -9,8 +9,8 @@
 namespace troupe::internal {
 namespace {
 
-constexpr size_t kRunsMin = 7, kRunsMax = 15;
-constexpr double kSecondsEnough = 0.5;
+constexpr size_t kRunsLeast = 3, kRunsMin = 7, kRunsMax = 15;
+constexpr double kSecondsEnough = 0.5, kSecondsMost = 3;
 
 double Median(std::vector<double> times) {
   const auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
@@ -41,7 +41,11 @@ BenchRow Compare(const std::string& name, double units, const std::string& unit,
   plain();
   std::vector<double> mine, limit;
   double spent = 0;
-  while (mine.size() < kRunsMin || (mine.size() < kRunsMax && spent < kSecondsEnough)) {
+  const auto more = [&] {
+    const size_t runs = mine.size();
+    return runs < kRunsLeast || (runs < kRunsMin && spent < kSecondsMost) || (runs < kRunsMax && spent < kSecondsEnough);
+  };
+  while (more()) {
     mine.push_back(seconds(ours));
     limit.push_back(seconds(plain));
     spent += mine.back() + limit.back();
