@@ -8,7 +8,8 @@
 namespace troupe {
 
 /// Norm and views of a dense table of 10M floats, and sparse AdaGrad in big and in typical batches beside one flat hash table, each in the same run; and a
-/// table of which a quarter is in memory beside one that is all there. About 8 s; `full`: also rounds, pulls and ten times the rows.
+/// table of which a quarter is in memory beside one that is all there. About 5 s; `full`: also the same where every key is touched alike, rounds,
+/// pulls and ten times the rows.
 std::vector<BenchRow> BenchTables(bool full);
 
 }   // namespace troupe
