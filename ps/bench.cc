@@ -1,10 +1,8 @@
 #include "ps/bench.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -17,103 +15,16 @@
 #include "actors/check.h"
 #include "ps/call.h"
 #include "ps/disk_tier.h"
+#include "ps/internal/bench_batches.h"
+#include "ps/internal/bench_compare.h"
 #include "ps/round_sum.h"
 #include "ps/table.h"
 
 namespace troupe {
 namespace {
 
-/// This thread's own time: what else runs on the machine does not count.
-double Now() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-/// All the time that passes, where other threads and the disk are part of the work.
-double WallNow() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// The best of several runs of each, in turn, so that both meet the same machine. `units`: what one run does, in the unit.
-BenchRow Compare(const std::string& name, double units, const std::string& unit, const std::function<void()>& ours, const std::function<void()>& plain,
-                 double (*now)() = Now) {
-  const auto seconds = [now](const std::function<void()>& work) {
-    const double start = now();
-    work();
-    return now() - start;
-  };
-  double best_ours = 1e9, best_plain = 1e9, spent = 0;
-  for (int run = 0; run < 3 || (run < 15 && spent < 0.7); ++run) {
-    const double a = seconds(ours), b = seconds(plain);
-    best_ours = std::min(best_ours, a);
-    best_plain = std::min(best_plain, b);
-    spent += a + b;
-  }
-  return {.name = name, .value = units / best_ours, .unit = unit, .limit = units / best_plain, .ratio = best_plain / best_ours};
-}
-
-/// The rules as loops over arrays, the obvious good way.
-struct PlainArrays {
-  std::vector<float> w, a, b;
-  explicit PlainArrays(size_t n) : w(n), a(n), b(n) {}
-
-  void Push(const std::string& rule, const std::vector<float>& gradient) {
-    float* __restrict x = w.data();
-    float* __restrict s = a.data();
-    float* __restrict t = b.data();
-    const float* __restrict g = gradient.data();
-    const size_t n = w.size();
-    if (rule == "sgd") {
-      for (size_t i = 0; i < n; ++i) x[i] -= 0.1f * g[i];
-    } else if (rule == "add") {
-      for (size_t i = 0; i < n; ++i) {   // exact too, by Knuth's two-sum
-        const float sum = x[i] + g[i], part = sum - x[i];
-        s[i] += (x[i] - (sum - part)) + (g[i] - part);
-        x[i] = sum;
-      }
-    } else if (rule == "adagrad") {
-      for (size_t i = 0; i < n; ++i) {
-        s[i] += g[i] * g[i];
-        x[i] -= 0.1f * g[i] / (std::sqrt(s[i]) + 1e-8f);
-      }
-    } else if (rule == "adam") {
-      for (size_t i = 0; i < n; ++i) {
-        s[i] = 0.9f * s[i] + 0.1f * g[i];
-        t[i] = 0.999f * t[i] + 0.001f * g[i] * g[i];
-        x[i] -= 0.1f * s[i] / (std::sqrt(t[i]) + 1e-8f);
-      }
-    } else {
-      for (size_t i = 0; i < n; ++i) {
-        const float sum = t[i] + g[i] * g[i], root = std::sqrt(sum);
-        s[i] += g[i] - (root - std::sqrt(t[i])) * 10.0f * x[i];
-        t[i] = sum;
-        x[i] = -s[i] / ((1 + root) * 10.0f);
-      }
-    }
-  }
-};
-
-BenchRow DensePush(const std::string& rule, size_t n) {
-  TableSpec spec;
-  spec.rule = rule;
-  spec.rows = n;
-  auto table = Table::Make(spec, 0, 1);
-  TROUPE_CHECK(table.ok());
-  PlainArrays plain(n);
-  std::vector<float> gradient(n);
-  std::mt19937 random(1);
-  for (float& g : gradient) g = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
-  const Partition& partition = table->partition();
-  const auto push = [&] {
-    for (uint32_t range = 0; range < partition.ranges(); ++range) {
-      const Key first = partition.FirstRow(range);
-      TROUPE_CHECK(table->ApplyDense(range, first, partition.RowsIn(range), gradient.data() + first).ok());
-    }
-  };
-  return Compare(absl::StrCat("dense push ", n / 1000000, "M floats ", rule), static_cast<double>(n) / 1e6, "Mfloats/s", push,
-                 [&] { plain.Push(rule, gradient); });
-}
+using internal::Batches;
+using internal::Compare;
 
 /// One flat open-addressing table with AdaGrad's row, without ranges, checks or other rules.
 class PlainTable {
@@ -142,57 +53,16 @@ class PlainTable {
   size_t mask_;
 };
 
-/// Batches of distinct random keys out of `rows`, grouped by range, as a shard meets them.
-struct Batches {
-  struct Part {
-    uint32_t range;
-    size_t begin, end;
-  };
-  std::vector<Key> keys;
-  std::vector<float> gradient;
-  std::vector<std::vector<Part>> batches;
-
-  std::span<const Key> KeysOf(const Part& part) const { return {keys.data() + part.begin, part.end - part.begin}; }
-  std::vector<RowsIn> In(size_t batch) const {
-    std::vector<RowsIn> rows;
-    for (const Part& part : batches[batch]) rows.push_back({RowSet::Of(part.range, KeysOf(part)), gradient.data() + part.begin});
-    return rows;
-  }
-
-  /// `hot`: share of the keys that nine of ten are drawn from.
-  Batches(const Partition& partition, size_t rows, size_t batch, size_t count, double hot = 1) {
-    std::mt19937_64 random(2);
-    const auto some = static_cast<size_t>(hot * static_cast<double>(rows));
-    for (size_t b = 0; b < count; ++b) {
-      std::vector<Key> drawn(batch);
-      for (Key& key : drawn) key = 1 + random() % (random() % 10 == 0 ? rows : some);
-      std::sort(drawn.begin(), drawn.end());
-      drawn.erase(std::unique(drawn.begin(), drawn.end()), drawn.end());
-      std::shuffle(drawn.begin(), drawn.end(), random);
-      std::stable_sort(drawn.begin(), drawn.end(), [&](Key x, Key y) { return partition.RangeOf(x) < partition.RangeOf(y); });
-      batches.emplace_back();
-      for (const Key key : drawn) {
-        const uint32_t range = partition.RangeOf(key);
-        if (batches.back().empty() || batches.back().back().range != range) batches.back().push_back({range, keys.size(), 0});
-        keys.push_back(key);
-        batches.back().back().end = keys.size();
-      }
-    }
-    gradient.resize(keys.size());
-    for (float& g : gradient) g = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
-  }
-};
-
 class SparseBench {
  public:
   SparseBench(size_t rows, size_t slots) : rows_(rows), table_(*Table::Make(Spec(), 0, 1)), plain_(slots) {
-    const Batches all(table_.partition(), rows, rows * 4, 1);
+    const Batches all(table_.partition(), {.rows = rows, .batch = rows * 4, .count = 1});
     table_.Apply(all.In(0));
     plain_.Push(all.keys, all.gradient.data());
   }
 
   BenchRow Push(size_t batch, size_t count) {
-    const Batches batches(table_.partition(), rows_, batch, count);
+    const Batches batches(table_.partition(), {.rows = rows_, .batch = batch, .count = count});
     const auto push = [&] {
       for (size_t b = 0; b < count; ++b) {
         const std::vector<RowsIn> rows = batches.In(b);
@@ -200,11 +70,11 @@ class SparseBench {
         table_.Apply(rows);
       }
     };
-    return Compare(Name("push", batch), Millions(batches), "Mkeys/s", push, [&] { plain_.Push(batches.keys, batches.gradient.data()); });
+    return Compare(Name("push", batch), batches.millions(), "Mkeys/s", push, [&] { plain_.Push(batches.keys, batches.gradient.data()); });
   }
   /// Two writers push the same keys, then the round ends. The plain loop takes both pushes as they come.
   BenchRow Round(size_t batch, size_t count) {
-    const Batches batches(table_.partition(), rows_, batch, count);
+    const Batches batches(table_.partition(), {.rows = rows_, .batch = batch, .count = count});
     RoundSum sum;
     const auto round = [&] {
       for (size_t b = 0; b < count; ++b) {
@@ -222,19 +92,15 @@ class SparseBench {
         for (int writer = 0; writer < 2; ++writer) plain_.Push({batches.keys.data() + begin, n}, batches.gradient.data() + begin);
       }
     };
-    return Compare(Name("BSP round of 2 writers", batch), 2 * Millions(batches), "Mkeys/s", round, plain);
+    return Compare(Name("BSP round of 2 writers", batch), 2 * batches.millions(), "Mkeys/s", round, plain);
   }
   BenchRow Pull(size_t batch, size_t count) {
-    const Batches batches(table_.partition(), rows_, batch, count);
+    const Batches batches(table_.partition(), {.rows = rows_, .batch = batch, .count = count});
     std::vector<float> out(batches.keys.size());
     const auto pull = [&] {
-      for (const auto& parts : batches.batches) {
-        std::vector<RowsOut> rows;
-        for (const Batches::Part& part : parts) rows.push_back({RowSet::Of(part.range, batches.KeysOf(part)), out.data() + part.begin});
-        TROUPE_CHECK(table_.Pull(rows).ok());
-      }
+      for (size_t b = 0; b < count; ++b) TROUPE_CHECK(table_.Pull(batches.Out(b, out.data())).ok());
     };
-    return Compare(Name("pull", batch), Millions(batches), "Mkeys/s", pull, [&] {
+    return Compare(Name("pull", batch), batches.millions(), "Mkeys/s", pull, [&] {
       for (size_t i = 0; i < out.size(); ++i) out[i] = plain_.At(batches.keys[i]).w;
     });
   }
@@ -245,7 +111,6 @@ class SparseBench {
     spec.rule = "adagrad";
     return spec;
   }
-  static double Millions(const Batches& batches) { return static_cast<double>(batches.keys.size()) / 1e6; }
   std::string Name(const char* what, size_t batch) const { return absl::StrCat("sparse adagrad ", what, ", ", batch, " of ", rows_ / 1000000, "M keys"); }
 
   size_t rows_;
@@ -255,12 +120,12 @@ class SparseBench {
 
 /// A table that is four times as large as the memory it may take beside the same table in memory: pull and push of each batch, as training does, by the clock
 /// on the wall. Every key alike is the worst that can be; where a tenth of the keys makes nine tenths of the touches, they stay in memory.
-std::vector<BenchRow> QuarterInMemory(size_t rows) {
+std::vector<BenchRow> QuarterInMemory(size_t rows, bool full) {
   const std::string folder = absl::StrCat(std::filesystem::temp_directory_path().string(), "/troupe-bench-", getpid());
   TableSpec spec;
   spec.rule = "adagrad";
   Table whole = *Table::Make(spec, 0, 1);
-  const Batches all(whole.partition(), rows, rows * 4, 1);
+  const Batches all(whole.partition(), {.rows = rows, .batch = rows * 4, .count = 1});
   whole.Apply(all.In(0));
   spec.limits.memory_max = whole.bytes() / 4;
   auto made = Table::Make(spec, 0, 1, DiskTiers(folder));
@@ -276,14 +141,13 @@ std::vector<BenchRow> QuarterInMemory(size_t rows) {
   std::vector<BenchRow> result;
   uint64_t round = 0;
   for (const double hot : {0.1, 1.0}) {
+    if (hot == 1 && !full) break;   // takes 10 s
     const size_t batch = 1'700, count = 100;
-    const Batches batches(whole.partition(), rows, batch, count, hot);
+    const Batches batches(whole.partition(), {.rows = rows, .batch = batch, .count = count, .hot = hot});
     std::vector<float> out(batches.keys.size());
     const auto pull_and_push = [&](Table& table) {
       for (size_t b = 0; b < count; ++b) {
-        std::vector<RowsOut> pulled;
-        for (const Batches::Part& part : batches.batches[b]) pulled.push_back({RowSet::Of(part.range, batches.KeysOf(part)), out.data() + part.begin});
-        TROUPE_CHECK(table.Pull(pulled).ok());
+        TROUPE_CHECK(table.Pull(batches.Out(b, out.data())).ok());
         const std::vector<RowsIn> rows_in = batches.In(b);
         TROUPE_CHECK(table.Check(rows_in).ok());
         table.Apply(rows_in);
@@ -292,7 +156,7 @@ std::vector<BenchRow> QuarterInMemory(size_t rows) {
     };
     result.push_back(Compare(
         absl::StrCat("a quarter of ", rows / 1'000'000, "M keys in memory, ", hot < 1 ? "90 % of touches to 10 %" : "all alike"),
-        static_cast<double>(batches.keys.size()) / 1e6, "Mkeys/s", [&] { pull_and_push(quarter); }, [&] { pull_and_push(whole); }, WallNow));
+        static_cast<double>(batches.keys.size()) / 1e6, "Mkeys/s", [&] { pull_and_push(quarter); }, [&] { pull_and_push(whole); }, internal::WallSeconds));
   }
   return result;
 }
@@ -369,13 +233,12 @@ std::vector<BenchRow> DenseViews(size_t n) {
 
 std::vector<BenchRow> BenchTables(bool full) {
   std::vector<BenchRow> rows;
-  for (const char* rule : {"sgd", "adagrad", "adam", "ftrl", "add"}) rows.push_back(DensePush(rule, 10'000'000));
   rows.push_back(DenseNorm(10'000'000));
   for (BenchRow& row : DenseViews(10'000'000)) rows.push_back(std::move(row));
   SparseBench sparse(1'000'000, 1 << 21);
   rows.push_back(sparse.Push(100'000, 3));
   rows.push_back(sparse.Push(1'700, 200));
-  for (BenchRow& row : QuarterInMemory(1'000'000)) rows.push_back(std::move(row));
+  for (BenchRow& row : QuarterInMemory(1'000'000, full)) rows.push_back(std::move(row));
   if (!full) return rows;
   rows.push_back(sparse.Round(1'700, 200));
   rows.push_back(sparse.Pull(1'700, 200));

@@ -7,8 +7,9 @@
 
 namespace troupe {
 
-/// Dense pushes of 10M floats by every rule and their norm, and sparse AdaGrad in big and in typical batches, each beside the plain loop of the same run; and a
-/// table of which a quarter is in memory beside one that is all there. About 10 s; `full`: also rounds, pulls and ten times the rows.
+/// Norm and views of a dense table of 10M floats, and sparse AdaGrad in big and in typical batches beside one flat hash table, each in the same run; and a
+/// table of which a quarter is in memory beside one that is all there. About 5 s; `full`: also the same where every key is touched alike, rounds,
+/// pulls and ten times the rows.
 std::vector<BenchRow> BenchTables(bool full);
 
 }   // namespace troupe

@@ -68,7 +68,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
 }
 
 std::shared_ptr<DenseRange> Table::Impl::NewDense(uint32_t range) const {
-  return std::make_shared<DenseRange>(pieces, partition.RowsIn(range), width, floats);
+  return std::make_shared<DenseRange>(pieces, partition.RowsIn(range), width, floats, rule->counts_pushes());
 }
 
 void Table::Impl::Begin(uint32_t place) {
@@ -123,11 +123,10 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
   const uint32_t width = impl_->width;
   const UpdateRule& rule = *impl_->rule;
   if (impl_->partition.dense()) {
-    for (const RowsOut& out : rows) {
-      const DenseRange& range = *impl_->dense[impl_->Place(out.rows.range)];
-      const uint64_t unpenalised = impl_->Unpenalised(out.rows.range);
-      impl_->EachRun(out.rows, [&](uint64_t row, size_t at, size_t n) { rule.ReadDense(range.View(row, n, unpenalised), out.values + at * width); });
-    }
+    impl_->EachRun(rows, [&](size_t set, uint64_t row, size_t at, size_t n) {
+      const uint32_t range = rows[set].rows.range;
+      rule.ReadDense(impl_->dense[impl_->Place(range)]->View(row, n, impl_->Unpenalised(range)), rows[set].values + at * width);
+    });
     return absl::OkStatus();
   }
   const bool zeros = impl_->spec.init.kind == RowInit::Kind::kZero;
@@ -172,16 +171,16 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
   if (!impl.spec.schedule.constant()) scale *= static_cast<float>(impl.spec.schedule.At(impl.step));
   if (impl.partition.dense()) {
     const uint64_t piece = impl.tames ? std::max<uint64_t>(1, kTamedFloats / width) : UINT64_MAX;
-    for (const RowsIn& in : gradients) {
-      DenseRange& range = Impl::Own(impl.dense[impl.Place(in.rows.range)]);
-      const uint64_t unpenalised = impl.Unpenalised(in.rows.range);
-      impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
-        for (size_t i = 0, rows; i < n; i += rows) {
-          rows = std::min<uint64_t>(piece, n - i);
-          impl.rule->ApplyDense(range.View(row + i, rows, unpenalised), impl.Tame(in.numbers + (at + i) * width, rows), scale);
-        }
-      });
-    }
+    impl.OwnDense(gradients);
+    impl.EachRun(gradients, [&](size_t set, uint64_t row, size_t at, size_t n) {
+      const uint32_t range = gradients[set].rows.range;
+      const DenseRange& dense = *impl.dense[impl.Place(range)];
+      const uint64_t unpenalised = impl.Unpenalised(range);
+      for (size_t i = 0, rows; i < n; i += rows) {
+        rows = std::min<uint64_t>(piece, n - i);
+        impl.rule->ApplyDense(dense.View(row + i, rows, unpenalised), impl.Tame(gradients[set].numbers + (at + i) * width, rows), scale);
+      }
+    });
     return;
   }
   if (impl.limits != nullptr) [[unlikely]]
@@ -215,12 +214,11 @@ absl::Status Table::Assign(std::span<const RowsIn> values) {
     TROUPE_RETURN_IF_ERROR(impl.CheckFinite("value", in));
   }
   if (impl.partition.dense()) {
-    for (const RowsIn& in : values) {
-      DenseRange& range = Impl::Own(impl.dense[impl.Place(in.rows.range)]);
-      impl.EachRun(in.rows, [&](uint64_t row, size_t at, size_t n) {
-        impl.rule->SetDense(range.View(row, n, impl.Unpenalised(in.rows.range)), in.numbers + at * impl.width);
-      });
-    }
+    impl.OwnDense(values);
+    impl.EachRun(values, [&](size_t set, uint64_t row, size_t at, size_t n) {
+      const uint32_t range = values[set].rows.range;
+      impl.rule->SetDense(impl.dense[impl.Place(range)]->View(row, n, impl.Unpenalised(range)), values[set].numbers + at * impl.width);
+    });
     return absl::OkStatus();
   }
   TROUPE_RETURN_IF_ERROR(impl.CheckRoom(values));

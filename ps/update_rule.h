@@ -15,7 +15,7 @@
 namespace troupe {
 
 /// All rows of a dense range as flat arrays, and which of them a call is about. A rule's floats of row r: of each whole `width` of them, array k holds
-/// arrays[k * stride + r * width ..]; of each float that is left over (Adam's steps) an array of `rows` floats follows.
+/// arrays[k * stride + r * width ..]; behind them the counts of a rule that counts_pushes (ps/internal/step_counts.h).
 struct DenseRows {
   float* arrays = nullptr;
   uint64_t stride = 0;
@@ -32,6 +32,8 @@ class UpdateRule {
   virtual uint32_t floats(uint32_t width) const = 0;
   /// The first `width` floats of a row are its values. Else only Read knows them (ftrl: they follow from z and n).
   virtual bool holds_values() const { return true; }
+  /// The last float of a row is how often it was pushed to (Adam's t).
+  virtual bool counts_pushes() const { return false; }
   /// Value() is wider than float (add keeps the rounding error).
   virtual bool wide() const { return false; }
 

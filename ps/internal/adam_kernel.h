@@ -34,24 +34,30 @@ class Adam {
 
   explicit Adam(const RuleNumbers& n) : beta1_(n.options[1]), beta2_(n.options[2]) {
     base_ = MakeKernel<AdamStep>(n, 0, 0, n.options[1], n.options[2], n.options[3]);
-    for (uint32_t t = 0; t < kTabulated; ++t) steps_.push_back(Corrected(t));
+    for (uint32_t t = 0; t < kTabulated; ++t) corrections_.push_back(At(t));
   }
 
-  AdamStep AtStep(float step) const { return step < kTabulated ? steps_[static_cast<size_t>(step)] : Corrected(step); }
+  AdamStep AtStep(float step) const {
+    const Corrections corrections = step > 0 && step < kTabulated ? corrections_[static_cast<size_t>(step)] : At(step);
+    AdamStep at = base_;
+    at.mean_scale = corrections.mean_scale;
+    at.root = corrections.root;
+    return at;
+  }
 
  private:
   static constexpr uint32_t kTabulated = 4096;
 
-  AdamStep Corrected(double step) const {
-    AdamStep at = base_;
-    at.mean_scale = static_cast<float>(1 / (1 - std::pow(beta1_, step)));
-    at.root = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, step)));
-    return at;
+  struct Corrections {
+    float mean_scale, root;
+  };
+  Corrections At(double step) const {
+    return {static_cast<float>(1 / (1 - std::pow(beta1_, step))), static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, step)))};
   }
 
   double beta1_, beta2_;
   AdamStep base_;
-  std::vector<AdamStep> steps_;   // by t; the first is never used
+  std::vector<Corrections> corrections_;   // by t; the first is never used
 };
 
 inline std::vector<RuleOption> AdamOptions() {

@@ -64,13 +64,19 @@ void DensePieces::Give(std::byte* memory, uint64_t bytes) {
   }
 }
 
-DenseRange::DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats)
-    : pieces_(std::move(pieces)), rows_(rows), width_(width), floats_(floats), stride_(Stride(rows, width)) {
+DenseRange::DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats, bool counted)
+    : pieces_(std::move(pieces)), rows_(rows), width_(width), floats_(floats), counted_(counted), stride_(Stride(rows, width)) {
   arrays_ = reinterpret_cast<float*>(bytes() > 0 ? pieces_->Take(bytes(), true) : nullptr);
 }
 
 DenseRange::DenseRange(const DenseRange& other)
-    : pieces_(other.pieces_), rows_(other.rows_), width_(other.width_), floats_(other.floats_), stride_(other.stride_), arrays_(nullptr) {
+    : pieces_(other.pieces_),
+      rows_(other.rows_),
+      width_(other.width_),
+      floats_(other.floats_),
+      counted_(other.counted_),
+      stride_(other.stride_),
+      arrays_(nullptr) {
   if (bytes() == 0) return;
   arrays_ = reinterpret_cast<float*>(pieces_->Take(bytes(), false));
   std::memcpy(arrays_, other.arrays_, bytes());
@@ -82,12 +88,13 @@ DenseRange::~DenseRange() {
 
 template <class Each>
 void DenseRange::EachArray(const Each& each) const {
-  const uint64_t wide = floats_ / width_;
-  for (uint64_t i = 0; i < Arrays(width_, floats_); ++i) each(arrays_ + i * stride_, i < wide ? width_ : 1);
+  const uint64_t arrays = (floats_ - counted_) / width_;
+  for (uint64_t i = 0; i < arrays; ++i) each(arrays_ + i * stride_, width_);
 }
 
 void DenseRange::CopyRow(uint64_t row, float* out) const {
   EachArray([&](const float* array, uint32_t floats) { out = std::copy_n(array + row * floats, floats, out); });
+  if (counted_) *out = Counts().At(row);
 }
 
 void DenseRange::CopyTo(std::byte* out) const {
@@ -95,6 +102,10 @@ void DenseRange::CopyTo(std::byte* out) const {
     std::memcpy(out, array, rows_ * floats * sizeof(float));
     out += rows_ * floats * sizeof(float);
   });
+  if (!counted_) return;
+  std::vector<float> counts(rows_);
+  Counts().CopyTo(rows_, counts.data());
+  std::memcpy(out, counts.data(), rows_ * sizeof(float));
 }
 
 void DenseRange::CopyFrom(const std::byte* in) {
@@ -102,6 +113,10 @@ void DenseRange::CopyFrom(const std::byte* in) {
     std::memcpy(array, in, rows_ * floats * sizeof(float));
     in += rows_ * floats * sizeof(float);
   });
+  if (!counted_) return;
+  std::vector<float> counts(rows_);
+  std::memcpy(counts.data(), in, rows_ * sizeof(float));
+  Counts().CopyFrom(rows_, counts.data());
 }
 
 }   // namespace troupe::internal

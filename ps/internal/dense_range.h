@@ -6,7 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include "ps/internal/finite.h"
 #include "ps/internal/memory.h"
+#include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
 namespace troupe::internal {
@@ -39,8 +41,8 @@ class DensePieces {
 
 class DenseRange {
  public:
-  /// Zeros. floats: of a row, its values among them.
-  DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats);
+  /// Zeros. floats: of a row, its values among them; counted: the last of them is a count of StepCounts.
+  DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats, bool counted);
   /// The same rows in memory of their own. Cost: a copy of bytes().
   explicit DenseRange(const DenseRange& other);
   DenseRange& operator=(const DenseRange&) = delete;
@@ -54,21 +56,33 @@ class DenseRange {
   DenseRows View(uint64_t first, uint64_t n, uint64_t unpenalised) const {
     return {.arrays = arrays_, .stride = stride_, .width = width_, .first = first, .n = n, .unpenalised = unpenalised};
   }
+  /// Asks for this object itself; for the numbers of a row. (Inlined at once: GCC drops calls of functions that do nothing else.)
+  [[gnu::always_inline]] void PrefetchSelf() const {
+    for (size_t i = 0; i < sizeof(DenseRange); i += 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(this) + i);
+  }
+  [[gnu::always_inline]] void Prefetch(uint64_t row) const {
+    const float* at = arrays_ + row * width_;
+    for (uint64_t array = 0; array < (floats_ - counted_) / width_; ++array, at += stride_) {
+      for (uint32_t i = 0; i < width_; i += kFloatsALine) __builtin_prefetch(at + i);
+    }
+  }
   /// A row as UpdateRule::ApplyRows sees one.
   void CopyRow(uint64_t row, float* out) const;
 
-  /// The arrays in their order without gaps: rows * floats floats, at any address.
+  /// The arrays in their order without gaps, with a count a row: rows * floats floats, at any address.
   void CopyTo(std::byte* out) const;
   void CopyFrom(const std::byte* in);
 
  private:
-  /// Calls each(array, floats a row) for the arrays in their order.
+  /// Calls each(array, floats a row) for the arrays of numbers in their order.
   template <class Each>
   void EachArray(const Each& each) const;
+  StepCounts Counts() const { return StepCounts(arrays_ + (floats_ - 1) / width_ * stride_); }
 
   std::shared_ptr<DensePieces> pieces_;
   uint64_t rows_;
   uint32_t width_, floats_;
+  bool counted_;
   uint64_t stride_;   // floats from array to array
   float* arrays_;
 };

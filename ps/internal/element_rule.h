@@ -9,6 +9,7 @@
 #include <span>
 
 #include "ps/internal/finite.h"
+#include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
 namespace troupe::internal {
@@ -32,19 +33,21 @@ class ElementRule : public UpdateRule {
   ElementRule(Kernel kernel, const RuleNumbers& numbers)
       : kernel_(std::move(kernel)),
         decay_(static_cast<float>(numbers.weight_decay)),
-        penalises_(numbers.l1 > 0 || numbers.l2 > 0 || numbers.weight_decay > 0) {}
+        penalises_(numbers.l1 > 0 || numbers.l2 > 0 || numbers.weight_decay > 0),
+        only_decays_(!kDerived && numbers.l1 == 0 && numbers.l2 == 0) {}
 
   uint32_t floats(uint32_t width) const override { return kArrays * width + (Kernel::kCountsSteps ? 1 : 0); }
   bool holds_values() const override { return !kDerived; }
+  bool counts_pushes() const override { return Kernel::kCountsSteps; }
 
   void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
-    if (!penalises_) {
-      width == 1 ? Rows<false>(rows, gradient, 1, scale) : Rows<false>(rows, gradient, width, scale);
-    } else if (penalised.empty()) {
-      width == 1 ? Rows<true>(rows, gradient, 1, scale) : Rows<true>(rows, gradient, width, scale);
+    if (!penalises_ || penalised.empty()) {
+      ApplyAlike(penalises_, rows, gradient, width, scale);
     } else {
-      for (size_t i = 0; i < rows.size(); ++i) {
-        penalised[i] ? Rows<true>(rows.subspan(i, 1), gradient + i * width, width, scale) : Rows<false>(rows.subspan(i, 1), gradient + i * width, width, scale);
+      for (size_t i = 0, end; i < rows.size(); i = end) {   // mostly all alike
+        for (end = i + 1; end < rows.size() && penalised[end] == penalised[i]; ++end) {
+        }
+        ApplyAlike(penalised[i], rows.subspan(i, end - i), gradient + i * width, width, scale);
       }
     }
   }
@@ -52,8 +55,9 @@ class ElementRule : public UpdateRule {
   void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
     const uint64_t end = rows.first + rows.n;
     const uint64_t middle = penalises_ ? std::clamp(rows.unpenalised, rows.first, end) : end;
-    Dense<false>(rows, rows.first, middle, gradient, scale);
-    Dense<true>(rows, middle, end, gradient + (middle - rows.first) * rows.width, scale);
+    Dense<kNone>(rows, rows.first, middle, gradient, scale);
+    const float* penalised = gradient + (middle - rows.first) * rows.width;
+    only_decays_ ? Dense<kDecay>(rows, middle, end, penalised, scale) : Dense<kAll>(rows, middle, end, penalised, scale);
   }
 
   void ReadRows(std::span<float* const> rows, uint32_t width, std::span<const bool> penalised, const float* missing, float* out) const override {
@@ -96,6 +100,21 @@ class ElementRule : public UpdateRule {
   }
 
  private:
+  /// Which penalties a loop works with: most have none, and adamw none of those that take a second division.
+  enum Penalties { kNone, kDecay, kAll };
+
+  void ApplyAlike(bool penalised, std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+    if (!penalised) {
+      RowsOfWidth<kNone>(rows, gradient, width, scale);
+    } else {
+      only_decays_ ? RowsOfWidth<kDecay>(rows, gradient, width, scale) : RowsOfWidth<kAll>(rows, gradient, width, scale);
+    }
+  }
+  template <Penalties kPenalties>
+  void RowsOfWidth(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+    width == 1 ? Rows<kPenalties>(rows, gradient, 1, scale) : Rows<kPenalties>(rows, gradient, width, scale);
+  }
+
   /// each(first array's element, second's, penalised, i) for all elements of the rows.
   template <class Each>
   void EachDense(const DenseRows& rows, const Each& each) const {
@@ -115,7 +134,7 @@ class ElementRule : public UpdateRule {
   };
 
   /// The one loop. The arrays do not overlap; those that the kernel lacks are not read.
-  template <bool kPenalised, class Step>
+  template <Penalties kPenalties, class Step>
   [[gnu::always_inline]] static inline void Elements(const Step step, float scale, float decay, Arrays arrays, const float* __restrict gradient, size_t n) {
     float* __restrict a = arrays.first;
     float* __restrict b = a + arrays.stride;
@@ -123,70 +142,65 @@ class ElementRule : public UpdateRule {
     const float rate = step.rate * scale;
     const float shrink = rate * decay;
     for (size_t i = 0; i < n; ++i) {
-      if constexpr (kPenalised && !kDerived) a[i] -= shrink * a[i];
-      if constexpr (kArrays == 1) step.template Step<kPenalised>(rate, a[i], gradient[i]);
-      if constexpr (kArrays == 2) step.template Step<kPenalised>(rate, a[i], b[i], gradient[i]);
-      if constexpr (kArrays == 3) step.template Step<kPenalised>(rate, a[i], b[i], c[i], gradient[i]);
+      if constexpr (kPenalties != kNone && !kDerived) a[i] -= shrink * a[i];
+      if constexpr (kArrays == 1) step.template Step<kPenalties == kAll>(rate, a[i], gradient[i]);
+      if constexpr (kArrays == 2) step.template Step<kPenalties == kAll>(rate, a[i], b[i], gradient[i]);
+      if constexpr (kArrays == 3) step.template Step<kPenalties == kAll>(rate, a[i], b[i], c[i], gradient[i]);
     }
   }
 
-  /// The same over long arrays: they are brought near well ahead. (The check for finite gradients has just brought those.)
-  template <bool kPenalised, class Step>
+  /// The same over long arrays: one or two are brought near well ahead; of three the processor has enough to ask for. (The check for finite gradients has just
+  /// brought those.)
+  template <Penalties kPenalties, class Step>
   static void Stream(const Step step, float scale, float decay, Arrays arrays, const float* gradient, size_t n) {
     constexpr size_t kBlock = 4 * kFloatsALine;
     size_t i = 0;
-    for (; i + kFloatsAhead + kBlock <= n; i += kBlock) {
+    for (; kArrays < 3 && i + kFloatsAhead + kBlock <= n; i += kBlock) {
       for (size_t j = i + kFloatsAhead; j < i + kFloatsAhead + kBlock; j += kFloatsALine) {
         for (uint32_t k = 0; k < kArrays; ++k) __builtin_prefetch(arrays.first + k * arrays.stride + j, 1);
       }
-      Elements<kPenalised>(step, scale, decay, arrays + i, gradient + i, kBlock);
+      Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, kBlock);
     }
-    Elements<kPenalised>(step, scale, decay, arrays + i, gradient + i, n - i);
+    Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, n - i);
   }
 
-  template <bool kPenalised>
+  template <Penalties kPenalties>
   [[gnu::always_inline]] void Rows(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
     for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
       float* row = rows[i];
       if constexpr (Kernel::kCountsSteps) {
         float& step = row[kArrays * width];
         step += 1;
-        Elements<kPenalised>(kernel_.AtStep(step), scale, decay_, {row, width}, gradient, width);
+        Elements<kPenalties>(kernel_.AtStep(step), scale, decay_, {row, width}, gradient, width);
       } else {
-        Elements<kPenalised>(kernel_, scale, decay_, {row, width}, gradient, width);
+        Elements<kPenalties>(kernel_, scale, decay_, {row, width}, gradient, width);
       }
     }
   }
 
-  template <bool kPenalised>
+  template <Penalties kPenalties>
   void Dense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient, float scale) const {
     if (begin == end) return;
     if constexpr (Kernel::kCountsSteps) {
-      CountedDense<kPenalised>(rows, begin, end, gradient, scale);
+      CountedDense<kPenalties>(rows, begin, end, gradient, scale);
     } else {
-      Stream<kPenalised>(kernel_, scale, decay_, Arrays{rows.arrays, rows.stride} + begin * rows.width, gradient, (end - begin) * rows.width);
+      Stream<kPenalties>(kernel_, scale, decay_, Arrays{rows.arrays, rows.stride} + begin * rows.width, gradient, (end - begin) * rows.width);
     }
   }
 
-  /// Runs of rows that are at the same step share its factors: in a table that is pushed as a whole, each run is a whole piece.
-  template <bool kPenalised>
+  /// Runs of rows that are at the same step share its factors: in a table that is pushed as a whole, all of them.
+  template <Penalties kPenalties>
   void CountedDense(const DenseRows& rows, uint64_t begin, uint64_t end, const float* gradient, float scale) const {
-    const uint64_t piece = std::max<uint64_t>(1, 512 / rows.width);
-    float* steps = rows.arrays + kArrays * rows.stride;
-    for (uint64_t row = begin, next; row < end; row = next) {
-      next = std::min(row + piece, end);
-      bool same = true;
-      for (uint64_t i = row; i < next; ++i) same &= steps[i] == steps[row];
-      if (!same) next = row + 1;
-      for (uint64_t i = row; i < next; ++i) steps[i] += 1;
-      Stream<kPenalised>(kernel_.AtStep(steps[row]), scale, decay_, Arrays{rows.arrays, rows.stride} + row * rows.width, gradient + (row - begin) * rows.width,
-                         (next - row) * rows.width);
-    }
+    StepCounts(rows.arrays + kArrays * rows.stride).Add(begin, end - begin, [&](uint64_t first, uint64_t n, float step) {
+      Stream<kPenalties>(kernel_.AtStep(step), scale, decay_, Arrays{rows.arrays, rows.stride} + first * rows.width, gradient + (first - begin) * rows.width,
+                         n * rows.width);
+    });
   }
 
   const Kernel kernel_;
   const float decay_;
   const bool penalises_;
+  const bool only_decays_;   // where it penalises
 };
 
 /// The proximal step of the l1 penalty: `value` moves towards 0 by `distance` and stops there, exactly.

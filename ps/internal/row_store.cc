@@ -39,7 +39,10 @@ RowStore::RowStore(const RowStore& other)
       slab_rows_(other.slab_rows_),
       vacated_(other.vacated_) {
   slabs_.reserve(other.slabs_.size());
-  for (const Memory& slab : other.slabs_) slabs_.push_back(slab.Copy());
+  for (const Memory& slab : other.slabs_) {
+    slabs_.push_back(slab.Copy());
+    slab_at_.push_back(slabs_.back().get());
+  }
 }
 
 RowStore::Slot RowStore::Vacant(uint64_t hash) const {
@@ -52,13 +55,10 @@ RowStore::Slot RowStore::Vacant(uint64_t hash) const {
   }
 }
 
-RowStore::Slot RowStore::FindOrMake(Key key, uint64_t hash, Slot guess, bool* made) {
-  *made = false;
-  if (IsAt(key, hash, guess)) [[likely]]
-    return guess;
+RowStore::Slot RowStore::FindOrMake(Key key, uint64_t hash, bool* made) {
   Slot slot = Find(key, hash);
-  if (slot != kMissing) return slot;
-  *made = true;
+  *made = slot == kMissing;
+  if (!*made) return slot;
   slot = Vacant(hash);
   used_ += tags()[slot] == kEmpty;
   ++size_;
@@ -78,10 +78,10 @@ uint32_t RowStore::NewSlabRow() {
   if (!vacated_.empty()) {
     const uint32_t row = vacated_.back();
     vacated_.pop_back();
-    std::memset(slabs_[row >> slab_shift_].get() + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_, 0, row_bytes_);
+    std::memset(SlabRow(row), 0, row_bytes_);
     return row;
   }
-  if (slab_rows_ == slabs_.size() << slab_shift_) slabs_.emplace_back(arena_, SlabBytes());
+  if (slab_rows_ == slabs_.size() << slab_shift_) slab_at_.push_back(slabs_.emplace_back(arena_, SlabBytes()).get());
   return slab_rows_++;
 }
 

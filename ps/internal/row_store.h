@@ -43,23 +43,43 @@ class RowStore {
   /// The row lies in its slot: Row() needs no further look at memory.
   bool rows_in_slots() const { return slab_shift_ == 0; }
 
-  /// What a search does first: asks for the group's tags; then, when they are there, for the most likely slot, which it returns.
+  /// Before searches in many stores: asks for what this object itself holds; then, when that is there, for what else all of its rows need.
+  [[gnu::always_inline]] void PrefetchSelf() const {
+    for (size_t i = 0; i < sizeof(RowStore); i += 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(this) + i);
+  }
+  [[gnu::always_inline]] void PrefetchSlabs() const {
+    for (size_t i = 0; i < slab_at_.size(); i += 8) __builtin_prefetch(slab_at_.data() + i);
+  }
+  /// What a search does first: asks for the group's tags; then, when they are there, for the slots where the key may be, the first of which it returns, or,
+  /// where no tag fits, for the one that a row would be made in.
   [[gnu::always_inline]] void Prefetch(uint64_t hash) const { __builtin_prefetch(tags() + Home(hash) * kGroup); }
   [[gnu::always_inline]] Slot Guess(uint64_t hash) const {
-    const uint32_t group = Home(hash);
-    const uint32_t found = Matches(tags() + group * kGroup, TagOf(hash));
-    const Slot slot = group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(found != 0 ? std::countr_zero(found) : 0);
-    __builtin_prefetch(At(slot));
-    return slot;
+    const uint8_t tag = TagOf(hash);
+    for (uint32_t group = Home(hash);;) {
+      const uint8_t* at = tags() + group * kGroup;
+      const uint32_t tagged = Matches(at, tag), found = tagged != 0 ? tagged : Matches(at, kEmpty);
+      if (found != 0) [[likely]] {
+        const Slot slot = group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(found));
+        PrefetchSlot(slot);
+        for (uint32_t other = tagged & (tagged - 1); other != 0; other &= other - 1) {
+          PrefetchSlot(group * static_cast<uint32_t>(kGroup) + static_cast<uint32_t>(std::countr_zero(other)));
+        }
+        return slot;
+      }
+      if (++group == groups_) group = 0;
+    }
   }
   /// `guess`: of an earlier Guess with the same hash.
   Slot Find(Key key, uint64_t hash, Slot guess) const { return IsAt(key, hash, guess) ? guess : Find(key, hash); }
   Slot Find(Key key, uint64_t hash) const;
   /// Makes the row, all zeros, where it is missing; *made says so. MakeRoom must have made room for it.
-  Slot FindOrMake(Key key, uint64_t hash, Slot guess, bool* made);
+  [[gnu::always_inline]] Slot FindOrMake(Key key, uint64_t hash, Slot guess, bool* made) {
+    *made = false;
+    return IsAt(key, hash, guess) ? guess : FindOrMake(key, hash, made);
+  }
   Slot FindOrMake(Key key, uint64_t hash) {
     bool made;
-    return FindOrMake(key, hash, 0, &made);
+    return FindOrMake(key, hash, &made);
   }
   /// Grows so that the next n new rows move no slot.
   void MakeRoom(size_t n) {
@@ -74,12 +94,14 @@ class RowStore {
     if (slab_shift_ == 0) return reinterpret_cast<const float*>(at);
     uint32_t row;
     std::memcpy(&row, at, sizeof row);
-    return reinterpret_cast<const float*>(slabs_[row >> slab_shift_].get() + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_);
+    return reinterpret_cast<const float*>(SlabRow(row));
   }
+  size_t row_bytes() const { return row_bytes_; }
   /// Asks for all of a row that does not lie in its slot.
   [[gnu::always_inline]] void PrefetchRow(const float* row) const {
     const auto* at = reinterpret_cast<const std::byte*>(row);
     for (size_t i = 0; i < row_bytes_; i += 64) __builtin_prefetch(at + i);
+    __builtin_prefetch(at + row_bytes_ - 1);
   }
   Key KeyAt(Slot slot) const {
     Key key;
@@ -99,6 +121,11 @@ class RowStore {
   uint8_t* tags() { return reinterpret_cast<uint8_t*>(tags_.get()); }
   const std::byte* At(Slot slot) const { return slots_.get() + slot * stride_; }
   std::byte* At(Slot slot) { return slots_.get() + slot * stride_; }
+  [[gnu::always_inline]] void PrefetchSlot(Slot slot) const {
+    const std::byte* at = At(slot);
+    __builtin_prefetch(at);
+    if (stride_ % 16 != 0) __builtin_prefetch(at + stride_ - 1);   // it may reach into the next cache line
+  }
   static uint8_t TagOf(uint64_t hash) { return static_cast<uint8_t>(kFull | (hash >> 32 & 0x7f)); }
   /// Rises with the hash's low half, so that growth reads and writes in order. (Ranges take the high bits.)
   uint32_t Home(uint64_t hash) const { return static_cast<uint32_t>(uint64_t{static_cast<uint32_t>(hash)} * groups_ >> 32); }
@@ -114,10 +141,14 @@ class RowStore {
     return found;
 #endif
   }
+  Slot FindOrMake(Key key, uint64_t hash, bool* made);
   /// The row's place in the group where it would be made.
   Slot Vacant(uint64_t hash) const;
   size_t SlabBytes() const {
     return row_bytes_ << slab_shift_;
+  }
+  std::byte* SlabRow(uint32_t row) const {
+    return slab_at_[row >> slab_shift_] + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_;
   }
   uint32_t NewSlabRow();
   uint32_t NextGroups(uint32_t groups) const {
@@ -136,8 +167,9 @@ class RowStore {
   size_t limit_ = 0;
   Memory tags_, slots_;
   std::vector<Memory> slabs_;
-  uint32_t slab_rows_ = 0;          // given out so far
-  std::vector<uint32_t> vacated_;   // of them, those that are free again
+  std::vector<std::byte*> slab_at_;   // slabs_[i].get(), close together
+  uint32_t slab_rows_ = 0;            // given out so far
+  std::vector<uint32_t> vacated_;     // of them, those that are free again
 };
 
 inline RowStore::Slot RowStore::Find(Key key, uint64_t hash) const {

@@ -19,7 +19,8 @@ struct KeyRun {
   uint32_t place = 0;   // of its range among those that are held
 };
 
-inline constexpr size_t kWalkBlock = 32;
+/// Rows that are used at once, at most.
+inline constexpr size_t kWalkBlock = 16;
 
 /// One step of a walk: goes from key to key, run by run.
 struct WalkCursor {
@@ -41,20 +42,28 @@ struct WalkCursor {
     }
   }
 };
+
 /// Calls use(run, at, rows) for every run's keys [at, at + rows.size()), at most kWalkBlock at a time and all of one run, with their rows. kMake: rows that are
 /// missing are made, and made(run, i, row) is called for each before use; else they are null. No two runs may be of one store.
 template <bool kMake, class Made, class Use>
 void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
-  constexpr size_t kRing = 4 * kWalkBlock;   // keys on their way
+  constexpr size_t kRing = 128, kHashAhead = 64, kGuessAhead = 32;   // keys on their way, and how far
+  constexpr size_t kFound = 512;
+  constexpr size_t kNear = 1024;   // bytes of rows that are asked for before the ones before them are used: as much as the processor waits for at once
   std::array<uint64_t, kRing> hashes;
   std::array<RowStore::Slot, kRing> guesses;
-  std::array<float*, kRing> rows;
+  std::array<float*, kFound> rows;
   size_t total = 0;
-  for (const KeyRun& run : runs) total += run.n;
-
+  for (const KeyRun& run : runs) {
+    run.store->PrefetchSelf();
+    total += run.n;
+  }
+  if (total == 0) return;
   WalkCursor hashing{runs}, guessing{runs}, finding{runs}, using_rows{runs};
+  size_t ready = 0;   // runs whose stores have been asked for what their rows need
 
   const auto hash = [&](size_t end) {
+    for (; ready < std::min(hashing.run + 2, runs.size()); ++ready) runs[ready].store->PrefetchSlabs();
     hashing.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
       const uint64_t h = HashKey(run.keys[i]);
       hashes[number % kRing] = h;
@@ -66,8 +75,8 @@ void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
   };
   const auto find = [&](size_t end) {
     size_t room_for = SIZE_MAX;   // the run that has been made room for, so that its rows stay where they are until they are used
-    finding.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
-      float*& row = rows[number % kRing];
+    finding.Until(end, [&](const KeyRun& run, size_t i, size_t number) {
+      float*& row = rows[number % kFound];
       const uint64_t h = hashes[number % kRing];
       if constexpr (kMake) {
         if (room_for != finding.run) {
@@ -81,16 +90,33 @@ void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
         const RowStore::Slot slot = run.store->Find(run.keys[i], h, guesses[number % kRing]);
         row = slot == RowStore::kMissing ? nullptr : run.store->Row(slot);
       }
-      if (row != nullptr && !run.store->rows_in_slots()) run.store->PrefetchRow(row);
     });
   };
-  const auto use_rows = [&](size_t end) {
-    end = std::min(end, total);
+
+  // Rows in slots move when their store grows, so they are used at once. Of others many are found first: searches and long rows at a time would leave each
+  // other no room in the processor's questions to memory.
+  const RowStore& first = *runs[0].store;
+  const bool in_slots = first.rows_in_slots();
+  const size_t part = in_slots ? kWalkBlock : kFound;
+  const size_t block = in_slots ? kWalkBlock : std::clamp<size_t>(kNear / first.row_bytes(), 1, kWalkBlock);
+  size_t asked = 0;
+  const auto ask = [&](size_t end) {
+    for (; asked < end; ++asked) {
+      if (const float* row = rows[asked % kFound]; row != nullptr) first.PrefetchRow(row);
+    }
+  };
+  for (size_t begin = 0; begin < total; begin += part) {
+    const size_t end = std::min(begin + part, total);
+    for (size_t at = begin; at < end; at += kWalkBlock) {
+      hash(at + kWalkBlock + kHashAhead);
+      guess(at + kWalkBlock + kGuessAhead);
+      find(std::min(at + kWalkBlock, end));
+    }
     while (using_rows.done < end) {
       const KeyRun& run = runs[using_rows.run];
-      const size_t place = using_rows.done % kRing;
-      const size_t n = std::min({end - using_rows.done, run.n - using_rows.at, kRing - place});
-      if (n > 0) use(using_rows.run, using_rows.at, std::span<float* const>(rows.data() + place, n));
+      if (!in_slots) ask(std::min(using_rows.done + 2 * block, end));
+      const size_t n = std::min({end - using_rows.done, run.n - using_rows.at, block});
+      if (n > 0) use(using_rows.run, using_rows.at, std::span<float* const>(rows.data() + using_rows.done % kFound, n));
       using_rows.done += n;
       using_rows.at += n;
       if (using_rows.at == run.n) {
@@ -98,18 +124,6 @@ void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
         using_rows.at = 0;
       }
     }
-  };
-
-  constexpr size_t kB = kWalkBlock;
-  // Rows in slots move when their store grows, so they are used at once; others are used when they have come near.
-  const size_t lag = runs.empty() || runs[0].store->rows_in_slots() ? 0 : kB;
-  hash(2 * kB);
-  guess(kB);
-  for (size_t end = kB; end < total + kB + lag; end += kB) {
-    hash(end + 2 * kB);
-    guess(end + kB);
-    find(end);
-    if (end > lag) use_rows(end - lag);
   }
 }
 

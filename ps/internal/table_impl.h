@@ -1,6 +1,7 @@
 // What a Table holds, and the checks that every call makes before it changes anything.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -112,9 +113,14 @@ struct Table::Impl {
   /// The same to be written to.
   template <class In>
   std::vector<internal::KeyRun> OwnRuns(std::span<const In> sets);
-  /// Calls each(row number in the range, place in the set, n) for every run of consecutive rows of a dense set.
-  template <class Each>
-  void EachRun(const RowSet& rows, const Each& each) const;
+  /// Calls each(set, row number in the range, place in the set, n) for every run of consecutive rows of dense sets. Rows by key are brought near before.
+  template <class In, class Each>
+  void EachRun(std::span<const In> sets, const Each& each) const;
+  /// Dense sets that are about to be written to.
+  void OwnDense(std::span<const RowsIn> sets) {
+    for (const RowsIn& set : sets) __builtin_prefetch(dense[Place(set.rows.range)].get());   // how many share a range stands before it
+    for (const RowsIn& set : sets) Own(dense[Place(set.rows.range)]);
+  }
   /// Which of `keys` are penalised, into `flags`; empty: all.
   std::span<const bool> Penalised(const Key* keys, size_t n, std::span<bool> flags) const;
   /// A gradient as the table's clips want it: itself, or a copy that is valid until the next call.
@@ -131,21 +137,44 @@ std::vector<internal::KeyRun> Table::Impl::Runs(std::span<const In> sets) const 
 
 template <class In>
 std::vector<internal::KeyRun> Table::Impl::OwnRuns(std::span<const In> sets) {
+  for (const In& set : sets) __builtin_prefetch(sparse[Place(set.rows.range)].get());   // how many share a range stands before it
   for (const In& set : sets) Own(sparse[Place(set.rows.range)]);
   return Runs(sets);
 }
 
-template <class Each>
-void Table::Impl::EachRun(const RowSet& rows, const Each& each) const {
-  const Key base = partition.FirstRow(rows.range);
-  if (rows.keys == nullptr) {
-    if (rows.n > 0) each(rows.first - base, 0, rows.n);
-    return;
-  }
-  for (size_t at = 0, end; at < rows.n; at = end) {
-    for (end = at + 1; end < rows.n && rows.keys[end] == rows.keys[end - 1] + 1; ++end) {
+template <class In, class Each>
+void Table::Impl::EachRun(std::span<const In> sets, const Each& each) const {
+  for (const In& set : sets) dense[Place(set.rows.range)]->PrefetchSelf();
+  const size_t rows_ahead = std::clamp<size_t>(512 / floats, 4, 32);
+  size_t ask_set = 0, ask_at = 0, asked = 0, used = 0;   // keys, over all sets
+  const auto ask = [&](size_t end) {
+    while (asked < end && ask_set < sets.size()) {
+      const RowSet& rows = sets[ask_set].rows;
+      if (rows.keys == nullptr || ask_at == rows.n) {
+        ++ask_set;
+        ask_at = 0;
+        continue;
+      }
+      const Key* key = rows.keys + ask_at;   // of a run its beginning: the processor sees the rest coming
+      if (ask_at == 0 || key[0] != key[-1] + 1) dense[Place(rows.range)]->Prefetch(*key - partition.FirstRow(rows.range));
+      ++ask_at;
+      ++asked;
     }
-    each(rows.keys[at] - base, at, end - at);
+  };
+  for (size_t set = 0; set < sets.size(); ++set) {
+    const RowSet& rows = sets[set].rows;
+    const Key base = partition.FirstRow(rows.range);
+    if (rows.keys == nullptr) {
+      if (rows.n > 0) each(set, rows.first - base, 0, rows.n);
+      continue;
+    }
+    for (size_t at = 0, end; at < rows.n; at = end) {
+      for (end = at + 1; end < rows.n && rows.keys[end] == rows.keys[end - 1] + 1; ++end) {
+      }
+      used += end - at;
+      ask(used + rows_ahead);
+      each(set, rows.keys[at] - base, at, end - at);
+    }
   }
 }
 

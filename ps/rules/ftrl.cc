@@ -11,13 +11,14 @@ struct Ftrl {
   static constexpr bool kCountsSteps = false;
   float rate;   // alpha
   float l1, l2, beta;
+  float inverse;   // 1 / alpha: a product takes a fifth of a division
 
   float Read(float z, float n, bool penalised) const {
-    const float by_rate = (beta + std::sqrt(n)) / rate;
+    const float by_rate = (beta + std::sqrt(n)) * inverse;
     return penalised ? 0.0f - internal::SoftThreshold(z, l1) / (by_rate + l2) : 0.0f - z / by_rate;
   }
   void Set(float value, float& z, float n, bool penalised) const {
-    const float by_rate = (beta + std::sqrt(n)) / rate;
+    const float by_rate = (beta + std::sqrt(n)) * inverse;
     if (value == 0) {
       z = 0;
     } else {
@@ -29,14 +30,14 @@ struct Ftrl {
   void Step(float, float& z, float& n, float gradient) const {
     const float sum = n + gradient * gradient;
     const float root = std::sqrt(sum), before = std::sqrt(n);
-    const float by_rate = (beta + before) / rate;
+    const float by_rate = (beta + before) * inverse;
     float value;
     if constexpr (kPenalised) {
       value = 0.0f - internal::SoftThreshold(z, l1) / (by_rate + l2);
     } else {
       value = 0.0f - z / by_rate;
     }
-    z += gradient - (root - before) / rate * value;
+    z += gradient - (root - before) * inverse * value;
     n = sum;
   }
 };
@@ -45,7 +46,7 @@ const RegisterRule registration({.name = "ftrl",
                                  .options = {internal::LearningRate(), {"beta", 1, 1e-6, 1e6}},
                                  .scales = false,
                                  .make = [](const RuleNumbers& n) -> std::unique_ptr<UpdateRule> {
-                                   return std::make_unique<internal::ElementRule<Ftrl>>(internal::MakeKernel<Ftrl>(n, n.options[1]), n);
+                                   return std::make_unique<internal::ElementRule<Ftrl>>(internal::MakeKernel<Ftrl>(n, n.options[1], 1 / n.options[0]), n);
                                  }});
 
 }   // namespace

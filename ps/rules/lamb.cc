@@ -1,10 +1,13 @@
 // Rule lamb: m and v as adam, r = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon) + decay * w;  w -= rate * (|w| / |r|) * r, where the norms are those of a
 // row: a row is a layer (1 for their ratio where one of them is 0). State: m and v an element, and a row's own count t of its pushes.
 // Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", ICLR 2020, Algorithm 2.
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "ps/internal/adam_kernel.h"
+#include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
 namespace troupe {
@@ -12,59 +15,88 @@ namespace {
 
 class Lamb final : public UpdateRule {
  public:
-  explicit Lamb(const RuleNumbers& n)
-      : rate_(static_cast<float>(n.options[0])),
-        beta1_(n.options[1]),
-        beta2_(n.options[2]),
-        epsilon_(static_cast<float>(n.options[3])),
-        decay_(static_cast<float>(n.options[4])) {}
+  explicit Lamb(const RuleNumbers& n) : adam_(n), decay_(static_cast<float>(n.options[4])) {}
 
   uint32_t floats(uint32_t width) const override { return 3 * width + 1; }
+  bool counts_pushes() const override { return true; }
 
   void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
     for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
       float* row = rows[i];
-      ApplyRow({row, row + width, row + 2 * width, row + 3 * width}, gradient, width, scale, penalised.empty() || penalised[i]);
+      const float step = row[3 * width] += 1;
+      ApplyRow(adam_.AtStep(step), row, width, gradient, width, scale, penalised.empty() || penalised[i]);
     }
   }
   void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
-    for (uint64_t row = rows.first; row < rows.first + rows.n; ++row, gradient += rows.width) {
-      float* value = rows.arrays + row * rows.width;
-      ApplyRow({value, value + rows.stride, value + 2 * rows.stride, rows.arrays + 3 * rows.stride + row}, gradient, rows.width, scale,
-               row >= rows.unpenalised);
-    }
+    internal::StepCounts(rows.arrays + 3 * rows.stride).Add(rows.first, rows.n, [&](uint64_t first, uint64_t n, float step) {
+      const internal::AdamStep at = adam_.AtStep(step);
+      for (uint64_t row = first; row < first + n; ++row, gradient += rows.width) {
+        ApplyRow(at, rows.arrays + row * rows.width, rows.stride, gradient, rows.width, scale, row >= rows.unpenalised);
+      }
+    });
   }
 
  private:
-  struct Row {
-    float *value, *mean, *square, *step;
-  };
+  static constexpr uint32_t kKept = 1024;   // r of so many elements is kept from one pass over a row to the next
+  static constexpr uint32_t kLanes = 8;
 
-  void ApplyRow(Row row, const float* gradient, uint32_t width, float scale, bool penalised) const {
-    const double t = static_cast<double>(*row.step += 1);
-    const auto mean_scale = static_cast<float>(1 / (1 - std::pow(beta1_, t)));
-    const auto root = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, t)));
-    const auto b1 = static_cast<float>(beta1_), b2 = static_cast<float>(beta2_);
+  /// `row`: its values; m and v follow, each `stride` floats behind.
+  void ApplyRow(const internal::AdamStep& at, float* row, uint64_t stride, const float* gradient, uint32_t width, float scale, bool penalised) const {
     const float decay = penalised ? decay_ : 0;
-    const auto direction = [&](uint32_t i) { return mean_scale * row.mean[i] / (root * std::sqrt(row.square[i]) + epsilon_) + decay * row.value[i]; };
-    std::array<float, 8> values{}, directions{};   // sums side by side, an order that fits a vector
-    for (uint32_t i = 0; i < width; ++i) {
-      row.mean[i] = b1 * row.mean[i] + (1 - b1) * gradient[i];
-      row.square[i] = b2 * row.square[i] + (1 - b2) * (gradient[i] * gradient[i]);
-      const float r = direction(i);
-      values[i % 8] += row.value[i] * row.value[i];
-      directions[i % 8] += r * r;
+    std::array<float, kKept> kept;
+    Squares values, directions;
+    for (uint32_t i = 0; i < width; i += kKept) {
+      const uint32_t n = std::min(kKept, width - i);
+      Push(at, row + i, stride, gradient + i, decay, n, kept.data());
+      values.Add(row + i, n);
+      directions.Add(kept.data(), n);
     }
-    const float ratio = Ratio(Sum(values), Sum(directions));
-    const float rate = rate_ * scale * ratio;
-    for (uint32_t i = 0; i < width; ++i) row.value[i] -= rate * direction(i);
+    const float rate = at.rate * scale * Ratio(values.Sum(), directions.Sum());
+    for (uint32_t i = 0; i < width; i += kKept) {
+      const uint32_t n = std::min(kKept, width - i);
+      if (width > kKept) Directions(at, row + i, stride, decay, n, kept.data());
+      float* __restrict value = row + i;
+      const float* __restrict r = kept.data();
+      for (uint32_t j = 0; j < n; ++j) value[j] -= rate * r[j];
+    }
   }
-  static float Sum(const std::array<float, 8>& s) { return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7])); }
+  /// m and v of n elements, and their r.
+  static void Push(const internal::AdamStep at, float* row, uint64_t stride, const float* __restrict gradient, float decay, uint32_t n, float* __restrict r) {
+    const float* __restrict value = row;
+    float* __restrict mean = row + stride;
+    float* __restrict square = row + 2 * stride;
+    for (uint32_t i = 0; i < n; ++i) {
+      mean[i] = at.beta1 * mean[i] + (1 - at.beta1) * gradient[i];
+      square[i] = at.beta2 * square[i] + (1 - at.beta2) * (gradient[i] * gradient[i]);
+      r[i] = at.mean_scale * mean[i] / (at.root * std::sqrt(square[i]) + at.epsilon) + decay * value[i];
+    }
+  }
+  static void Directions(const internal::AdamStep at, const float* value, uint64_t stride, float decay, uint32_t n, float* __restrict r) {
+    const float* mean = value + stride;
+    const float* square = mean + stride;
+    for (uint32_t i = 0; i < n; ++i) r[i] = at.mean_scale * mean[i] / (at.root * std::sqrt(square[i]) + at.epsilon) + decay * value[i];
+  }
+
+  /// A sum of squares in eight parts, an order that fits a vector.
+  struct Squares {
+    using Lanes [[gnu::vector_size(kLanes * sizeof(float))]] = float;
+    Lanes parts{};
+    /// All but the last call: n is a multiple of kLanes.
+    void Add(const float* numbers, uint32_t n) {
+      uint32_t i = 0;
+      for (; i + kLanes <= n; i += kLanes) {
+        Lanes x;
+        std::memcpy(&x, numbers + i, sizeof x);
+        parts += x * x;
+      }
+      for (uint32_t lane = 0; i < n; ++i, ++lane) parts[lane] += numbers[i] * numbers[i];
+    }
+    float Sum() const { return ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7])); }
+  };
   static float Ratio(float values, float directions) { return values > 0 && directions > 0 ? std::sqrt(values) / std::sqrt(directions) : 1.0f; }
 
-  const float rate_;
-  const double beta1_, beta2_;
-  const float epsilon_, decay_;
+  const internal::Adam adam_;
+  const float decay_;
 };
 
 std::vector<RuleOption> Options() {

@@ -480,6 +480,46 @@ BOOST_AUTO_TEST_CASE(a_saved_range_loads_whatever_the_order_of_its_making) {
   }
 }
 
+/// Ranges of several whole pieces of StepCounts, pushed to as a whole and in part, beside a sparse table of the same rows.
+BOOST_AUTO_TEST_CASE(rows_that_were_pushed_to_at_different_times_keep_their_own_counts) {
+  std::mt19937_64 random(12);
+  const uint64_t rows = 5000;
+  for (const std::string rule : {"adam", "adamw", "lamb"}) {
+    for (const uint32_t width : {1u, 3u}) {
+      TableSpec spec = Spec(rule, width, rows, 2), sparse_spec = Spec(rule, width, {}, 2);
+      Table table = Make(spec), sparse = Make(sparse_spec);
+      std::optional<Table> view;
+      for (int push = 0; push < 12; ++push) {
+        const Key first = push % 3 == 2 ? random() % rows : 0, n = push % 3 == 2 ? 1 + random() % (rows - first) : rows;
+        std::vector<float> gradient(n * width);
+        for (float& g : gradient) g = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
+        for (Key key = first; key < first + n;) {
+          const uint32_t range = table.partition().RangeOf(key);
+          const uint64_t here = std::min(first + n, table.partition().FirstRow(range + 1)) - key;
+          BOOST_REQUIRE(table.ApplyDense(range, key, here, gradient.data() + (key - first) * width).ok());
+          key += here;
+        }
+        for (Key key = first; key < first + n; ++key) {
+          BOOST_REQUIRE(sparse.Apply(sparse.partition().RangeOf(key), {&key, 1}, gradient.data() + (key - first) * width).ok());
+        }
+        std::map<Key, std::vector<float>> expected, found;
+        for (uint32_t range = 0; range < 2; ++range) {
+          sparse.Visit(range, [&](Key key, const float* row) { expected[key].assign(row, row + 3 * width + 1); });
+          table.Visit(range, [&](Key key, const float* row) { found[key].assign(row, row + 3 * width + 1); });
+        }
+        BOOST_REQUIRE((expected == found));
+        if (push == 5) {   // a table that is loaded, and one whose ranges were shared with a view, go on alike
+          Table loaded = Make(spec);
+          for (uint32_t range = 0; range < 2; ++range) BOOST_REQUIRE(loaded.Load(range, table.Save(range)).ok());
+          BOOST_REQUIRE((Bytes(loaded) == Bytes(table)));
+          table = std::move(loaded);
+        }
+        if (push == 8) view.emplace(table.Fork());
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(bytes_of_anything_else_are_refused_and_change_nothing) {
   std::mt19937_64 random(11);
   for (const std::optional<uint64_t> rows : {std::optional<uint64_t>{}, std::optional<uint64_t>{40}}) {
