@@ -1,5 +1,5 @@
-// Where the words of a text end: every space and end of line, 32 characters at a time. A parser that knows its words' ends beforehand works on several of them at
-// once, where one that finds each end by reading must have read a word before it can begin the next.
+// Where the words of a text end: every space and end of line, 32 characters at a time. A parser that knows its words' ends beforehand works on several of them
+// at once, where one that finds each end by reading must have read a word before it can begin the next.
 #pragma once
 
 #include <bit>
@@ -40,8 +40,8 @@ inline uint32_t BlanksAt(const char* p) {
 /// text    n rounded up to kBlanksStep can be read; blanks behind n are taken as well.
 /// blanks  room for as many numbers as characters are read, and 8.
 inline size_t FindBlanks(const char* text, size_t n, uint32_t* blanks) {
-  constexpr int kUsual = 6;                // written whether or not they are there: at most one branch of a step is hard to foresee
-  constexpr uint32_t kLast = 1u << 31;     // set, it changes no position, and the compiler need not look for none
+  constexpr int kUsual = 6;              // written whether or not they are there: at most one branch of a step is hard to foresee
+  constexpr uint32_t kLast = 1u << 31;   // set, it changes no position, and the compiler need not look for none
   uint32_t* out = blanks;
   for (size_t at = 0; at < n; at += kBlanksStep) {
     uint32_t marks = BlanksAt(text + at);
