@@ -35,7 +35,7 @@ const std::vector<Knob>& AllKnobs() {
        0,
        0,
        {"bsp", "backup:K", "ssp:K", "delay:MS", "asp", "ring", "tree"},
-       "how far rounds may be apart, a table's own behind it (bsp,w=asp); ring, tree: workers keep the table (all-reduce)",
+       "how far rounds may be apart, a table's own behind it (bsp,w=ring: every worker keeps w, by all-reduce)",
        true},
       {"memory", Type::kBytes, "0", 0, kBytesMax, {}, "bytes that data may take in each process; 0: half of the machine's"},
       {"seed", Type::kInteger, "1", 0, 0x1p53, {}, "start of all random numbers"},

@@ -1,6 +1,7 @@
 #include "ps/all_reduce.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +19,13 @@ uint64_t CeilDivide(uint64_t a, uint64_t b) {
 void Add(const ReduceCounts& from, ReduceCounts& into) {
   into.writers += from.writers;
   into.nonzeros += from.nonzeros;
+}
+
+/// May it be written to? Whoever had it before, perhaps on another thread, is done with it then.
+bool Unused(const std::shared_ptr<std::vector<float>>& array) {
+  if (array == nullptr || array.use_count() != 1) return false;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return true;
 }
 
 }   // namespace
@@ -151,8 +159,11 @@ void AllReduce::Finish(uint32_t number, const ReduceCounts& counts, const Block&
   chunk.whole = true;
   chunk.counts = counts;
   ++finished_;
-  if (!sum_) sum_.emplace(options_.floats * sizeof(float));
-  float* to = sum_->As<float>().data() + Begin(number);
+  if (sum_ == nullptr) {
+    auto& before = Unused(sums_[0]) ? sums_[0] : sums_[1];
+    sum_ = Unused(before) ? std::exchange(before, nullptr) : std::make_shared<std::vector<float>>(options_.floats);
+  }
+  float* to = sum_->data() + Begin(number);
   if (values.empty()) {
     std::fill_n(to, SizeOf(number), 0.0f);
   } else {
@@ -167,14 +178,19 @@ void AllReduce::Finish(uint32_t number, const ReduceCounts& counts, const Block&
 std::optional<AllReduce::Sum> AllReduce::Take() {
   if (finished_ < chunks_) return std::nullopt;
   std::vector<Chunk>& chunks = chunks_of_[turn_ % 2];
-  Sum sum{.values = std::move(*sum_), .counts = chunks[0].counts};
-  sum_.reset();
+  Sum sum{.values = std::exchange(sum_, nullptr), .counts = chunks[0].counts};
+  sums_[turn_ % 2] = sum.values;
   chunks.assign(chunks_, {});
   ++turn_;
   finished_ = 0;
   contributed_ = false;
-  own_ = nullptr;
+  given_ = std::exchange(own_, nullptr);
   return sum;
+}
+
+std::vector<float> AllReduce::Spare() {
+  if (!Unused(given_)) return {};
+  return std::move(*std::exchange(given_, nullptr));
 }
 
 std::string AllReduce::WaitsFor() const {

@@ -60,7 +60,8 @@ class AllReduce {
     ReduceMessage message;
   };
   struct Sum {
-    BlockBuilder values;   ///< float[], the options' floats; the taker's own
+    /// The options' floats; the taker's own for as long as it likes. What nobody refers to any more is used again for later turns.
+    std::shared_ptr<std::vector<float>> values;
     ReduceCounts counts;
   };
 
@@ -76,6 +77,10 @@ class AllReduce {
   absl::Status Receive(const ReduceMessage& message, std::vector<Outgoing>& out);
   /// The sum, when all of it is here; the next turn begins with that. Its early messages count then.
   std::optional<Sum> Take();
+
+  /// The array that this member gave to the turn before, where nobody refers to it any more, for the next one: any numbers, or empty. New
+  /// memory would come from the system page by page.
+  std::vector<float> Spare();
 
   uint64_t turn() const { return turn_; }
   uint32_t chunks() const { return chunks_; }
@@ -120,9 +125,11 @@ class AllReduce {
   ReduceCounts own_counts_;
   /// This member's numbers, to which others' are added; messages refer to the finished parts of it. Null: zeros.
   std::shared_ptr<std::vector<float>> own_;
-  std::optional<BlockBuilder> sum_;
-  uint32_t finished_ = 0;                         // chunks that are whole
-  std::array<std::vector<Chunk>, 2> chunks_of_;   // of the current turn and of the next, by the turn's last bit
+  std::shared_ptr<std::vector<float>> given_;                 // own_ of the turn before
+  std::shared_ptr<std::vector<float>> sum_;                   // of this turn; null: nothing is whole yet
+  std::array<std::shared_ptr<std::vector<float>>, 2> sums_;   // of the turns before
+  uint32_t finished_ = 0;                                     // chunks that are whole
+  std::array<std::vector<Chunk>, 2> chunks_of_;               // of the current turn and of the next, by the turn's last bit
 };
 
 }   // namespace troupe

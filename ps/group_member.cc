@@ -89,7 +89,7 @@ absl::Status GroupMember::Check(const Push& push) const {
   return absl::OkStatus();
 }
 
-void GroupMember::AddTo(Contribution& contribution, const Push& push) const {
+void GroupMember::AddTo(Contribution& contribution, const Push& push) {
   contribution.values.resize(kept_.size());
   const Key* keys = push.keys.As<Key>().data();
   const float* from = push.values.As<float>().data();
@@ -97,7 +97,10 @@ void GroupMember::AddTo(Contribution& contribution, const Push& push) const {
     const size_t index = *IndexOf(part.table);
     const TableSpec& spec = SpecOf(kept_[index]);
     std::vector<float>& values = contribution.values[index];
-    if (values.empty()) values.resize(*spec.rows * spec.width);
+    if (values.empty()) {
+      values = kept_[index].reduce.Spare();
+      values.assign(*spec.rows * spec.width, 0);
+    }
     for (uint32_t i = 0; i < part.count; ++i) {
       float* to = values.data() + (part.dense != 0 ? part.first + i : *keys++) * spec.width;
       for (uint32_t j = 0; j < spec.width; ++j) to[j] += *from++;
@@ -210,7 +213,7 @@ void GroupMember::EndRound(Effects& effects) {
     const TableSpec& spec = SpecOf(kept_[t]);
     if (spec.combine == TableSpec::Combine::kMean) {
       const auto writers = static_cast<float>(counts.writers);
-      for (float& value : sum.values.As<float>()) value /= writers;
+      for (float& value : *sum.values) value /= writers;
     }
     std::vector<PushPart> parts;
     for (uint32_t range = 0; range < kept_[t].partition.ranges(); ++range) {
@@ -228,7 +231,7 @@ void GroupMember::EndRound(Effects& effects) {
     push.chunk = static_cast<uint32_t>(t);
     push.round_over = t + 1 == kept_.size();
     push.parts = Block::Adopt(std::move(parts));
-    push.values = std::move(sum.values).Finish();
+    push.values = Block::View(sum.values->data(), sum.values->size() * sizeof(float), sum.values);
     effects.rounds.push_back(push);
   }
   if (counts.writers > 0) last_ = round << 8;

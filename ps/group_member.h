@@ -78,7 +78,7 @@ class GroupMember {
   /// The index of a table among the kept ones.
   std::optional<size_t> IndexOf(uint32_t table) const;
   absl::Status Check(const Push& push) const;
-  void AddTo(Contribution& contribution, const Push& push) const;
+  void AddTo(Contribution& contribution, const Push& push);
   /// Does whatever can be done now.
   void Advance(Effects& effects);
   bool Contribute(Effects& effects);

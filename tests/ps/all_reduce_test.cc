@@ -35,6 +35,7 @@ struct Group {
   std::vector<AllReduce> members;
   std::vector<Sent> flying, delivered;
   Random random;
+  std::vector<std::shared_ptr<std::vector<float>>> kept;
   std::vector<std::vector<std::vector<float>>> sums;   // by member, by turn
   std::vector<std::vector<ReduceCounts>> counts;
 
@@ -66,8 +67,8 @@ struct Group {
   }
   void TakeDone(uint32_t i) {
     if (auto sum = members[i].Take()) {
-      const auto values = sum->values.As<float>();
-      sums[i].emplace_back(values.begin(), values.end());
+      sums[i].push_back(*sum->values);
+      if (random.Below(2) == 0) kept.push_back(sum->values);   // whoever keeps it keeps it unchanged
       counts[i].push_back(sum->counts);
     }
   }
@@ -141,6 +142,32 @@ BOOST_AUTO_TEST_CASE(every_member_has_the_plain_sum_whatever_the_order_of_the_me
         }
       }
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(arrays_are_used_again_when_nobody_refers_to_them) {
+  for (const KeptBy topology : kTopologies) {
+    Group group(topology, 3, 30, 10, 1);
+    const auto turn = [&] {
+      for (uint32_t i = 0; i < 3; ++i) {
+        std::vector<float> values = group.members[i].Spare();
+        values.assign(30, 1);
+        group.Contribute(i, std::move(values));
+      }
+      while (!group.flying.empty()) group.Step();
+    };
+    turn();
+    BOOST_TEST(group.members[0].Spare().empty());   // a message refers to it that was delivered and may come again
+    group.delivered.clear();
+    const std::vector<float> spare = group.members[0].Spare();
+    BOOST_TEST(spare.size() == 30u);
+    BOOST_TEST(group.members[0].Spare().empty());
+    group.kept.clear();
+    for (int i = 0; i < 8; ++i) turn();
+    const std::vector<float> threes(30, 3);
+    for (const auto& sum : group.kept) BOOST_TEST(*sum == threes, boost::test_tools::per_element());
+    for (uint32_t i = 0; i < 3; ++i)
+      for (const std::vector<float>& sum : group.sums[i]) BOOST_TEST(sum == threes, boost::test_tools::per_element());
   }
 }
 
