@@ -94,7 +94,7 @@ testing::HostResult Oracle(const TrainOptions& options) {
   return *std::move(result);
 }
 
-/// Sums are taken in another order: some 100 steps of differences in a float's last bits.
+/// Sums are taken in another order: some 30 rounds of differences in a float's last bits.
 void CheckNear(const Run& run, const testing::HostResult& oracle) {
   const RowsView rows = run.model->All(0), expected = oracle.model->All(0);
   BOOST_REQUIRE_EQUAL(rows.values.size(), expected.values.size());
