@@ -144,6 +144,7 @@ absl::StatusOr<Blueprint> StepAlgorithm::Declare(const Params& params, const Dat
   spec.limits.ttl = static_cast<uint64_t>(params.Int("ttl"));
   spec.limits.rows_max = static_cast<uint64_t>(params.Int("rows_max"));
   if (absl::Status status = ParseBytes(params.Text("memory_max"), &spec.limits.memory_max); !status.ok()) return WithContext(status, "memory_max");
+  if (shape.dense && !spec.limits.any()) spec.rows = uint64_t{shape.columns} + 1;   // key 0 is there also without an intercept: zero
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   return Blueprint{{std::move(spec)}};
 }

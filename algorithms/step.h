@@ -25,7 +25,7 @@ class StepAlgorithm : public Algorithm {
   LabelKind labels() const override { return task() == Task::kBinary ? LabelKind::kBinary : LabelKind::kReal; }
   /// rule, learning_rate and what else says how a step is made, batch_size, intercept, encoding, the limits of a table; a subclass appends its own.
   std::vector<ParamSpec> params() const override;
-  /// One sparse table "w" of width 1 (dense data: the same, keys 0 .. columns), combined by mean.
+  /// One table "w" of width 1, combined by mean: sparse; of dense data, unless it has limits, dense: rows 0 .. columns.
   absl::StatusOr<Blueprint> Declare(const Params& params, const DataShape& shape) override;
   absl::StatusOr<std::unique_ptr<Plan>> MakePlan(const Phase& phase, const Batch& batch) const override;
   absl::Status Work(const Phase& phase, const Batch& batch, const Plan* plan, std::span<const RowsView> rows, Out& out) const override;

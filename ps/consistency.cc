@@ -24,19 +24,26 @@ std::optional<uint32_t> NumberOf(std::string_view name, std::string_view text) {
 
 }   // namespace
 
+void KeepTables(const Consistencies& consistencies, std::span<TableSpec> tables) {
+  for (TableSpec& spec : tables) spec.kept_by = consistencies.Of(spec.name).kept_by;
+}
+
 absl::StatusOr<Consistency> ParseConsistency(std::string_view text) {
   using Kind = Consistency::Kind;
   if (text == "bsp") return Consistency{};
+  if (text == "ring") return Consistency{.kept_by = KeptBy::kRing};
+  if (text == "tree") return Consistency{.kept_by = KeptBy::kTree};
   if (text == "asp") return Consistency{.kind = Kind::kAsp};
   if (const auto staleness = NumberOf("ssp", text)) return Consistency{.kind = Kind::kSsp, .staleness = *staleness};
   if (const auto backup = NumberOf("backup", text)) return Consistency{.kind = Kind::kBsp, .backup = *backup};
   if (const auto delay = NumberOf("delay", text); delay && *delay > 0) return Consistency{.kind = Kind::kDelay, .delay = std::chrono::milliseconds(*delay)};
-  return absl::InvalidArgumentError(absl::StrCat("consistency is '", Absl(text), "', expected bsp, backup:K, ssp:K, delay:MS or asp"));
+  return absl::InvalidArgumentError(absl::StrCat("consistency is '", Absl(text), "', expected bsp, backup:K, ssp:K, delay:MS, asp, ring or tree"));
 }
 
 std::string ToString(const Consistency& consistency) {
   switch (consistency.kind) {
     case Consistency::Kind::kBsp:
+      if (consistency.kept_by != KeptBy::kShards) return consistency.kept_by == KeptBy::kRing ? "ring" : "tree";
       return consistency.backup == 0 ? "bsp" : absl::StrCat("backup:", consistency.backup);
     case Consistency::Kind::kSsp:
       return absl::StrCat("ssp:", consistency.staleness);

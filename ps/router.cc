@@ -25,7 +25,7 @@ struct Router::Grouped {
   std::vector<uint32_t> begin, order;
 };
 
-Router::Router(std::vector<TableSpec> tables, uint32_t shards) : tables_(std::move(tables)), shards_(shards) {
+Router::Router(std::vector<TableSpec> tables, uint32_t shards) : tables_(std::move(tables)), shards_(PlacesOf(tables_, shards)) {
   for (const TableSpec& spec : tables_) {
     partitions_.emplace_back(spec, shards);
     first_slot_.push_back(slots_);

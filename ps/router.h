@@ -86,6 +86,7 @@ class Router {
  public:
   Router(std::vector<TableSpec> tables, uint32_t shards);
 
+  /// Of PlacesOf: with the place of tables that workers keep.
   uint32_t shards() const { return shards_; }
   const std::vector<TableSpec>& tables() const { return tables_; }
   /// (table, range) pairs are numbered as the shards' ledgers number them.

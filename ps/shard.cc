@@ -36,12 +36,17 @@ struct LedgerHeader {
 Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
 
 absl::Status Validate(const ShardOptions& options) {
-  if (options.writers == 0 || options.shards == 0 || options.shard >= options.shards) {
+  if (options.writers == 0 || options.shards == 0 || options.shard >= PlacesOf(options.tables, options.shards)) {
     return absl::InvalidArgumentError(
         absl::StrCat("shard ", options.shard, " of ", options.shards, " with ", options.writers, " writers: expected at least one of each"));
   }
   if (const uint32_t backup = options.consistency.all.backup; backup >= options.writers) {
     return absl::InvalidArgumentError(absl::StrCat("consistency is 'backup:", backup, "', expected less than the ", options.writers, " splits of the data"));
+  }
+  for (const TableSpec& spec : options.tables) {
+    if (options.consistency.all.backup == 0 || spec.kept_by == KeptBy::kShards) continue;
+    return absl::InvalidArgumentError(absl::StrCat("consistency is '", ToString(options.consistency), "', but the workers that keep table '", spec.name,
+                                                   "' wait for all of them: expected no backup workers"));
   }
   for (const auto& [name, own] : options.consistency.tables) {
     if (std::any_of(options.tables.begin(), options.tables.end(), [&n = name](const TableSpec& spec) { return spec.name == n; })) continue;

@@ -34,16 +34,15 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   auto impl = std::make_unique<Impl>();
   impl->arena = std::make_shared<internal::Arena>();
   impl->spec = spec;
-  if (shard >= shards) return impl->Refuse(absl::StrCat("shard is ", shard, ", expected below the number of shards, ", shards));
+  if (shard > shards) return impl->Refuse(absl::StrCat("shard is ", shard, ", expected at most the number of shards, ", shards));
   TROUPE_TRY(impl->rule, MakeUpdateRule(spec));
   impl->partition = Partition(spec, shards);
   impl->width = spec.width;
   impl->floats = impl->rule->floats(spec.width);
   impl->spares = (spec.l1 > 0 || spec.l2 > 0 || spec.weight_decay > 0) && spec.penalised_from > 0;
   impl->tames = spec.clip_value > 0 || spec.clip_norm > 0 || spec.non_finite != NonFinite::kRefuse;
-  const uint64_t ranges = impl->partition.ranges();
-  impl->first_range = static_cast<uint32_t>((shard * ranges + shards - 1) / shards);
-  const uint32_t end = static_cast<uint32_t>(((shard + uint64_t{1}) * ranges + shards - 1) / shards);
+  impl->first_range = impl->partition.FirstRange(shard);
+  const uint32_t end = impl->partition.FirstRange(shard + 1);
   const bool shares_blanks = !spec.branch_of.empty() && spec.init.kind == RowInit::Kind::kZero;
   if (!spec.rows) {
     if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - impl->first_range, tiers));

@@ -54,7 +54,7 @@ struct TableRows {
 
 class Table {
  public:
-  /// Holds the ranges of `spec` that `shard` of `shards` owns. Dense memory is allocated and touched here. `tiers`: for memory_max.
+  /// The ranges of `spec` that `shard` of `shards` owns, or the place behind them (partition.h). Dense memory is touched here. `tiers`: for memory_max.
   static absl::StatusOr<Table> Make(const TableSpec& spec, uint32_t shard, uint32_t shards, const TierFactory& tiers = nullptr);
   Table(Table&&) noexcept;
   Table& operator=(Table&&) noexcept;

@@ -527,6 +527,7 @@ absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const
   TROUPE_RETURN_IF_ERROR(CheckReplicas(options));
   for (const TableSpec& spec : options.tables) {
     TROUPE_RETURN_IF_ERROR(Validate(spec));
+    if (spec.kept_by != KeptBy::kShards) return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "' is kept by workers, expected by shards"));
     const auto named = std::ranges::count(options.tables, spec.name, &TableSpec::name);
     if (named > 1) return absl::InvalidArgumentError(absl::StrCat(named, " tables are named '", spec.name, "', expected one"));
   }

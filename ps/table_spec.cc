@@ -79,6 +79,10 @@ absl::Status Validate(const TableSpec& spec) {
     return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected a number below l1, ", Exact(spec.l1)));
   }
   if (spec.rule == "add" && spec.delay_compensation != 0) return Refuse(spec, "delay_compensation is set, but what the rule add is given are no gradients");
+  if (spec.kept_by != KeptBy::kShards) {
+    if (!spec.rows) return Refuse(spec, "is sparse, expected a dense table to be kept by its workers (ring, tree)");
+    if (spec.encoding != Encoding()) return Refuse(spec, absl::StrCat("encoding is '", ToString(spec.encoding), "', expected none: ring and tree send floats"));
+  }
   TROUPE_RETURN_IF_ERROR(CheckLimits(spec));
   if (const auto rule = MakeUpdateRule(spec); !rule.ok()) return WithContext(rule.status(), absl::StrCat("table '", spec.name, "'"));
   return absl::OkStatus();
@@ -110,6 +114,8 @@ absl::Status ValidateBranches(std::span<const TableSpec> tables) {
     if (of == tables.end() || !of->branch_of.empty()) {
       return Refuse(branch, absl::StrCat("branch_of is '", branch.branch_of, "', expected the name of a table that is no branch"));
     }
+    if (branch.kept_by != KeptBy::kShards || of->kept_by != KeptBy::kShards)
+      return Refuse(branch, "branch_of is set, but tables that workers keep (ring, tree) have no branches and are none");
     if (branch.limits.any() || of->limits.any()) return Refuse(branch, "branch_of is set, but tables with limits have no branches and are none");
     TROUPE_RETURN_IF_ERROR(CheckSameRows(branch, *of));
   }

@@ -87,6 +87,9 @@ struct TableSpec {
   /// A branch of this table of the job: it is made of it, compared with it and merged into it by the functions fork, diff, merge and drop, takes memory only
   /// where it differs, and is pushed to and pulled as any table. Its rows are of the same kind (CheckSameRows). Empty: no branch.
   std::string branch_of = {};
+  /// Dense tables only, which travel as they are. Kept by workers, the table goes by rounds, and the rule sees all of its rows in each of them: what no batch
+  /// of the round has touched has a gradient of zeros. Set from the job's consistency (KeepTables).
+  KeptBy kept_by = KeptBy::kShards;
 
   bool operator==(const TableSpec&) const = default;
 };

@@ -14,6 +14,13 @@ enum class RangeId : uint32_t {};
 /// A writer is a logical split of the data, not a process: it keeps its identity when a worker is replaced or splits move.
 enum class WriterId : uint32_t {};
 
+/// Where the rows of a table lie while a job runs.
+enum class KeptBy : uint8_t {
+  kShards,   ///< ranges are dealt to shards
+  kRing,     ///< every worker has all rows; the gradients of a round go round a ring of the workers (all_reduce.h)
+  kTree,     ///< the same, up and down a binary tree
+};
+
 /// A point in the job's order of batches, the same for every writer: phase (1-based) << 40 | ordinal of the batch in it (1-based). {p + 1, 0} says that all of
 /// phase p is over. Comparing the numbers compares the points.
 using Round = uint64_t;

@@ -597,6 +597,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
   }));
   TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistencies(consistency));
+  KeepTables(options.shard.consistency, options.shard.tables);
   return options;
 }
 

@@ -50,6 +50,7 @@ class Cluster {
   /// The system that the trainer's own requests start from.
   virtual System& system() = 0;
   virtual const std::vector<WorkerActor>& workers() const = 0;
+  /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).
   virtual const std::vector<ShardActor>& shards() const = 0;
   /// Replacements of workers and shards so far.
   virtual uint64_t restarts() const = 0;
@@ -60,12 +61,12 @@ class Cluster {
 /// What every host needs to know of a job's workers and shards.
 struct ClusterOptions {
   uint32_t workers = 1;
-  WorkerOptions worker;   ///< `splits` is filled in for each
-  std::vector<TableSpec> tables;
+  WorkerOptions worker;            ///< `splits` is filled in for each
+  std::vector<TableSpec> tables;   ///< that say by whom they are kept
   Consistencies consistency;
   uint32_t splits = 1;
   uint32_t shards = 1;
-  /// Shard i begins with this state; empty: zeros.
+  /// Shard i begins with this state, and behind them, where workers keep tables, the copies of all workers; empty: zeros.
   std::vector<std::string> restore_uris;
   /// Set from outside: the job is to stop (a signal). May be null.
   const std::atomic<bool>* cancelled = nullptr;

@@ -7,6 +7,7 @@
 #include "actors/storage/scratch_folder.h"
 #include "actors/supervisor_actor.h"
 #include "algorithms/run/cluster.h"
+#include "ps/group_member_actor.h"
 
 namespace troupe {
 namespace {
@@ -17,6 +18,8 @@ class LocalCluster final : public Cluster {
   ~LocalCluster() override {
     if (supervisor_) system_.Stop(supervisor_);
     StopAndWait(system_, workers_);
+    StopAndWait(system_, members_);
+    StopAndWait(system_, copies_);
     StopAndWait(system_, shards_);
   }
 
@@ -31,28 +34,34 @@ class LocalCluster final : public Cluster {
       TROUPE_TRY(ShardActor actor, SpawnShard(system_, shard));
       shards_.push_back(std::move(actor));
     }
+    TROUPE_RETURN_IF_ERROR(StartGroup(options));
     for (uint32_t i = 0; i < options.workers; ++i) {
+      std::vector<ShardActor> places = shards_;
+      if (!members_.empty()) places.push_back(members_[i]);
       WorkerOptions worker = options.worker;
       worker.splits = SplitsOf(i, options.workers, options.splits);
       worker.held_bytes = 0;   // what is applied is stable
-      TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, shards_));
+      TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, std::move(places)));
       workers_.push_back(std::move(actor));
     }
+    places_ = shards_;
+    if (!members_.empty()) places_.push_back(members_[0]);
     // Nothing of this process can be replaced by itself, but what ends must not leave the others waiting.
     std::vector<SupervisedChild> children;
     for (size_t i = 0; i < shards_.size(); ++i) children.push_back(Watched(absl::StrCat("shard ", i), shards_[i]));
+    for (size_t i = 0; i < members_.size(); ++i) children.push_back(Watched(absl::StrCat("tables of worker ", i), members_[i]));
     for (size_t i = 0; i < workers_.size(); ++i) children.push_back(Watched(absl::StrCat("worker ", i), workers_[i]));
     supervisor_ =
         SpawnSupervisor(system_, {.intensity = 0}, std::move(children), {.restarted = nullptr, .gave_up = [failure = failure_](const std::string& reason) {
                                                                            std::lock_guard lock(failure->mutex);
-                                                                           failure->status = absl::InternalError(reason);
+                                                                           failure->status.Update(absl::InternalError(reason));
                                                                          }});
     return absl::OkStatus();
   }
 
   System& system() override { return system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
-  const std::vector<ShardActor>& shards() const override { return shards_; }
+  const std::vector<ShardActor>& shards() const override { return places_; }
   uint64_t restarts() const override { return 0; }   // an actor of this process can only fall with it
   absl::Status Await(Ending& ending) override {
     do {   // before the first wait as well: phases may be shorter than it
@@ -74,10 +83,32 @@ class LocalCluster final : public Cluster {
             .start = [handle = caf::actor_cast<caf::actor>(actor)]() -> absl::StatusOr<caf::actor> { return handle; }};
   }
 
+  /// What keeps the tables that the workers keep: a member of the group for each worker.
+  absl::Status StartGroup(const ClusterOptions& options) {
+    if (PlacesOf(options.tables, options.shards) == options.shards) return absl::OkStatus();
+    for (uint32_t i = 0; i < options.workers; ++i) {
+      GroupMemberActorOptions member;
+      member.member = {
+          .tables = options.tables, .shards = options.shards, .member = i, .members = options.workers, .writers = SplitsOf(i, options.workers, options.splits)};
+      member.copy = ShardOptionsOf(options, options.shards);   // the same state in each
+      member.copy.shard.stable_when_applied = true;
+      member.failed = [failure = failure_](const absl::Status& status) {
+        std::lock_guard lock(failure->mutex);
+        failure->status.Update(status);
+      };
+      TROUPE_TRY(SpawnedMember spawned, SpawnGroupMember(system_, member));
+      members_.push_back(std::move(spawned.member));
+      copies_.push_back(std::move(spawned.copy));
+    }
+    JoinMembers(members_);
+    return absl::OkStatus();
+  }
+
   System& system_;
   const std::atomic<bool>* cancelled_;
   ScratchFolder folder_;   // outlives the shards
-  std::vector<ShardActor> shards_;
+  std::vector<ShardActor> shards_, copies_, places_;
+  std::vector<GroupMemberActor> members_;
   std::vector<WorkerActor> workers_;
   caf::actor supervisor_;
   std::shared_ptr<Failure> failure_ = std::make_shared<Failure>();

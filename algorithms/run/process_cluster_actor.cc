@@ -249,6 +249,11 @@ class ProcessCluster final : public Cluster {
 }   // namespace
 
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster) {
+  for (const TableSpec& table : cluster.tables) {
+    if (table.kept_by == KeptBy::kShards) continue;
+    return absl::UnimplementedError(absl::StrCat("consistency of table '", table.name, "' is '", ToString(cluster.consistency.Of(table.name)),
+                                                 "', which works in one process only: leave --processes away, or choose bsp"));
+  }
   auto made = std::make_unique<ProcessCluster>(options, cluster);
   TROUPE_RETURN_IF_ERROR(made->Start());
   return made;

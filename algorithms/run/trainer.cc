@@ -346,7 +346,8 @@ void TrainerDriver::StartCheckpoint(Round at) {
                                return;
                              }
                              absl::Status status =
-                                 taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, options_.shards, resumed_id_) : taken.status();
+                                 taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, PlacesOf(tables_, options_.shards), resumed_id_)
+                                            : taken.status();
                              if (status.ok()) {
                                std::lock_guard lock(mutex_);
                                saved_.id = checkpoint.id;
@@ -423,6 +424,17 @@ absl::StatusOr<std::vector<Reply>> TrainerDriver::AskCaughtUp(Make make, std::ch
 
 absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
   TROUPE_TRY(const Function function, MakeFunction(call, tables_));
+  for (const uint32_t table : call.tables) {
+    const bool kept = tables_[table].kept_by != KeptBy::kShards;
+    if (kept && function.change != nullptr) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("function '", call.function, "' changes or copies table '", tables_[table].name, "', which its workers keep (ring, tree)"));
+    }
+    if (kept != (tables_[call.tables[0]].kept_by != KeptBy::kShards)) {
+      return absl::FailedPreconditionError(absl::StrCat("function '", call.function, "' is of table '", tables_[call.tables[0]].name, "' and of table '",
+                                                        tables_[table].name, "', of which only one is kept by workers"));
+    }
+  }
   if (function.change != nullptr) {
     // They would be assigned again, without the change, when the model is saved; and a replaced shard may have none to copy when it makes the change again.
     for (const uint32_t table : call.tables) {
@@ -434,7 +446,7 @@ absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
     return FunctionValue();
   }
   std::vector<troupe::Call> messages;
-  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+  for (uint32_t shard = 0; shard < PlacesOf(tables_, options_.shards); ++shard) {
     messages.push_back({.call = call, .at = EndOfPhases(), .assigned = AssignedTo(shard)});
     std::erase_if(messages.back().assigned, [&](const troupe::Assign& assign) { return assigned_at_[assign.table] != phase_number_; });   // pushed to since
   }
@@ -444,7 +456,7 @@ absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
 
 absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   std::vector<SaveRows> messages;
-  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+  for (uint32_t shard = 0; shard < PlacesOf(tables_, options_.shards); ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
@@ -527,6 +539,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   }
   const DataShape shape = DataShape::Of(source->schema());
   TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, shape));
+  KeepTables(options.consistency, blueprint.tables);
   for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
   TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables, .shards = options.shards, .writers = splits, .consistency = options.consistency}));
 
@@ -566,7 +579,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     if (found.ok()) {
       TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->identity, identity));
       resumed = std::move(*found);
-      for (uint32_t shard = 0; shard < options.shards; ++shard) cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, shard));
+      for (uint32_t shard = 0; shard < PlacesOf(blueprint.tables, options.shards); ++shard)
+        cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, shard));
     } else if (!absl::IsNotFound(found.status())) {
       return found.status();
     }

@@ -322,7 +322,7 @@ void EndPhase(Self* self, Pipeline& pipeline) {
   pipeline.stage = Pipeline::Stage::kEnding;
   if (pipeline.last_round < end) {
     pipeline.last_round = end;
-    RoutedPush push = RoutedPush::Empty(self->state.options.shards);
+    RoutedPush push = RoutedPush::Empty(self->state.router->shards());
     push.after = pipeline.after;
     if (pipeline.record.phase.change && pipeline.split == 0) push.change = std::make_shared<const FunctionCall>(*pipeline.record.phase.change);
     self->state.client->Push(WriterId{pipeline.split}, end, std::move(push));
@@ -545,6 +545,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
   TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
   TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
+  KeepTables(options.consistency, blueprint.tables);
   auto router = std::make_shared<const Router>(std::move(blueprint.tables), options.shards);
   // The actor begins later, on another thread: everything by value.
   auto actor =
@@ -557,7 +558,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
         state.source = source;
         state.cache = options.cache != nullptr ? options.cache : std::make_shared<BlockCache>(options.cache_bytes);
         auto barrier = std::make_shared<RoutedPull>();
-        barrier->shards.resize(options.shards);
+        barrier->shards.resize(router->shards());
         state.barrier = std::move(barrier);
         state.waits =
             std::ranges::any_of(router->tables(), [&](const TableSpec& spec) { return options.consistency.Of(spec.name).kind != Consistency::Kind::kAsp; });

@@ -36,7 +36,8 @@ struct WorkerOptions {
   std::shared_ptr<BlockCache> cache;
 };
 
-/// Opens the data set and declares the algorithm (bad input and parameters are found here), and spawns the actor.
+/// Opens the data set and declares the algorithm (bad input and parameters are found here), and spawns the actor. `shards`: and behind them, where workers keep
+/// tables, what keeps this worker's (PlacesOf).
 absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& options, std::vector<ShardActor> shards);
 
 }   // namespace troupe

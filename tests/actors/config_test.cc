@@ -130,10 +130,10 @@ BOOST_AUTO_TEST_CASE(mistakes_in_a_file_are_named_with_their_line) {
   BOOST_TEST(files.TomlError("held_bytes = 1") == "troupe.toml:1: held_bytes is '1', expected a size such as 256M, at least 65536");
   BOOST_TEST(files.TomlError("request_timeout = 0.0") == "troupe.toml:1: request_timeout is '0', expected a duration such as 200ms or 5s, 0.01 s to 3600 s");
   BOOST_TEST(files.TomlError("request_timeout = inf") == "troupe.toml:1: request_timeout is 'inf', expected a duration such as 200ms or 5s, 0.01 s to 3600 s");
-  BOOST_TEST(files.TomlError("consistency = 3") == "troupe.toml:1: consistency is 3, expected bsp, backup:K, ssp:K, delay:MS, asp");
-  BOOST_TEST(files.TomlError("consistency = 'ssp:x'") == "troupe.toml:1: consistency is 'ssp:x', expected bsp, backup:K, ssp:K, delay:MS, asp");
-  BOOST_TEST(files.TomlError("consistency = 'ssp:K'") == "troupe.toml:1: consistency is 'ssp:K', expected bsp, backup:K, ssp:K, delay:MS, asp");
-  BOOST_TEST(files.TomlError("consistency = 'bsp,asp'") == "troupe.toml:1: consistency is 'bsp,asp', expected bsp, backup:K, ssp:K, delay:MS, asp");
+  BOOST_TEST(files.TomlError("consistency = 3") == "troupe.toml:1: consistency is 3, expected bsp, backup:K, ssp:K, delay:MS, asp, ring, tree");
+  BOOST_TEST(files.TomlError("consistency = 'ssp:x'") == "troupe.toml:1: consistency is 'ssp:x', expected bsp, backup:K, ssp:K, delay:MS, asp, ring, tree");
+  BOOST_TEST(files.TomlError("consistency = 'ssp:K'") == "troupe.toml:1: consistency is 'ssp:K', expected bsp, backup:K, ssp:K, delay:MS, asp, ring, tree");
+  BOOST_TEST(files.TomlError("consistency = 'bsp,asp'") == "troupe.toml:1: consistency is 'bsp,asp', expected bsp, backup:K, ssp:K, delay:MS, asp, ring, tree");
   BOOST_TEST(files.TomlError("consistency = 'bsp,w=x'").starts_with("troupe.toml:1: consistency is 'bsp,w=x', expected bsp"));
   BOOST_TEST(files.TomlError("consistency = 'bsp,=asp'").starts_with("troupe.toml:1: consistency is 'bsp,=asp', expected bsp"));
   BOOST_TEST(files.TomlError("on_bad_row = 'skip,w=stop'") == "troupe.toml:1: on_bad_row is 'skip,w=stop', expected stop, skip");

@@ -94,18 +94,22 @@ std::string Message(const absl::Status& status) {
 BOOST_AUTO_TEST_SUITE(ConsistencyTest)
 
 BOOST_AUTO_TEST_CASE(tables_may_differ_from_the_job) {
-  for (const std::string text : {"bsp", "bsp,w=asp", "ssp:3,a=bsp,b=delay:20", "backup:2,w=ssp:1"}) {
+  for (const std::string text : {"bsp", "bsp,w=asp", "ssp:3,a=bsp,b=delay:20", "backup:2,w=ssp:1", "ring", "tree,w=bsp", "asp,a=ring,b=tree"}) {
     const auto parsed = ParseConsistencies(text);
     BOOST_REQUIRE_MESSAGE(parsed.ok(), text);
     BOOST_TEST(ToString(*parsed) == text);
   }
   BOOST_TEST((ParseConsistencies("ssp:3,a=asp")->Of("a") == kAsp));
   BOOST_TEST((ParseConsistencies("ssp:3,a=asp")->Of("b").staleness == 3U));
+  std::vector<TableSpec> tables{Spec("a"), Spec("b"), Spec("c")};
+  tables[2].kept_by = KeptBy::kTree;
+  KeepTables(*ParseConsistencies("asp,a=ring,b=tree"), tables);
+  BOOST_TEST((tables[0].kept_by == KeptBy::kRing && tables[1].kept_by == KeptBy::kTree && tables[2].kept_by == KeptBy::kShards));
   const auto wrong = [](const std::string& text) { return Message(ParseConsistencies(text).status()); };
-  BOOST_TEST(wrong("") == "consistency is '', expected bsp, backup:K, ssp:K, delay:MS or asp");
+  BOOST_TEST(wrong("") == "consistency is '', expected bsp, backup:K, ssp:K, delay:MS, asp, ring or tree");
   BOOST_TEST(wrong("bsp,") == "consistency of a table is '', expected table=consistency as in bsp,weights=asp");
   BOOST_TEST(wrong("bsp,=asp") == "consistency of a table is '=asp', expected table=consistency as in bsp,weights=asp");
-  BOOST_TEST(wrong("bsp,w=ssp") == "consistency is 'ssp', expected bsp, backup:K, ssp:K, delay:MS or asp");
+  BOOST_TEST(wrong("bsp,w=ssp") == "consistency is 'ssp', expected bsp, backup:K, ssp:K, delay:MS, asp, ring or tree");
   BOOST_TEST(wrong("bsp,w=asp,w=bsp") == "consistency of table 'w' is given twice");
   BOOST_TEST(wrong("bsp,w=backup:1") == "consistency of table 'w' is 'backup:1', expected it for the whole job");
 }

@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(text_is_read_and_written) {
                                  "backup", "backup:", "backup:x", "delay:0", "delay:-5", "delay:1000001"}) {
     const auto parsed = ParseConsistency(text);
     BOOST_REQUIRE_MESSAGE(!parsed.ok(), text);
-    BOOST_TEST(Message(parsed.status()) == "consistency is '" + text + "', expected bsp, backup:K, ssp:K, delay:MS or asp");
+    BOOST_TEST(Message(parsed.status()) == "consistency is '" + text + "', expected bsp, backup:K, ssp:K, delay:MS, asp, ring or tree");
   }
 }
 

@@ -53,6 +53,28 @@ BOOST_AUTO_TEST_CASE(shards_hold_equal_runs_of_ranges) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(first_ranges_fit_the_shards_of_ranges) {
+  for (const uint32_t ranges : {1u, 5u, 64u, 100u}) {
+    for (const uint32_t shards : {1u, 2u, 3u, 7u, 64u, 70u}) {
+      for (const KeptBy kept_by : {KeptBy::kShards, KeptBy::kRing}) {
+        TableSpec spec;
+        spec.rows = 1000;
+        spec.ranges = ranges;
+        spec.kept_by = kept_by;
+        const Partition partition(spec, shards);
+        for (uint32_t shard = 0; shard <= shards; ++shard) {   // with the place behind them
+          for (uint32_t range = 0; range < ranges; ++range) {
+            const bool holds = range >= partition.FirstRange(shard) && range < partition.FirstRange(shard + 1);
+            BOOST_TEST(holds == (partition.ShardOf(range) == shard));
+          }
+        }
+        for (uint32_t range = 0; kept_by == KeptBy::kRing && range < ranges; ++range) BOOST_TEST(partition.ShardOf(range) == shards);
+        BOOST_TEST(PlacesOf({&spec, 1}, shards) == shards + (kept_by == KeptBy::kRing ? 1 : 0));
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_hash_is_the_published_one) {   // fmix64 of MurmurHash3: a change would orphan every saved table
   BOOST_TEST(HashKey(0) == 0u);
   BOOST_TEST(HashKey(1) == 0xb456bcfc34c2cb2cULL);

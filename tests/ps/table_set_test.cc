@@ -128,6 +128,9 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_refused_whole_and_the_set_goes_on) {
   BOOST_TEST(Message(f.w.Assign({1, 2}, {1, 2, kNan, 4})) == "table 'w': value of key 2 is nan, expected a finite number");
   BOOST_TEST(Message(TableSet::Create(f.system, {.tables = Tables(), .shards = 0}).status()) == "a set of tables on 0 shards, expected at least one");
   BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {Tables()[0], Tables()[0]}}).status()) == "2 tables are named 'w', expected one");
+  TableSpec kept{.name = "t", .rows = 3, .rule_options = {}};
+  kept.kept_by = KeptBy::kRing;
+  BOOST_TEST(Message(TableSet::Create(f.system, {.tables = {kept}}).status()) == "table 't' is kept by workers, expected by shards");
   BOOST_TEST(pushed({1}, {1, 2}) == "");
   BOOST_TEST(f.w.Pull({1, 2})->values == (std::vector<float>{-1, -2, 0, 0}), boost::test_tools::per_element());
 }

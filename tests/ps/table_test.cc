@@ -341,7 +341,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_key_and_change_nothing) {
 
 BOOST_AUTO_TEST_CASE(tables_that_cannot_be_are_refused) {
   BOOST_TEST(Table::Make(Spec("sgd", 0), 0, 1).status().code() == absl::StatusCode::kInvalidArgument);
-  BOOST_TEST(Message(Table::Make(Spec("sgd", 1), 2, 2).status()) == "table 'w': shard is 2, expected below the number of shards, 2");
+  BOOST_TEST(Message(Table::Make(Spec("sgd", 1), 3, 2).status()) == "table 'w': shard is 3, expected at most the number of shards, 2");
   const absl::Status huge = Table::Make(Spec("sgd", 1, uint64_t{1} << 40), 0, 1).status();
   BOOST_TEST(huge.code() == absl::StatusCode::kResourceExhausted);
   BOOST_TEST(Message(huge).starts_with("table 'w' takes 4.4 TB, this machine has "));

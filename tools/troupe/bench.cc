@@ -8,6 +8,7 @@
 #include "dataflow/bench.h"
 #include "ps/bench.h"
 #include "ps/bench_actor.h"
+#include "ps/bench_all_reduce.h"
 #include "ps/bench_encoding.h"
 #include "ps/bench_processes.h"
 #include "ps/bench_rules.h"
@@ -30,6 +31,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what, bool full
     TROUPE_TRY(std::vector<BenchRow> processes, BenchProcesses(BenchProcessesPeerCommand()));
     for (BenchRow& row : processes) rows.push_back(std::move(row));
     for (BenchRow& row : BenchRules(full)) rows.push_back(std::move(row));
+    for (BenchRow& row : BenchAllReduce()) rows.push_back(std::move(row));
     for (BenchRow& row : BenchTables(full)) rows.push_back(std::move(row));
     if (full) {
       for (BenchRow& row : BenchEncodings()) rows.push_back(std::move(row));
