@@ -20,7 +20,7 @@ class HotKeys {
  public:
   struct Options {
     /// About 16 bytes each. Keys whose share of the stream is well above 1 / counters are found.
-    size_t counters = size_t{1} << 15;
+    size_t counters = size_t{1} << 14;
     /// A key is hot that has certainly come so often, ...
     uint32_t hot = 4;
     /// ... where all counts are halved after so many batches. At least 1.

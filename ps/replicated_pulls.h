@@ -16,7 +16,7 @@
 namespace troupe {
 
 struct ReplicaOptions {
-  /// Of all copies of one worker, shared equally among the tables that have them; 0: no copies. What counts the keys takes 512 KiB a table besides.
+  /// Of all copies of one worker, shared equally among the tables that have them; 0: no copies. What counts the keys takes 256 KiB a table besides.
   uint64_t bytes_max = 0;
   /// What an answer by a copy may miss, in rounds, where the consistency has no such bound (asp, delay); under ssp:K at most K.
   uint32_t staleness = 8;

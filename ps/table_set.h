@@ -27,7 +27,7 @@ namespace troupe {
 /// Copies of a table's rows at this end: of keys that are pulled often, and of those that TableRef::Intend names. A pull of rows that have one sends no
 /// message.
 struct TableReplicas {
-  /// Of the copies, 32 bytes a row besides their values. What counts the keys takes 512 KiB besides. At least a row.
+  /// Of the copies, 32 bytes a row besides their values. What counts the keys takes 256 KiB besides. At least a row.
   size_t bytes_max = 64 << 20;
   /// What a pull may miss of what others write to the shards: that of so long. Positive.
   std::chrono::milliseconds staleness{100};
