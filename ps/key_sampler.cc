@@ -60,7 +60,7 @@ absl::StatusOr<KeySampler> KeySampler::Weighted(std::vector<Key> keys, std::span
   std::vector<uint32_t> small, large;   // columns whose share is less than a draw's, and at least that
   for (uint32_t i = 0; i < share.size(); ++i) {
     sampler.probability_.push_back(static_cast<float>(share[i] / sum));
-    share[i] *= n / sum;
+    share[i] = share[i] / sum * n;
     sampler.alias_[i] = i;
     (share[i] < 1 ? small : large).push_back(i);
   }

@@ -84,7 +84,7 @@ std::vector<double> TableTraffic::ShareByShard(const TableSpec& spec, uint32_t s
 }
 
 LayoutPlan PlanLayout(const PlanInputs& inputs) {
-  TROUPE_CHECK(inputs.tables.size() == inputs.traffic.size());
+  TROUPE_CHECK(inputs.tables.size() == inputs.traffic.size() && inputs.tables.size() == inputs.stale.size());
   LayoutPlan plan;
   const double batches = static_cast<double>(std::max<uint64_t>(inputs.batches, 1));
   double bytes = 0, seconds = 0;   // of all shards together; of a batch
@@ -101,6 +101,11 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
     table.pushed = static_cast<double>(traffic.pushed()) / batches;
     table.wire = table.pulled * (spec.width * sizeof(float)) + table.pushed * (spec.width * sizeof(float)) +
                  (spec.rows ? 0 : (table.pulled + table.pushed) * sizeof(Key));
+    if (spec.kept_by != KeptBy::kShards) {
+      table.advice.push_back("every worker keeps it: no shard holds any of it, and a batch moves all of it between the workers");
+      plan.tables.push_back(std::move(table));
+      continue;
+    }
     bytes += spec.limits.memory_max > 0 ? std::min(table.bytes, static_cast<double>(spec.limits.memory_max)) : table.bytes;
     seconds += ShardSeconds(inputs, table, spec);
     plan.tables.push_back(std::move(table));
@@ -113,12 +118,12 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
   const double work = rate * (seconds + inputs.speed.message);
   const double for_work = std::ceil(work / kBusyMax);
   const double cores = std::max(1u, inputs.cores);
-  const double wanted = std::clamp(std::max(for_memory, std::min(for_work, cores)), 1.0, 1024.0);
+  const double wanted = std::clamp(std::max(for_memory, for_work), 1.0, cores);   // all on this machine: beyond its cores more shards bring nothing
   plan.shards = inputs.shards > 0 ? inputs.shards : static_cast<uint32_t>(wanted);
   if (inputs.shards > 0)
     plan.why = absl::StrCat("as was asked for; the plan would be ", static_cast<uint32_t>(wanted));
-  else if (for_memory >= wanted && for_memory > 1)
-    plan.why = absl::StrCat("rows take ", Size(bytes), ", a shard may take ", Size(memory));
+  else if (for_memory > for_work && wanted > 1)
+    plan.why = absl::StrCat("rows take ", Size(bytes), ", a process may take ", Size(memory));
   else if (wanted > 1 && for_work > cores)
     plan.why = absl::StrFormat("%d workers would keep %.0f busy, and there are %.0f cores", inputs.workers, for_work, cores);
   else if (wanted > 1)
@@ -131,6 +136,7 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
   for (size_t t = 0; t < inputs.tables.size(); ++t) {
     const TableSpec& spec = inputs.tables[t];
     TablePlan& table = plan.tables[t];
+    if (spec.kept_by != KeptBy::kShards) continue;
     const std::vector<double> share = inputs.traffic[t].ShareByShard(spec, plan.shards);
     for (uint32_t s = 0; s < plan.shards; ++s) load[s] += share[s] * ShardSeconds(inputs, table, spec);
     table.busiest = *std::max_element(share.begin(), share.end()) * plan.shards;
@@ -143,7 +149,7 @@ LayoutPlan PlanLayout(const PlanInputs& inputs) {
     if (!spec.rows && hot > kHotShare)
       table.advice.push_back(absl::StrFormat("its %d hottest keys take %.0f %% of the traffic%s",
                                              static_cast<int>(std::min<uint64_t>(kHotKeys, inputs.traffic[t].distinct())), 100 * hot,
-                                             inputs.stale ? "" : "; where rows may be old (ssp, asp), workers can keep them"));
+                                             inputs.stale[t] ? "" : "; where rows may be old (ssp, asp), workers can keep them"));
     if (spec.limits.memory_max == 0 && table.bytes / plan.shards > memory)
       table.advice.push_back(absl::StrCat("its rows do not fit: ", Size(table.bytes / plan.shards), " a shard, which may take ", Size(memory),
                                           spec.rows ? "" : "; memory_max keeps the coldest on disk"));

@@ -52,7 +52,7 @@ struct PlanInputs {
   double growth = 1;                   ///< batches of a whole epoch / batches of the sample
   double batch_seconds = 0;            ///< a worker's own work on one
   uint32_t workers = 1, cores = 1;
-  uint64_t memory = 0;   ///< bytes that a shard may take
+  uint64_t memory = 0;   ///< bytes that a process may take
   uint32_t shards = 0;   ///< as many, whatever speaks for others; 0: what the plan finds
   bool processes = false;
   bool stale = false;   ///< the consistency lets rows be old

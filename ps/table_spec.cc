@@ -126,7 +126,9 @@ uint32_t RangeCount(const TableSpec& spec) {
   if (spec.ranges > 0) return spec.ranges;
   if (!spec.rows) return kRangesDefault;
   const uint64_t rows_a_range = std::max<uint64_t>(1, kRangeElements / std::max(1u, spec.width));
-  return static_cast<uint32_t>(std::clamp<uint64_t>((*spec.rows + rows_a_range - 1) / rows_a_range, kRangesDefault, kRangesMax));
+  const auto blocks = [&](uint64_t size) { return (*spec.rows + size - 1) / size; };
+  // Of a narrow table none is empty, for shards have equal numbers of ranges.
+  return static_cast<uint32_t>(blocks(blocks(std::clamp<uint64_t>(blocks(rows_a_range), kRangesDefault, kRangesMax))));
 }
 
 }   // namespace troupe

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <vector>
 
 #include "actors/status.h"
@@ -25,15 +26,18 @@ class SampledSource final : public Source {
     const auto begun = std::chrono::steady_clock::now();
     auto block = from_->Read(pieces_[i]);
     seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    if (block.ok()) rows_[i] = (*block)->rows;
     return block;
   }
+  uint64_t rows_read() const { return std::accumulate(rows_.begin(), rows_.end(), uint64_t{0}); }
   /// That reading took so far. Not thread-safe, as the oracle that reads is not.
   double seconds() const { return seconds_; }
 
  private:
-  mutable double seconds_ = 0;
   const std::shared_ptr<const Source> from_;
   const std::vector<uint64_t> pieces_;
+  mutable double seconds_ = 0;
+  mutable std::vector<uint64_t> rows_ = std::vector<uint64_t>(pieces_.size());   // by piece, 0: not read
 };
 
 /// As far apart as they can be; all, where the data are not much.
@@ -67,12 +71,18 @@ class TrafficWatch final : public LocalWatch {
 absl::StatusOr<RunPlan> PlanRun(const TrainOptions& options, const std::shared_ptr<const Source>& source, bool processes, uint32_t cores) {
   TROUPE_TRY(const std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(const Params params, Params::Parse(algorithm->params(), options.params));
-  TROUPE_TRY(const Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
+  TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
+  KeepTables(options.consistency, blueprint.tables);
+  for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
+  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables,
+                                               .shards = std::max(1u, options.shards),
+                                               .writers = options.splits.value_or(options.workers),
+                                               .consistency = options.consistency}));
   const auto sample = std::make_shared<const SampledSource>(source, SamplePieces(*source));
   TrafficWatch watch(blueprint.tables.size());
   const auto ran = RunLocal({.algorithm = options.algorithm, .params = options.params, .source = sample, .seed = options.seed, .watch = &watch});
   if (!ran.ok()) return WithContext(ran.status(), "a sample of the data");
-  RunPlan plan{.layout = {}, .rows = ran->rows, .batches = watch.batches, .growth = 1};
+  RunPlan plan{.layout = {}, .rows = sample->rows_read(), .batches = watch.batches, .growth = 1};
   plan.growth = static_cast<double>(source->bytes()) / static_cast<double>(std::max<uint64_t>(1, sample->bytes()));
   PlanInputs inputs;
   inputs.tables = blueprint.tables;
@@ -85,7 +95,7 @@ absl::StatusOr<RunPlan> PlanRun(const TrainOptions& options, const std::shared_p
   inputs.memory = MemoryOf(options);
   inputs.shards = options.shards;
   inputs.processes = processes;
-  inputs.stale = options.consistency.all.allows_prefetch();
+  for (const TableSpec& table : blueprint.tables) inputs.stale.push_back(options.consistency.Of(table.name).allows_prefetch());
   plan.layout = PlanLayout(inputs);
   return plan;
 }

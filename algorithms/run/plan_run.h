@@ -18,8 +18,8 @@ struct RunPlan {
   double growth = 1;                ///< all of the data / sample, by bytes
 };
 
-/// Reads 1 MiB of `source`, in pieces from all of it, and runs one epoch of the algorithm over them. options.shards: 0 for what the plan finds. `cores`: of the
-/// machine. Errors as OpenSource's Read and the algorithm's own, where the sample is too small for it, say.
+/// Reads 1 MiB of `source` or four pieces, whichever is more, from all of it, and runs one epoch of the algorithm over them. options.shards: 0 for what the
+/// plan finds. `cores`: of the machine. Errors as OpenSource's Read and the algorithm's own, where the sample is too small for it, say.
 absl::StatusOr<RunPlan> PlanRun(const TrainOptions& options, const std::shared_ptr<const Source>& source, bool processes, uint32_t cores);
 
 }   // namespace troupe

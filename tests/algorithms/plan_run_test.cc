@@ -61,6 +61,28 @@ BOOST_AUTO_TEST_CASE(without_a_number_of_shards_the_plan_has_one) {
   BOOST_TEST(plan->layout.tables[0].pushed > 0.0);
 }
 
+BOOST_AUTO_TEST_CASE(rows_count_once_however_many_phases_read_them) {
+  std::vector<TestRow> rows(40);
+  Random random(1);
+  for (TestRow& row : rows) row.dense = {static_cast<float>(random.Normal()), static_cast<float>(random.Normal())};
+  const auto source = std::make_shared<const MemorySource>(rows, 10, false);
+  TrainOptions options = Options("k_means", 0);
+  options.params = {{"k", "2"}};
+  const auto plan = PlanRun(options, source, false, 2);
+  BOOST_REQUIRE_MESSAGE(plan.ok(), plan.status().ToString());
+  BOOST_TEST(plan->rows == 40u);
+  BOOST_TEST(plan->layout.shards == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(what_training_refuses_a_plan_refuses) {
+  const auto source = std::make_shared<const MemorySource>(ClickRows(100, 300), 100);
+  TrainOptions options = Options("logistic_regression", 0);
+  options.consistency = *ParseConsistencies("ring");   // the table is sparse
+  BOOST_TEST(!PlanRun(options, source, false, 2).ok());
+  options.consistency = *ParseConsistencies("bsp,zzz=asp");
+  BOOST_TEST(!PlanRun(options, source, false, 2).ok());
+}
+
 BOOST_AUTO_TEST_CASE(errors_say_that_a_sample_met_them) {
   const auto bad = std::make_shared<const MemorySource>(ClickRows(100, 300), 100, true, 0);
   TrainOptions options = Options("logistic_regression", 1);

@@ -49,6 +49,7 @@ BOOST_AUTO_TEST_CASE(keys_come_as_often_as_their_distribution_says) {
   CheckShares(*KeySampler::Weighted(keys, weights), 1000, 1100);
   CheckShares(*KeySampler::Weighted(keys, weights, 0.75), 1000, 1100);
   CheckShares(*KeySampler::Weighted({7}, std::vector<double>{1e-300}), 7, 8);
+  CheckShares(*KeySampler::Weighted({1, 2}, std::vector<double>{1e-310, 9e-310}), 1, 3);
 }
 
 BOOST_AUTO_TEST_CASE(the_power_flattens) {

@@ -40,6 +40,7 @@ PlanInputs Inputs(TableSpec spec, TableTraffic traffic, uint64_t batches) {
   inputs.tables = {std::move(spec)};
   inputs.traffic = {std::move(traffic)};
   inputs.batches = batches;
+  inputs.stale = {false};
   inputs.batch_seconds = 1e-3;
   inputs.workers = 4;
   inputs.cores = 8;
@@ -72,20 +73,36 @@ BOOST_AUTO_TEST_CASE(quick_workers_want_more_shards_but_not_more_than_cores) {
   BOOST_TEST(slower.utilisation <= 0.5);
 }
 
-BOOST_AUTO_TEST_CASE(memory_asks_for_shards_whatever_the_cores) {
+BOOST_AUTO_TEST_CASE(memory_asks_for_shards_and_says_what_does_not_fit) {
   PlanInputs inputs = Inputs(Sparse(64), Even(1'000'000, 50, 10'000), 50);
   inputs.batch_seconds = 1;
   inputs.memory = 64 << 20;
+  inputs.cores = 64;
   const LayoutPlan plan = PlanLayout(inputs);
   BOOST_TEST(plan.shards > 1u);
   BOOST_TEST(plan.bytes <= static_cast<double>(inputs.memory));
   BOOST_TEST(plan.bytes * plan.shards > static_cast<double>(inputs.memory) * (plan.shards - 1));
+  BOOST_TEST(plan.why.find("rows take ") == 0u, plan.why);
   inputs.shards = 1;
   const LayoutPlan forced = PlanLayout(inputs);
   BOOST_TEST(forced.shards == 1u);
   BOOST_TEST(forced.why == "as was asked for; the plan would be " + std::to_string(plan.shards));
   BOOST_REQUIRE(!forced.tables[0].advice.empty());
   BOOST_TEST(forced.tables[0].advice.back().find("memory_max") != std::string::npos, forced.tables[0].advice.back());
+  inputs.shards = 0;
+  inputs.cores = 2;   // more would not bring more memory
+  BOOST_TEST(PlanLayout(inputs).shards == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(what_workers_keep_is_no_load_of_shards) {
+  TableSpec kept = Spec(1, 1'000'000, "sgd");
+  kept.kept_by = KeptBy::kRing;
+  PlanInputs inputs = Inputs(kept, Even(1'000'000, 20, 20'000), 20);
+  const LayoutPlan plan = PlanLayout(inputs);
+  BOOST_TEST(plan.shards == 1u);
+  BOOST_TEST(plan.bytes == 0.0);
+  BOOST_REQUIRE(!plan.tables[0].advice.empty());
+  BOOST_TEST(plan.tables[0].advice[0].find("every worker keeps it") == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(rows_to_come_are_estimated_from_a_sample) {

@@ -8,7 +8,7 @@
 namespace troupe {
 
 /// One line:
-/// {"shards","why","shard_bytes","utilisation","sample":{"rows","batches"},"tables":[{"name","shape","bytes","pulled","pushed","wire","busiest","advice":[..]}]}.
+/// {"shards","why","shard_bytes","utilisation","sample":{"rows","batches"},"tables":[{"name","shape","bytes","pulled","pushed","wire","busiest","advice":"..."}]}.
 std::string PlanJson(const RunPlan& plan);
 /// The same for people.
 std::string PlanText(const RunPlan& plan);

@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "actors/log.h"
 #include "actors/status.h"
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/registry.h"
+#include "algorithms/run/checkpoint.h"
 #include "algorithms/run/plan_run.h"
 #include "algorithms/run/process_cluster.h"
 #include "tools/troupe/commands.h"
@@ -87,6 +89,18 @@ absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
   return plan;
 }
 
+/// As many as the run has that is resumed, else as a plan finds; one, where the data cannot be planned with: what is wrong with them training will say.
+void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const Log& log) {
+  if (options.resume) {
+    const auto found = ReadCheckpoint(storage, options.checkpoint_uri);
+    const auto shards = found.ok() ? found->identity.find("shards") : std::map<std::string, std::string>::const_iterator();
+    if (found.ok() && shards != found->identity.end() && absl::SimpleAtoi(shards->second, &options.shards) && options.shards > 0) return;
+  }
+  const absl::StatusOr<RunPlan> plan = MakePlan(options, processes);
+  options.shards = plan.ok() ? plan->layout.shards : 1;
+  log.Info("plan", {{"shards", options.shards}, {"why", plan.ok() ? plan->layout.why : Message(plan.status())}});
+}
+
 absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const Config& config, Storage& storage, const Log& log) {
   Watch watch(log);
   std::optional<System> system;   // outlives the cluster, which Train owns
@@ -113,14 +127,13 @@ absl::Status RunTrain(const Arguments& arguments) {
   const RealClock clock;
   TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));
   if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too
-  if (flags.explain || options.shards == 0) {
+  if (flags.explain) {
+    if (!config.IsSet("shards")) options.shards = 0;
     TROUPE_TRY(const RunPlan plan, MakePlan(options, flags.processes));
-    log.Info("plan", {{"shards", plan.layout.shards}, {"why", plan.layout.why}});
-    if (flags.explain) {
-      std::fputs((flags.json ? PlanJson(plan) + "\n" : PlanText(plan)).c_str(), stdout);
-      return absl::OkStatus();
-    }
+    std::fputs((flags.json ? PlanJson(plan) + "\n" : PlanText(plan)).c_str(), stdout);
+    return absl::OkStatus();
   }
+  if (options.shards == 0) ChooseShards(options, flags.processes, *storage, log);
   options.cancelled = &StopAsked();
   CatchStopSignals();
   log.Info(
