@@ -315,8 +315,10 @@ void Client::SendPull(Pulling& pulling, WriterId writer, uint32_t shard) {
 
 void Client::OnPullFault(WriterId writer, uint32_t shard, PullNumber number, const absl::Status& status) {
   Stream& stream = streams_[writer];
-  if (!absl::IsCancelled(status) || std::ranges::find(stream.pulls, number, &Pulling::number) != stream.pulls.end()) return OnFault(writer, shard, status);
-  if (stream.lanes[shard].pieces_in_flight > 0) --stream.lanes[shard].pieces_in_flight;   // one that was cancelled here before: another has its slot now
+  const bool wanted = std::ranges::find(stream.pulls, number, &Pulling::number) != stream.pulls.end();
+  if (wanted || !IsRetryable(status)) return OnFault(writer, shard, status);
+  // One that was cancelled here before: another has its slot at the shard, or it has waited too long. What else is wrong other messages will say.
+  if (stream.lanes[shard].pieces_in_flight > 0) --stream.lanes[shard].pieces_in_flight;
   Pump(writer, shard);
 }
 
@@ -329,14 +331,15 @@ void Client::Pump(WriterId writer, uint32_t shard) {
     const bool last = lane.unsent + 1 == lane.held.size();
     if (last && lane.combine && lane.in_flight == 0) return;   // the pull that follows at once takes it along
     // The last chunk of a big push says that the round is over: it must not overtake the others.
-    if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) return;
+    if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) break;
     // Where a refused push is not the end, its pull goes apart: one error would speak for both.
     SendPush(writer, shard, last && events_.refused == nullptr && lane.pieces_in_flight == 0 && NextPull(stream, shard) != nullptr);
   }
-  if (lane.unsent < lane.held.size()) return;
   for (Pulling* next; (next = NextPull(stream, shard)) != nullptr;) {
+    // Pushes before it go first, not those that have come since.
+    if (lane.unsent < lane.held.size() && lane.held[lane.unsent].message.round < next->round) return;
     // The first message of each goes at once: a small pull does not wait for a big one's answers.
-    if (next->lanes[shard].sent > 0 && lane.pieces_in_flight >= options_.pulls_in_flight_max) return;
+    if (lane.pieces_in_flight >= options_.pulls_in_flight_max + (next->lanes[shard].sent > 0 ? 0 : kPullsMax)) return;
     SendPull(*next, writer, shard);
   }
 }

@@ -55,7 +55,7 @@ struct PlanInputs {
   uint64_t memory = 0;   ///< bytes that a process may take
   uint32_t shards = 0;   ///< as many, whatever speaks for others; 0: what the plan finds
   bool processes = false;
-  bool stale = false;   ///< the consistency lets rows be old
+  std::vector<bool> stale;   ///< of each table: its consistency lets rows be old
   HostSpeed speed = {};
 };
 

@@ -60,7 +60,8 @@ struct PullOptions {
   /// Higher ones first: big pulls travel in messages of 1 MiB or so, and one with a higher priority overtakes them between two of these. Of equal ones those of
   /// the first call.
   int priority = 0;
-  /// Beyond it the call ends with DeadlineExceeded, and what was not sent is not sent any more. nullopt: the set's patience.
+  /// Beyond it the call ends with DeadlineExceeded, and what was not sent is not sent any more. Shards in this process may work in the calling thread: that
+  /// work is not broken off. nullopt: the set's patience.
   std::optional<std::chrono::milliseconds> limit = {};
 };
 
@@ -82,7 +83,8 @@ class TableRef;
 /// Thread-safe. Ends its shards with it, where Create has made them.
 class TableSet {
  public:
-  /// Shards in this process. Errors as Validate of the tables; those of the folder. InvalidArgument: replicas of no table, or without room or time.
+  /// Shards in this process. Errors as Validate of the tables; those of the folder. InvalidArgument: replicas of no table, without room or time, or of
+  /// a table whose shards must know what is read (staleness_scale, delay_compensation) or let rows go (ttl, rows_max).
   static absl::StatusOr<std::unique_ptr<TableSet>> Create(System& system, const TableSetOptions& options);
   TableSet(const TableSet&) = delete;
   TableSet& operator=(const TableSet&) = delete;

@@ -2,10 +2,10 @@
 #include "ps/table_set_actor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <condition_variable>
 #include <deque>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -30,7 +30,7 @@ namespace {
 
 constexpr WriterId kMe{0};
 constexpr std::chrono::milliseconds kTick{20};
-constexpr int kBackground = std::numeric_limits<int>::min();   // priority of rows that are fetched and not waited for
+constexpr size_t kFetchesMax = 4;   // of changed and intended rows under way at once; what is beyond them is asked for by its pull
 
 absl::Status TooLong(std::chrono::milliseconds limit) {
   return absl::DeadlineExceededError(absl::StrCat("the shards gave no answer within ", limit.count(), " ms"));
@@ -115,6 +115,13 @@ absl::Status CheckReplicas(const TableSetOptions& options) {
   for (const auto& [name, replicas] : options.replicas) {
     const auto spec = std::ranges::find(options.tables, name, &TableSpec::name);
     if (spec == options.tables.end()) return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "', expected one of the set's"));
+    if (spec->staleness_scale || spec->delay_compensation > 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "replicas of table '", name, "', whose shards must know which rows are read: expected neither staleness_scale nor ", "delay_compensation"));
+    }
+    if (spec->limits.ttl > 0 || spec->limits.rows_max > 0) {
+      return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "', whose pushes let other rows go: expected neither ttl nor rows_max"));
+    }
     if (Replicas(spec->width, replicas.bytes_max).rows_max() == 0) {
       return absl::InvalidArgumentError(absl::StrCat("replicas of table '", name, "': bytes_max is ", replicas.bytes_max, ", expected room for a row"));
     }
@@ -158,6 +165,7 @@ struct SetState {
   std::deque<std::shared_ptr<PullCall>> queued;            // the next ones, by falling priority
   std::deque<std::function<void()>> waiting;               // for the client's beginning
   absl::Status first_error;                                // of pushes since the last flush
+  size_t pulls_max = Client::kPullsMax;                    // under way at once
   std::function<void(size_t)> release;                     // bytes of pushes that are over
   std::vector<std::shared_ptr<Copies>> copies;             // by table; null: none
 
@@ -191,7 +199,7 @@ void Fail(SetState& state, const absl::Status& status) {
 }
 
 void StartPulls(SetState& state) {
-  while (!state.queued.empty() && state.client->pulls_under_way(kMe) < Client::kPullsMax) {
+  while (!state.queued.empty() && state.client->pulls_under_way(kMe) < state.pulls_max) {
     const std::shared_ptr<PullCall> pull = std::move(state.queued.front());
     state.queued.pop_front();
     pull->number = state.client->Pull(kMe, state.round + 1, pull->pull, pull->priority);
@@ -283,7 +291,8 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   bool owns_shards = false;
   ScratchFolder rows;   // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
-  std::vector<std::shared_ptr<Copies>> copies;   // by table; null: none
+  std::vector<std::shared_ptr<Copies>> copies;                                               // by table; null: none
+  std::shared_ptr<std::atomic<size_t>> fetches = std::make_shared<std::atomic<size_t>>(0);   // under way
   caf::actor actor;
 
   std::mutex mutex;
@@ -302,6 +311,8 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     actor = system.actors().spawn([router = router, shards = shards, copies = copies, self_impl = weak_from_this()](Self* self) -> caf::behavior {
       SetState& state = self->state;
       state.copies = copies;
+      // Shards that make up for delays remember what a writer was given for its next push: of one pull at a time.
+      if (std::ranges::any_of(router->tables(), [](const TableSpec& spec) { return spec.staleness_scale || spec.delay_compensation > 0; })) state.pulls_max = 1;
       state.release = [self_impl](size_t bytes) {
         if (const auto impl = self_impl.lock()) impl->Release(bytes);
       };
@@ -366,11 +377,12 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
 
   absl::Status Run(const std::shared_ptr<PullCall>& pull, const PullOptions& how) {
     pull->priority = how.priority;
-    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
     const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
+    const auto end = std::chrono::steady_clock::now() + limit;
+    Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
     {
       std::unique_lock lock(pull->mutex);
-      pull->left = !pull->changed.wait_for(lock, limit, [&] { return pull->over.has_value(); });
+      pull->left = !pull->changed.wait_until(lock, end, [&] { return pull->over.has_value(); });
       if (!pull->left) {
         pull->over->Update(pull->read_status);
         return *pull->over;
@@ -422,6 +434,10 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
       std::lock_guard lock(here.mutex);
       missing = here.rows.Pull(keys, Copies::Now(), values.data());
     }
+    if (how.priority > 0) {   // a fetch on its way has none
+      missing.ask.insert(missing.ask.end(), missing.wait.begin(), missing.wait.end());
+      missing.wait.clear();
+    }
     TROUPE_RETURN_IF_ERROR(AskInto(table, keys, missing.ask, values.data(), how));
     if (missing.wait.empty()) return values;
     std::vector<uint32_t> still;
@@ -431,24 +447,30 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
       if (!here.over.wait_until(lock, end, over)) return TooLong(limit);
       still = here.rows.Read(keys, missing.wait, Copies::Now(), values.data());
     }
-    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, still, values.data(), how));   // changed meanwhile, or the fetch has failed
+    if (still.empty()) return values;   // else changed meanwhile, or the fetch has failed
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    TROUPE_RETURN_IF_ERROR(AskInto(table, keys, still, values.data(), {.priority = how.priority, .limit = std::max(left, std::chrono::milliseconds(0))}));
     return values;
   }
 
-  /// In the background. Every fetch that has begun comes to its end, with the actor at the latest.
+  /// In the background, unless enough is under way. Every fetch that has begun comes to its end, with the actor at the latest.
   void FetchRows(uint32_t table, std::vector<Key> keys) {
     if (keys.empty()) return;
+    if (fetches->fetch_add(1) >= kFetchesMax) {
+      fetches->fetch_sub(1);
+      return;
+    }
     const std::shared_ptr<Copies>& here = copies[table];
     const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
     auto pull = std::make_shared<PullCall>();
     pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
-    pull->priority = kBackground;
     FetchedRows::Fetch fetch;
     {
       std::lock_guard lock(here->mutex);
       fetch = here->rows.Begin(keys, Copies::Now());
     }
-    pull->over_by = [here, fetch, router = router, keys = std::move(keys)](const PullCall& done) {
+    pull->over_by = [here, fetch, fetches = fetches, router = router, keys = std::move(keys)](const PullCall& done) {
+      fetches->fetch_sub(1);
       std::lock_guard lock(here->mutex);
       if (done.over->ok()) {
         router->ForEachRow(*done.pull, done.values, [&](uint32_t, size_t, Key key, const float* row) { here->rows.Put(fetch, key, row); })

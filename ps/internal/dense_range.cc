@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 
@@ -106,6 +107,16 @@ void DenseRange::CopyTo(std::byte* out) const {
   std::vector<float> counts(rows_);
   Counts().CopyTo(rows_, counts.data());
   std::memcpy(out, counts.data(), rows_ * sizeof(float));
+}
+
+bool DenseRange::AreCounts(const std::byte* in) const {
+  in += rows_ * (floats_ - 1) * sizeof(float);
+  for (uint64_t row = 0; counted_ && row < rows_; ++row, in += sizeof(float)) {
+    float count;
+    std::memcpy(&count, in, sizeof count);
+    if (!std::isfinite(count) || std::signbit(count)) return false;
+  }
+  return true;
 }
 
 void DenseRange::CopyFrom(const std::byte* in) {

@@ -71,6 +71,8 @@ class DenseRange {
 
   /// The arrays in their order without gaps, with a count a row: rows * floats floats, at any address.
   void CopyTo(std::byte* out) const;
+  /// Are the counts in these bytes (as CopyTo wrote them) counts: finite and not negative?
+  bool AreCounts(const std::byte* in) const;
   void CopyFrom(const std::byte* in);
 
  private:

@@ -121,6 +121,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   const uint32_t place = impl_->Place(range);
   if (dense) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
+    if (!impl_->dense[place]->AreCounts(keys)) return refuse("counts of pushes that are negative or no numbers");
     if (impl_->dense[place].use_count() > 1) impl_->dense[place] = impl_->NewDense(range);
     impl_->dense[place]->CopyFrom(keys);
     return absl::OkStatus();

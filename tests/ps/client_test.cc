@@ -385,6 +385,38 @@ BOOST_AUTO_TEST_CASE(an_urgent_pull_overtakes_a_big_one_between_its_messages) {
   BOOST_TEST(client->pulls_under_way(kMe) == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_pull_waits_for_pushes_before_it_and_not_for_later_ones) {
+  Make(1, {.pushes_in_flight_max = 1});
+  Start();
+  Came(0);
+  gates[0].closed = true;
+  Push(1);
+  Push(3);
+  Push(4);
+  BOOST_TEST(Came(0) == "push1 ");
+  Pull(2);
+  BOOST_TEST(Came(0) == "pull2 ");
+  Pull(4);
+  BOOST_TEST(Came(0) == "");   // it is to see push 3
+  Release(0);
+  BOOST_TEST(Came(0) == "push3 pull4 ");
+}
+
+BOOST_AUTO_TEST_CASE(first_messages_of_pulls_have_a_bound_too) {
+  Make(1, {.pulls_in_flight_max = 2});
+  Start();
+  Came(0);
+  gates[0].closed = true;
+  for (int i = 0; i < 100; ++i) {
+    const PullNumber number = PullInPieces(1, 0);
+    Do([&] { client->Cancel(kMe, number); });
+  }
+  BOOST_TEST(gates[0].kept.size() <= 2 + Client::kPullsMax);
+  const PullNumber last = PullInPieces(1, 0);
+  while (!gates[0].kept.empty()) Release(0);
+  BOOST_TEST((answered == std::vector<PullNumber>{last}));
+}
+
 BOOST_AUTO_TEST_CASE(pulls_of_one_priority_go_out_in_their_order_and_do_not_wait_for_each_other) {
   Make(2);
   Start();

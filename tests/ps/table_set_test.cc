@@ -286,6 +286,15 @@ BOOST_AUTO_TEST_CASE(replicas_that_cannot_be_are_refused) {
   BOOST_TEST(created("x", {}) == "replicas of table 'x', expected one of the set's");
   BOOST_TEST(created("w", {.bytes_max = 10}) == "replicas of table 'w': bytes_max is 10, expected room for a row");
   BOOST_TEST(created("w", {.staleness = milliseconds(0)}) == "replicas of table 'w': staleness is 0 ms, expected more than 0");
+  const auto refused = [&](const std::function<void(TableSpec&)>& change) {
+    std::vector<TableSpec> tables = Tables();
+    change(tables[0]);
+    return Message(TableSet::Create(f.system, {.tables = tables, .replicas = {{"w", {}}}}).status());
+  };
+  BOOST_TEST(refused([](TableSpec& spec) { spec.staleness_scale = true; }) ==
+             "replicas of table 'w', whose shards must know which rows are read: expected neither staleness_scale nor delay_compensation");
+  BOOST_TEST(refused([](TableSpec& spec) { spec.limits.rows_max = 1000; }) ==
+             "replicas of table 'w', whose pushes let other rows go: expected neither ttl nor rows_max");
   const auto set = *TableSet::Create(f.system, {.tables = Tables(), .replicas = {{"w", {.bytes_max = 100}}}});
   const TableRef w = *set->Find("w");
   BOOST_TEST(Message(w.Intend({1, 1})) == "table 'w': key 1 is there twice, expected distinct keys");

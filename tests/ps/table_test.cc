@@ -1,6 +1,8 @@
 // Tables against a plain map of rows with the same rule, under random calls; and every call that must change nothing.
 #include "ps/table.h"
 
+#include <algorithm>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
@@ -517,6 +519,23 @@ BOOST_AUTO_TEST_CASE(rows_that_were_pushed_to_at_different_times_keep_their_own_
         if (push == 8) view.emplace(table.Fork());
       }
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(counts_of_pushes_that_are_none_are_refused) {
+  TableSpec spec;
+  spec.rule = "adam";
+  spec.rows = 10;
+  spec.ranges = 1;
+  Table table = *Table::Make(spec, 0, 1);
+  const Block saved = table.Save(0);
+  for (const float count : {-1.0f, -0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3.0f}) {
+    std::string changed(reinterpret_cast<const char*>(saved.data()), saved.size());
+    std::memcpy(changed.data() + changed.size() - sizeof count, &count, sizeof count);
+    const Block bytes = Block::Copy(changed.data(), changed.size());
+    BOOST_TEST(table.Load(0, bytes).ok() == (count == 3.0f));
+    const Block now = table.Save(0);
+    BOOST_TEST(std::ranges::equal(now.As<std::byte>(), (count == 3.0f ? bytes : saved).As<std::byte>()));
   }
 }
 
