@@ -12,7 +12,7 @@ function(TroupeUnitTests layer)
   add_executable(${layer}_test ${sources})
   target_link_libraries(${layer}_test PRIVATE troupe_boost_main troupe_${layer})
   add_test(NAME ${layer} COMMAND ${layer}_test)
-  set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT 300)
+  set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT 600)
 endfunction()
 
 # Sets `result` to every program and library that is made below a folder.
