@@ -22,8 +22,7 @@ constexpr double kHotShare = 0.2;
 constexpr uint64_t kHotKeys = 100;
 
 double RowBytes(const TableSpec& spec) {
-  const auto rule = MakeUpdateRule(spec);
-  const double floats = rule.ok() ? (*rule)->floats(spec.width) : 2.0 * spec.width;
+  const double floats = (*MakeUpdateRule(spec))->floats(spec.width);
   return spec.rows ? floats * sizeof(float) : (floats * sizeof(float) + sizeof(Key)) * kSlots;
 }
 

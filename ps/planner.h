@@ -37,16 +37,16 @@ class TableTraffic {
   std::vector<uint64_t> distinct_by_call_;
 };
 
-/// How fast hosts are: medians of `troupe bench ps` and `troupe bench link` on two shared cores. Plans want the right order of magnitude.
+/// How fast hosts are: what `troupe bench ps` showed on two cores in November 2026. Plans want the right order of magnitude.
 struct HostSpeed {
-  double sparse_rows = 20e6;   ///< a second, found and updated at a shard
-  double floats = 0.8e9;       ///< a second, updated or copied at a shard
-  double link = 3e9;           ///< bytes a second, between processes
-  double message = 20e-6;      ///< seconds a shard spends on a message, whatever is in it
+  double sparse_rows = 30e6;   ///< a second, found and updated by adagrad at a shard's actor
+  double floats = 2.7e9;       ///< a second, updated by sgd at a shard's actor
+  double link = 6e9;           ///< bytes a second, pushed to another process
+  double message = 24e-6;      ///< seconds: half of the way of one number there and back
 };
 
 struct PlanInputs {
-  std::vector<TableSpec> tables;
+  std::vector<TableSpec> tables;       ///< valid ones
   std::vector<TableTraffic> traffic;   ///< of each
   uint64_t batches = 0;                ///< in the sample
   double growth = 1;                   ///< batches of a whole epoch / batches of the sample

@@ -71,13 +71,7 @@ class TrafficWatch final : public LocalWatch {
 absl::StatusOr<RunPlan> PlanRun(const TrainOptions& options, const std::shared_ptr<const Source>& source, bool processes, uint32_t cores) {
   TROUPE_TRY(const std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(const Params params, Params::Parse(algorithm->params(), options.params));
-  TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, DataShape::Of(source->schema())));
-  KeepTables(options.consistency, blueprint.tables);
-  for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
-  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables,
-                                               .shards = std::max(1u, options.shards),
-                                               .writers = options.splits.value_or(options.workers),
-                                               .consistency = options.consistency}));
+  TROUPE_TRY(const Blueprint blueprint, DeclareTables(options, *algorithm, params, DataShape::Of(source->schema())));
   const auto sample = std::make_shared<const SampledSource>(source, SamplePieces(*source));
   TrafficWatch watch(blueprint.tables.size());
   const auto ran = RunLocal({.algorithm = options.algorithm, .params = options.params, .source = sample, .seed = options.seed, .watch = &watch});

@@ -516,6 +516,18 @@ SourceOptions TrainingData(const TrainOptions& options, const Algorithm& algorit
   return data;
 }
 
+absl::StatusOr<Blueprint> DeclareTables(const TrainOptions& options, Algorithm& algorithm, const Params& params, const DataShape& shape) {
+  TROUPE_TRY(Blueprint blueprint, algorithm.Declare(params, shape));
+  KeepTables(options.consistency, blueprint.tables);
+  for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
+  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables,
+                                               .shards = std::max(1u, options.shards),
+                                               .writers = options.splits.value_or(options.workers),
+                                               .consistency = options.consistency}));
+  TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
+  return blueprint;
+}
+
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
@@ -538,12 +550,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     TROUPE_TRY(valid, OpenSource(valid_data));
   }
   const DataShape shape = DataShape::Of(source->schema());
-  TROUPE_TRY(Blueprint blueprint, algorithm->Declare(params, shape));
-  KeepTables(options.consistency, blueprint.tables);
-  for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
-  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables, .shards = options.shards, .writers = splits, .consistency = options.consistency}));
-
-  TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
+  TROUPE_TRY(const Blueprint blueprint, DeclareTables(options, *algorithm, params, shape));
 
   // Rows are kept between passes as far as memory goes; one pass that is judged on other data needs none.
   const uint64_t memory = MemoryOf(options);

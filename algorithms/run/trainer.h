@@ -75,6 +75,9 @@ uint64_t MemoryOf(const TrainOptions& options);
 /// How a run opens its data.
 SourceOptions TrainingData(const TrainOptions& options, const Algorithm& algorithm);
 
+/// The tables of a run, checked with everything that the options say of them (shards 0: a number to come).
+absl::StatusOr<Blueprint> DeclareTables(const TrainOptions& options, Algorithm& algorithm, const Params& params, const DataShape& shape);
+
 /// Makes the cluster of a run once its tables are known.
 using ClusterFactory = std::function<absl::StatusOr<std::unique_ptr<Cluster>>(const ClusterOptions&)>;
 

@@ -37,6 +37,16 @@ inline uint64_t JoinDigits(uint64_t digits) {
   return (digits * 10000 + (digits >> 32)) & 0xffffffffu;
 }
 
+/// Powers of ten that short numbers are divided by, as factors: off by half a unit, which at most seven digits times one of them do not show as floats: within
+/// 2.3e-16 of the number, which is at least 3e-15 from the middle of two of them.
+inline constexpr double kTenths[] = {1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+
+/// The digits without the byte at `point` (0 .. 7): those before it move up, the lowest is 0.
+inline uint64_t CutPoint(uint64_t digits, unsigned point) {
+  const uint64_t below = (uint64_t{1} << (8 * point)) - 1;
+  return (digits & below) << 8 | (digits & ~(below << 8 | 0xff));
+}
+
 /// values[i] = JoinDigits(digits[i]), four at a time; false, and no matter what in `values`, where a byte is no digit.
 ///
 /// n  rounded up to 4 numbers are read and written.
@@ -49,7 +59,6 @@ const char* ParseAnyFloat(const char* begin, const char* limit, float* value);
 /// A short number up to `stop` (3, -0.25, 17.125: a sign, digits, and digits behind a point, 8 characters without the sign) as eight digits for JoinDigits and
 /// what their number is to be multiplied by. False: it is another; ParseUsualFloat has to look. Gives the number that ParseUsualFloat would.
 inline bool SplitShortFloat(const char* p, const char* stop, uint64_t* digits, double* scale) {
-  static constexpr double kTenths[] = {1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
   const bool negative = *p == '-';
   p += negative;
   const auto length = static_cast<size_t>(stop - p);
@@ -61,8 +70,7 @@ inline bool SplitShortFloat(const char* p, const char* stop, uint64_t* digits, d
   if (p[whole] == '.') [[likely]] {
     marks &= marks - 1;
     if ((marks != 0 ? FirstMark(marks) : 8) != length || length == whole + 1) return false;
-    const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;   // the point is cut out: digits before it move up
-    *digits = ((chunk & below) << 8 | (chunk & ~(below << 8 | 0xff))) << (8 * (8 - length));
+    *digits = CutPoint(chunk, whole) << (8 * (8 - length));
     *scale = kTenths[length - whole - 1];
   } else {
     if (whole != length) return false;
@@ -77,7 +85,6 @@ inline bool SplitShortFloat(const char* p, const char* stop, uint64_t* digits, d
 /// ParseAnyFloat has to look. The caller sees to it that what follows is a delimiter: "1e5" stops before the e.
 inline const char* ParseUsualFloat(const char* p, float* value) {
   static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14};
-  static constexpr double kTenths[] = {1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
   const bool negative = *p == '-';
   p += negative;
   uint64_t digits = LoadDigits(p);
@@ -88,13 +95,11 @@ inline const char* ParseUsualFloat(const char* p, float* value) {
   unsigned length = whole;
   double number;
   if (p[whole] == '.') {
-    const uint64_t below = (uint64_t{1} << (8 * whole)) - 1;   // the point is cut out: digits before it move up
-    digits = (digits & below) << 8 | (digits & ~(below << 8 | 0xff));
+    digits = CutPoint(digits, whole);
     marks &= marks - 1;
     length = marks != 0 ? FirstMark(marks) : 8;
     number = static_cast<double>(JoinDigits(digits << (8 * (8 - length))));
     if (length < 8) [[likely]] {
-      // At most six digits, times a reciprocal that is off by half a unit: within 2.3e-16 of the number, which is at least 3e-15 from the middle of two floats.
       if (length == whole + 1) return nullptr;
       number *= kTenths[length - whole - 1];
     } else {

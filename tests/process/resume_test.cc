@@ -116,6 +116,28 @@ BOOST_AUTO_TEST_CASE(resuming_what_was_never_begun_begins_it) {
   BOOST_TEST(ended.code == 0, ended.err);
 }
 
+BOOST_AUTO_TEST_CASE(a_resumed_run_keeps_its_shards_whatever_a_plan_would_say_now) {
+  const Scratch scratch;
+  RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch)));   // on two
+  const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume", "--shards", "0"})));
+  BOOST_TEST(ended.code == 0, ended.err);
+  BOOST_TEST(ended.out.find("shards: ") == std::string::npos, ended.out);   // nothing was planned
+}
+
+BOOST_AUTO_TEST_CASE(without_a_number_of_shards_a_plan_is_made_and_told) {
+  const Scratch scratch;
+  const Ended planned = testing::Run(scratch, Arguments(scratch, "model", false, {"--shards", "0", "--epochs", "1"}));
+  BOOST_TEST(planned.code == 0, planned.err);
+  BOOST_TEST(planned.out.find("shards: ") == 0u, planned.out);
+  std::string rows = "x\n";   // so long that a megabyte of them are too few for the algorithm
+  for (int i = 0; i < 200; ++i) rows += std::to_string(i) + "." + std::string(10'000, '0') + "\n";
+  testing::WriteText(scratch / "wide.csv", rows);
+  const Ended small = testing::Run(scratch, {"train", "--algorithm", "k_means", "--data", scratch / "wide.csv", "--param", "k=190", "--epochs", "1", "--shards",
+                                             "0", "--model", scratch / "model"});
+  BOOST_TEST(small.code == 0, small.err);
+  BOOST_TEST(small.out.find("shards: 1, for no plan was found: a sample of the data: k is 190") == 0u, small.out);
+}
+
 BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
   const Scratch scratch;
   RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch)));

@@ -60,14 +60,14 @@ BOOST_AUTO_TEST_CASE(small_tables_of_slow_workers_want_one_shard) {
 }
 
 BOOST_AUTO_TEST_CASE(quick_workers_want_more_shards_but_not_more_than_cores) {
-  PlanInputs inputs = Inputs(Sparse(), Even(1'000'000, 20, 20'000), 20);   // 40,000 rows a batch: 2 ms of a shard for 1 ms of work
+  PlanInputs inputs = Inputs(Sparse(), Even(1'000'000, 20, 20'000), 20);   // 40,000 rows a batch: 1.4 ms of a shard for 1 ms of work
   const LayoutPlan plan = PlanLayout(inputs);
   BOOST_TEST(plan.shards == 8u);
   inputs.cores = 4;
   const LayoutPlan few = PlanLayout(inputs);
   BOOST_TEST(few.shards == 4u);
   BOOST_TEST(few.why.find("there are 4 cores") != few.why.npos, few.why);
-  inputs.batch_seconds = 16e-3;
+  inputs.batch_seconds = 8e-3;
   const LayoutPlan slower = PlanLayout(inputs);
   BOOST_TEST(slower.shards == 2u);
   BOOST_TEST(slower.utilisation <= 0.5);

@@ -98,7 +98,9 @@ void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const
   }
   const absl::StatusOr<RunPlan> plan = MakePlan(options, processes);
   options.shards = plan.ok() ? plan->layout.shards : 1;
-  log.Info("plan", {{"shards", options.shards}, {"why", plan.ok() ? plan->layout.why : Message(plan.status())}});
+  const std::string why = plan.ok() ? plan->layout.why : "no plan was found: " + std::string(Message(plan.status()));
+  log.Info("plan", {{"shards", options.shards}, {"why", why}});
+  std::printf("shards: %u, for %s\n", options.shards, why.c_str());
 }
 
 absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const Config& config, Storage& storage, const Log& log) {
