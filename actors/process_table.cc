@@ -1,11 +1,13 @@
 #include "actors/process_table.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,13 +15,30 @@
 extern char** environ;
 
 namespace troupe {
+namespace {
+
+/// This process' environment with `changes` in it, and the null at its end.
+std::vector<char*> Environment(std::vector<std::string>& changes) {
+  std::vector<char*> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view own(*entry);
+    const std::string_view name = own.substr(0, own.find('=') + 1);
+    const bool changed = std::any_of(changes.begin(), changes.end(), [name](const std::string& change) { return change.starts_with(name); });
+    if (!changed) all.push_back(*entry);
+  }
+  for (std::string& change : changes) all.push_back(change.data());
+  all.push_back(nullptr);
+  return all;
+}
+
+}   // namespace
 
 void ProcessTable::KillAll() {
   std::vector<std::thread> waiting;
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    for (pid_t pid : alive_) kill(pid, SIGKILL);
+    for (const auto& [pid, group] : alive_) kill(group ? -pid : pid, SIGKILL);
     waiting.swap(waiting_);
   }
   for (std::thread& thread : waiting) thread.join();
@@ -29,6 +48,12 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   for (int fd : launch.inherit) posix_spawn_file_actions_adddup2(&actions, fd, fd);   // the same number: clears close-on-exec
+  if (!launch.folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, launch.folder.c_str());
+  if (!launch.out.empty()) {
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, launch.out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, launch.err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  }
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none, all;
@@ -36,24 +61,27 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, static_cast<short>(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (launch.group ? POSIX_SPAWN_SETPGROUP : 0)));
   std::vector<char*> argv;
   for (std::string& argument : launch.arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
+  std::vector<char*> environment = Environment(launch.environment);
   pid_t pid = 0;
   std::lock_guard lock(mutex_);
-  const int error = closed_ ? ECANCELED : posix_spawn(&pid, launch.program.c_str(), &actions, &attributes, argv.data(), environ);
+  const int error = closed_ ? ECANCELED : posix_spawn(&pid, launch.program.c_str(), &actions, &attributes, argv.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return absl::UnavailableError(absl::StrCat("cannot start ", launch.program, ": ", strerror(error)));
-  alive_.push_back(pid);
-  waiting_.emplace_back([this, pid, ended = std::move(launch.ended)] {
+  alive_.emplace_back(pid, launch.group);
+  waiting_.emplace_back([this, pid, group = launch.group, ended = std::move(launch.ended)] {
     int status = 0;
     siginfo_t info;
     while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) continue;
     {
       std::lock_guard lock_alive(mutex_);   // the pid is ours until it is reaped: Kill cannot hit another process
-      std::erase(alive_, pid);
+      std::erase(alive_, std::pair(pid, group));
+      if (group) kill(-pid, SIGKILL);   // whoever is left of it
       while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
     }
     ended(status);
@@ -63,7 +91,8 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
 
 void ProcessTable::Kill(pid_t pid) {
   std::lock_guard lock(mutex_);
-  if (std::find(alive_.begin(), alive_.end(), pid) != alive_.end()) kill(pid, SIGKILL);
+  const auto it = std::find_if(alive_.begin(), alive_.end(), [pid](const auto& entry) { return entry.first == pid; });
+  if (it != alive_.end()) kill(it->second ? -pid : pid, SIGKILL);
 }
 
 }   // namespace troupe

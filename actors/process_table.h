@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,8 +23,13 @@ class ProcessTable {
 
   struct Launch {
     std::string program;
-    std::vector<std::string> arguments;   ///< with argv[0]
-    std::vector<int> inherit;             ///< descriptors that stay open in the child, under their numbers
+    std::vector<std::string> arguments;          ///< with argv[0]
+    std::vector<int> inherit;                    ///< descriptors that stay open in the child, under their numbers
+    std::vector<std::string> environment = {};   ///< NAME=VALUE, each instead of this process' own of that name
+    std::string folder = {};                     ///< where it starts; empty: where this process is
+    std::string out = {}, err = {};              ///< files that its stdout and stderr are appended to, and nothing to read; empty: this process' own
+    /// It leads a process group of its own, and Kill means the group: what it has started goes with it.
+    bool group = false;
     /// Called once, on a thread of the table's, when the process has ended: its wait status.
     std::function<void(int status)> ended;
   };
@@ -35,8 +41,8 @@ class ProcessTable {
 
  private:
   std::mutex mutex_;
-  std::vector<std::thread> waiting_;   // one a process ever started: a pid may come back
-  std::vector<pid_t> alive_;
+  std::vector<std::thread> waiting_;            // one a process ever started: a pid may come back
+  std::vector<std::pair<pid_t, bool>> alive_;   // and whether it leads a group
   bool closed_ = false;
 };
 

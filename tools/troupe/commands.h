@@ -17,6 +17,11 @@ absl::Status RunModel(const Arguments& arguments);
 absl::Status RunGenerate(const Arguments& arguments);
 absl::Status RunAlgorithms(const Arguments& arguments);
 absl::Status RunConfig(const Arguments& arguments);
+absl::Status RunNode(const Arguments& arguments);
+absl::Status RunStatus(const Arguments& arguments);
+absl::Status RunSubmit(const Arguments& arguments);
+absl::Status RunJobCommand(const Arguments& arguments);
+absl::Status RunDrain(const Arguments& arguments);
 absl::Status RunBench(const Arguments& arguments);
 
 }   // namespace troupe

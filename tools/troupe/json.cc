@@ -41,6 +41,12 @@ JsonObject& JsonObject::Object(std::string_view key, const JsonObject& object) {
   return Add(key, object.Line());
 }
 
+JsonObject& JsonObject::Texts(std::string_view key, const std::vector<std::string>& texts) {
+  std::string list = "[";
+  for (const std::string& text : texts) absl::StrAppend(&list, list.size() == 1 ? "" : ",", Quoted(text));
+  return Add(key, list + "]");
+}
+
 JsonObject& JsonObject::List(std::string_view key, const std::vector<JsonObject>& objects) {
   std::string list = "[";
   for (const JsonObject& object : objects) absl::StrAppend(&list, list.size() == 1 ? "" : ",", object.Line());

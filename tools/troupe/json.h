@@ -17,6 +17,7 @@ class JsonObject {
   /// Exact; null where it is not finite (JSON has no word for that).
   JsonObject& Number(std::string_view key, double number);
   JsonObject& Object(std::string_view key, const JsonObject& object);
+  JsonObject& Texts(std::string_view key, const std::vector<std::string>& texts);
   JsonObject& List(std::string_view key, const std::vector<JsonObject>& objects);
   std::string Line() const { return "{" + fields_ + "}"; }
 

@@ -34,6 +34,11 @@ constexpr Command kCommands[] = {
     {"generate", "make a data set of a known kind", RunGenerate},
     {"algorithms", "list the algorithms, or one's parameters", RunAlgorithms},
     {"config", "show every setting, its value, and where it comes from", RunConfig},
+    {"node", "be the head of a cluster, or a node that joins one", RunNode},
+    {"status", "show a cluster: nodes, jobs, what was restarted", RunStatus},
+    {"submit", "run a program as a job of a cluster", RunSubmit},
+    {"job", "list a cluster's jobs, show what one prints, stop one", RunJobCommand},
+    {"drain", "move a node's processes away and let it go", RunDrain},
     {"bench", "measure this machine: parameter tables, links between processes, reading data", RunBench},
     {"version", "say which build this is", RunVersion},
 };

@@ -1,0 +1,178 @@
+# Messages between a cluster's nodes, its head, drivers and clients, and what the head keeps of them. See actors/cluster/messages.h for the meaning.
+@0xd1a7f0c2b3e49581;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("troupe::wire");
+
+struct NameValue {
+  name @0 :Text;
+  value @1 :Text;
+}
+struct ProcessId {
+  job @0 :UInt64;
+  name @1 :Text;
+  incarnation @2 :UInt64;
+}
+struct ProcessNeeds {
+  cores @0 :UInt32;
+  memory @1 :UInt64;
+  labels @2 :List(NameValue);
+  apart @3 :Text;
+}
+struct ProcessOrder {
+  id @0 :ProcessId;
+  needs @1 :ProcessNeeds;
+  program @2 :Text;
+  arguments @3 :List(Text);
+  environment @4 :List(Text);
+  folder @5 :Text;
+  placed @6 :Bool;
+}
+struct ProcessReport {
+  id @0 :ProcessId;
+  needs @1 :ProcessNeeds;
+  state @2 :UInt8;
+  code @3 :Int32;
+  reason @4 :Text;
+  pid @5 :UInt64;
+}
+struct NodeCapacity {
+  cores @0 :UInt32;
+  memory @1 :UInt64;
+  disk @2 :UInt64;
+  labels @3 :List(NameValue);
+}
+struct Report @0x8f3d5b7c10020001 {
+  node @0 :UInt32;
+  incarnation @1 :UInt64;
+  number @2 :UInt64;
+  name @3 :Text;
+  host @4 :Text;
+  places @5 :List(Text);
+  capacity @6 :NodeCapacity;
+  leaving @7 :Bool;
+  seen @8 :UInt64;
+  generation @9 :UInt64;
+  processes @10 :List(ProcessReport);
+}
+struct Orders @0x8f3d5b7c10020002 {
+  verdict @0 :UInt8;
+  generation @1 :UInt64;
+  incarnation @2 :UInt64;
+  version @3 :UInt64;
+  unchanged @4 :Bool;
+  keep @5 :List(ProcessId);
+  start @6 :List(ProcessOrder);
+}
+struct Claim @0x8f3d5b7c10020003 {
+  job @0 :UInt64;
+  attempt @1 :UInt64;
+  wanted @2 :List(ProcessOrder);
+  seen @3 :UInt64;
+}
+struct ClaimedProcess {
+  id @0 :ProcessId;
+  state @1 :UInt8;
+  code @2 :Int32;
+  reason @3 :Text;
+  node @4 :Text;
+}
+struct Claimed @0x8f3d5b7c10020004 {
+  version @0 :UInt64;
+  processes @1 :List(ClaimedProcess);
+}
+struct JobSpec {
+  name @0 :Text;
+  queue @1 :Text;
+  program @2 :Text;
+  arguments @3 :List(Text);
+  environment @4 :List(Text);
+  folder @5 :Text;
+  needs @6 :ProcessNeeds;
+  attempts @7 :UInt32;
+  timeLimitMs @8 :UInt64;
+}
+struct Submit @0x8f3d5b7c10020005 {
+  request @0 :Text;
+  spec @1 :JobSpec;
+}
+struct Submitted @0x8f3d5b7c10020006 {
+  job @0 :UInt64;
+}
+struct JobStatus {
+  job @0 :UInt64;
+  spec @1 :JobSpec;
+  state @2 :UInt8;
+  code @3 :Int32;
+  reason @4 :Text;
+  attempt @5 :UInt64;
+  submittedMs @6 :Int64;
+  startedMs @7 :Int64;
+  endedMs @8 :Int64;
+  processes @9 :List(ClaimedProcess);
+}
+struct NodeStatus {
+  node @0 :UInt32;
+  incarnation @1 :UInt64;
+  name @2 :Text;
+  host @3 :Text;
+  state @4 :UInt8;
+  reason @5 :Text;
+  capacity @6 :NodeCapacity;
+  coresUsed @7 :UInt32;
+  memoryUsed @8 :UInt64;
+  processes @9 :UInt32;
+}
+struct Inspect @0x8f3d5b7c10020007 {
+  job @0 :UInt64;
+  seen @1 :UInt64;
+}
+struct Inspected @0x8f3d5b7c10020008 {
+  version @0 :UInt64;
+  generation @1 :UInt64;
+  nodes @2 :List(NodeStatus);
+  jobs @3 :List(JobStatus);
+  events @4 :List(Text);
+}
+struct StopJob @0x8f3d5b7c10020009 {
+  job @0 :UInt64;
+}
+struct DrainNode @0x8f3d5b7c1002000a {
+  node @0 :Text;
+}
+struct Done @0x8f3d5b7c1002000b {
+}
+struct ReadOutput @0x8f3d5b7c1002000c {
+  id @0 :ProcessId;
+  errors @1 :Bool;
+  offset @2 :UInt64;
+}
+struct Output @0x8f3d5b7c1002000d {        # bulk: bytes
+  over @0 :Bool;
+}
+struct PutProgram @0x8f3d5b7c1002000e {    # bulk: bytes
+  hash @0 :Text;
+  size @1 :UInt64;
+  offset @2 :UInt64;
+}
+struct ProgramPut @0x8f3d5b7c1002000f {
+  have @0 :UInt64;
+}
+struct GetProgram @0x8f3d5b7c10020010 {
+  hash @0 :Text;
+  offset @1 :UInt64;
+}
+struct ProgramPart @0x8f3d5b7c10020011 {   # bulk: bytes
+  size @0 :UInt64;
+}
+
+# What the head's store holds: records "job/N" and "node/N".
+struct JobRecord {
+  status @0 :JobStatus;          # without processes
+  request @1 :Text;
+  driverNodes @2 :List(UInt32);  # by attempt
+}
+struct NodeRecord {
+  status @0 :NodeStatus;
+  places @1 :List(Text);
+}

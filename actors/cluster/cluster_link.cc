@@ -1,0 +1,57 @@
+#include "actors/cluster/cluster_link.h"
+
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "absl/strings/str_cat.h"
+#include "actors/rpc_network.h"
+#include "actors/status.h"
+#include "actors/stop_actors.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kCluster[] = "troupe cluster";
+constexpr char kProtocol[] = "cluster protocol 1";   // nodes, heads and clients need not be the same bytes
+
+}   // namespace
+
+absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOptions options) {
+  std::unique_ptr<ClusterLink> link(new ClusterLink());
+  const bool is_head = options.address.head.empty();
+  NodeId node = options.node;
+  while (!is_head && node == kHeadNode) node = NodeId{std::random_device()()};
+  link->system_ = std::make_unique<System>(System::Options{.node = node, .incarnation = options.incarnation, .compute_threads = 1});
+  TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
+             RpcNetwork::Start({.node = node,
+                                .incarnation = options.incarnation,
+                                .cluster_id = kCluster,
+                                .token = options.address.token,
+                                .build_id = kProtocol,
+                                .listen = options.listen,
+                                .run = [system = link->system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
+                                .log =
+                                    [log = std::move(options.log)](const std::string& line) {
+                                      if (log) log(line);
+                                    }}));
+  if (!options.listen.empty()) link->place_ = std::string(absl::StripPrefix(network->places().front(), "tcp:"));
+  link->system_->SetNetwork(std::move(network));
+  if (!is_head) {
+    link->system_->network().Locate(kHeadNode, {absl::StrCat("tcp:", options.address.head)});
+    link->head_ = SpawnProxy<HeadActor>(*link->system_, {.to = {kHeadNode, Incarnation{}, kHeadActor}, .timeout = kHeadTimeout});
+  }
+  return link;
+}
+
+ClusterLink::~ClusterLink() {
+  if (system_ != nullptr && head_) StopAndWait(*system_, std::vector{head_});
+  head_ = nullptr;
+}
+
+void ClusterLink::Pause() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+}
+
+}   // namespace troupe

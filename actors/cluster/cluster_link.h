@@ -1,0 +1,64 @@
+// The way into a cluster: a small system of its own with a link to the head. For nodes, drivers and people alike.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/ask.h"
+#include "actors/cluster/messages.h"
+#include "actors/cluster/wire.h"
+#include "actors/system.h"
+
+namespace troupe {
+
+struct ClusterAddress {
+  std::string head;    ///< HOST:PORT
+  std::string token;   ///< empty: a head that listens on loopback without one
+};
+
+struct ClusterLinkOptions {
+  ClusterAddress address;   ///< head empty: this process is the head
+  NodeId node{};            ///< of a node; 0: a client's, chosen at random
+  Incarnation incarnation{1};
+  /// "tcp:HOST:PORT", at most one; none: nobody reaches this process.
+  std::vector<std::string> listen = {};
+  std::function<void(const std::string&)> log = nullptr;
+};
+
+class ClusterLink {
+ public:
+  /// Listens; connecting to the head happens with the first request. InvalidArgument: no place, or one that other hosts reach. Unavailable: it is taken.
+  static absl::StatusOr<std::unique_ptr<ClusterLink>> Open(ClusterLinkOptions options);
+  ~ClusterLink();
+
+  System& system() { return *system_; }
+  /// A proxy of the head, which gives up a request after kHeadTimeout. Not of the head itself.
+  const HeadActor& head() const { return head_; }
+  /// Where it listens, "HOST:PORT"; empty: nowhere.
+  const std::string& place() const { return place_; }
+
+  /// Asks the head, again where it does not answer, for `patience` in all. Not to be called by an actor.
+  template <class Reply, class Request>
+  absl::StatusOr<Reply> AskHead(const Request& request, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+      absl::StatusOr<Reply> reply = Ask<Reply>(*system_, head_, request, kHeadTimeout * 2);
+      if (reply.ok() || !IsRetryable(reply.status()) || std::chrono::steady_clock::now() >= end) return reply;
+      Pause();
+    }
+  }
+
+ private:
+  ClusterLink() = default;
+  static void Pause();
+  std::unique_ptr<System> system_;
+  HeadActor head_;
+  std::string place_;
+};
+
+}   // namespace troupe

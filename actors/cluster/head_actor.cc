@@ -1,0 +1,272 @@
+#include "actors/cluster/head_actor.h"
+
+#include <deque>
+#include <list>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/programs.h"
+#include "actors/cluster/wire.h"
+#include "actors/status.h"
+#include "actors/text.h"
+#include "caf/stateful_actor.hpp"
+
+namespace troupe {
+
+namespace {
+
+struct HeadTick {};
+struct Committed {
+  absl::Status status;
+};
+
+}   // namespace
+}   // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::HeadTick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Committed)
+
+namespace troupe {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+constexpr std::chrono::milliseconds kCommitAgain{500};
+constexpr int kCommitsMax = 20;   // that fail in a row, for another reason than another head
+
+struct HeadState {
+  static inline const char* name = "head";
+};
+using Self = caf::stateful_actor<HeadState>;
+
+class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
+ public:
+  HeadRunner(Self* self, System& system, HeadActorOptions options, Head head)
+      : self_(self), system_(system), options_(std::move(options)), head_(std::move(head)), programs_(options_.program_folder) {}
+
+  caf::behavior Behavior() {
+    self_->delayed_send(self_, kTick, HeadTick{});
+    Commit();
+    auto me = shared_from_this();
+    return {
+        [me](const Report& report) { return me->OnReport(report); },
+        [me](const Claim& claim) { return me->OnClaim(claim); },
+        [me](const Submit& submit) {
+          return me->Answer<Submitted>([&]() -> absl::StatusOr<Submitted> {
+            if (!me->programs_.Has(submit.spec.program)) return absl::NotFoundError(absl::StrCat("there is no program ", submit.spec.program));
+            return me->head_.OnSubmit(submit, me->Now(), me->Wall());
+          });
+        },
+        [me](const Inspect& inspect) { return me->OnInspect(inspect); },
+        [me](const StopJob& stop) { return me->Answer<Done>([&] { return me->AsDone(me->head_.OnStop(stop, me->Now(), me->Wall())); }); },
+        [me](const DrainNode& drain) { return me->Answer<Done>([&] { return me->AsDone(me->head_.OnDrain(drain, me->Now(), me->Wall())); }); },
+        [me](const ReadOutput& read) { return me->OnReadOutput(read); },
+        [me](const PutProgram& put) -> caf::result<ProgramPut> {
+          const auto have = me->programs_.Put(put.hash, put.size, put.offset, put.bytes);
+          if (!have.ok()) return ToError(have.status());
+          return ProgramPut{*have};
+        },
+        [me](const GetProgram& get) -> caf::result<ProgramPart> {
+          ProgramPart part;
+          auto bytes = me->programs_.Get(get.hash, get.offset, kChunkBytes, &part.size);
+          if (!bytes.ok()) return ToError(bytes.status());
+          part.bytes = *std::move(bytes);
+          return part;
+        },
+        [me](const HeadTick&) { me->OnTick(); },
+        [me](const Committed& committed) { me->OnCommitted(committed.status); },
+        [](const Thunk& thunk) { thunk.run(); },
+    };
+  }
+
+ private:
+  /// Somebody who waits for news.
+  struct Waiter {
+    Clock::Time until;
+    std::function<bool()> has_news;
+    std::function<void()> answer;
+    std::optional<NodeId> node;   // of a report: a later one takes its place
+  };
+
+  Clock::Time Now() const { return options_.clock->Now(); }
+  int64_t Wall() const { return std::chrono::duration_cast<std::chrono::milliseconds>(options_.clock->WallNow().time_since_epoch()).count(); }
+  static absl::StatusOr<Done> AsDone(const absl::Status& status) {
+    if (!status.ok()) return status;
+    return Done{};
+  }
+
+  /// What `act` gives, once all that has changed is kept.
+  template <class Reply, class Act>
+  caf::result<Reply> Answer(Act&& act) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
+    absl::StatusOr<Reply> reply = act();
+    AfterCommit([promise, reply = std::move(reply)]() mutable { Deliver(promise, std::move(reply)); });
+    Wake();
+    return promise;
+  }
+  template <class Promise, class Reply>
+  static void Deliver(Promise promise, absl::StatusOr<Reply> reply) {
+    if (reply.ok())
+      promise.deliver(*std::move(reply));
+    else
+      promise.deliver(ToError(reply.status()));
+  }
+
+  caf::result<Orders> OnReport(const Report& report) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Orders>>();
+    if (const absl::Status status = head_.OnReport(report, Now(), Wall()); !status.ok()) {
+      promise.deliver(ToError(status));
+      return promise;
+    }
+    system_.network().Locate(report.node, report.places);
+    for (auto it = waiters_.begin(); it != waiters_.end();) {
+      if (it->node != report.node) {
+        ++it;
+        continue;
+      }
+      it->answer();
+      it = waiters_.erase(it);
+    }
+    const NodeId node = report.node;
+    const Incarnation incarnation = report.incarnation;
+    const uint64_t seen = report.seen;
+    Wait({Now() + kReportHold, [this, node, incarnation, seen] { return head_.HasOrders(node, incarnation, seen); },
+          [this, promise, node, incarnation, seen] {
+            AfterCommit([promise, orders = head_.OrdersFor(node, incarnation, seen)]() mutable { promise.deliver(std::move(orders)); });
+          },
+          node});
+    Wake();
+    return promise;
+  }
+
+  caf::result<Claimed> OnClaim(const Claim& claim) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Claimed>>();
+    if (const absl::Status status = head_.OnClaim(claim, Now(), Wall()); !status.ok()) {
+      promise.deliver(ToError(status));
+      return promise;
+    }
+    const JobId job = claim.job;
+    const uint64_t attempt = claim.attempt, seen = claim.seen;
+    Wait({Now() + kReportHold, [this, job, seen] { return head_.VersionOf(job) != seen; },
+          [this, promise, job, attempt] {
+            AfterCommit([promise, claimed = head_.ClaimedOf(job, attempt)]() mutable { Deliver(promise, std::move(claimed)); });
+          },
+          std::nullopt});
+    Wake();
+    return promise;
+  }
+
+  caf::result<Inspected> OnInspect(const Inspect& inspect) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Inspected>>();
+    const auto version = [this, job = inspect.job] { return job == 0 ? head_.version() : head_.VersionOf(job); };
+    Wait({Now() + kReportHold, [version, seen = inspect.seen] { return version() != seen || version() == 0; },
+          [this, promise, inspect] { AfterCommit([promise, reply = head_.OnInspect(inspect)]() mutable { Deliver(promise, std::move(reply)); }); },
+          std::nullopt});
+    Wake();
+    return promise;
+  }
+
+  caf::result<Output> OnReadOutput(const ReadOutput& read) {
+    const absl::StatusOr<NodeId> node = head_.OutputOf(read.id);
+    if (!node.ok()) return ToError(node.status());
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Output>>();
+    auto [it, fresh] = nodes_.try_emplace(*node);
+    if (fresh) {
+      system_.network().Locate(*node, head_.PlacesOf(*node));
+      it->second = SpawnProxy<NodeActor>(system_, {.to = {*node, Incarnation{}, kNodeActor}, .timeout = std::chrono::seconds(5)});
+    }
+    self_->request(it->second, caf::infinite, read)
+        .then([promise](const Output& output) mutable { promise.deliver(output); }, [promise](const caf::error& error) mutable { promise.deliver(error); });
+    return promise;
+  }
+
+  void Wait(Waiter waiter) { waiters_.push_back(std::move(waiter)); }
+  /// Answers those who have news, or have waited long enough.
+  void Wake() {
+    const Clock::Time now = Now();
+    for (auto it = waiters_.begin(); it != waiters_.end();) {
+      if (now < it->until && !it->has_news()) {
+        ++it;
+        continue;
+      }
+      it->answer();
+      it = waiters_.erase(it);
+    }
+    Commit();
+  }
+
+  void OnTick() {
+    self_->delayed_send(self_, kTick, HeadTick{});
+    head_.Tick(Now(), Wall());
+    Wake();
+  }
+
+  /// After all that has changed so far is kept: at once, where it is.
+  void AfterCommit(std::function<void()> answer) {
+    for (Store::Change& change : head_.TakeChanges()) changes_.push_back(std::move(change));
+    if (changes_.empty() && !committing_) return answer();
+    (changes_.empty() ? answers_committing_ : answers_).push_back(std::move(answer));
+  }
+
+  void Commit() {
+    for (Store::Change& change : head_.TakeChanges()) changes_.push_back(std::move(change));
+    if (committing_ || ended_ || changes_.empty()) return;
+    committing_ = true;
+    being_committed_ = std::exchange(changes_, {});
+    for (auto& answer : std::exchange(answers_, {})) answers_committing_.push_back(std::move(answer));
+    SendCommit();
+  }
+  void SendCommit() {
+    auto work = [store = options_.store, generation = head_.generation(), changes = being_committed_, me = caf::actor(self_)] {
+      System::Deliver(me, Committed{CommitAs(generation, *store, changes)});
+    };
+    system_.compute().Submit(Compute::Priority::kStep, std::move(work));
+  }
+  void OnCommitted(const absl::Status& status) {
+    if (!status.ok()) {
+      if (options_.log != nullptr) options_.log->Error("store", {{"error", Message(status)}});
+      if (absl::IsAborted(status) || ++failed_ >= kCommitsMax) {
+        ended_ = true;
+        if (options_.ended) options_.ended(status);
+        self_->quit();
+        return;
+      }
+      self_->delayed_send(self_, kCommitAgain, Thunk{[me = weak_from_this()] {
+                            if (const auto runner = me.lock()) runner->SendCommit();
+                          }});
+      return;
+    }
+    failed_ = 0;
+    committing_ = false;
+    being_committed_.clear();
+    for (auto& answer : std::exchange(answers_committing_, {})) answer();
+    Commit();
+  }
+
+  Self* const self_;
+  System& system_;
+  const HeadActorOptions options_;
+  Head head_;
+  Programs programs_;
+  std::list<Waiter> waiters_;
+  std::map<NodeId, NodeActor> nodes_;
+  std::vector<Store::Change> changes_, being_committed_;
+  std::deque<std::function<void()>> answers_, answers_committing_;   // after changes_, after being_committed_
+  bool committing_ = false, ended_ = false;
+  int failed_ = 0;
+};
+
+}   // namespace
+
+absl::StatusOr<HeadActor> SpawnHead(System& system, HeadActorOptions options) {
+  TROUPE_TRY(const uint64_t generation, TakeGeneration(*options.store));
+  TROUPE_TRY(const auto records, options.store->Read(""));
+  TROUPE_TRY(Head head, Head::Make(options.head, generation, records, options.clock->Now()));
+  caf::actor actor = system.actors().spawn<caf::hidden>([&system, options = std::move(options), head = std::move(head)](Self* self) mutable {
+    return std::make_shared<HeadRunner>(self, system, options, std::move(head))->Behavior();
+  });
+  return caf::actor_cast<HeadActor>(actor);
+}
+
+}   // namespace troupe

@@ -1,0 +1,26 @@
+#include "actors/cluster/messages.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace troupe {
+
+std::string ToString(const ProcessId& id) {
+  std::string text = absl::StrCat("job ", id.job, ": ", id.name);
+  if (id.incarnation > 1) absl::StrAppend(&text, " (life ", id.incarnation, ")");
+  return text;
+}
+
+const char* ToString(ProcessState state) {
+  constexpr const char* kNames[] = {"waiting", "placed", "running", "ended"};
+  return kNames[static_cast<size_t>(state)];
+}
+const char* ToString(JobState state) {
+  constexpr const char* kNames[] = {"queued", "running", "succeeded", "failed", "stopped"};
+  return kNames[static_cast<size_t>(state)];
+}
+const char* ToString(NodeState state) {
+  constexpr const char* kNames[] = {"joining", "up", "suspect", "down", "draining", "left"};
+  return kNames[static_cast<size_t>(state)];
+}
+
+}   // namespace troupe

@@ -1,0 +1,46 @@
+// A node of a cluster as an actor: reports to the head what it has and what runs, runs what the head orders, and shows what its processes print.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/cluster/messages.h"
+#include "actors/log.h"
+#include "actors/system.h"
+
+namespace troupe {
+
+struct NodeOptions {
+  NodeId node{};
+  Incarnation incarnation{1};
+  std::string name, host;
+  std::vector<std::string> places;
+  NodeCapacity capacity;
+  std::string state_folder;   ///< programs/ and jobs/ lie there
+  std::string program, program_hash;   ///< this very program, which need not be fetched
+  std::string head_place;              ///< for the drivers that run here
+  std::string token;                   ///< likewise; not logged, not written
+  const Log* log = nullptr;            ///< may be null
+  /// A rejoin needs a higher incarnation, kept before it is used. Called in the actor's context.
+  std::function<absl::StatusOr<Incarnation>(Incarnation at_least)> next_incarnation;
+  /// Called once, in the actor's context: everything is drained (ok), or the head will not have this node.
+  std::function<void(const absl::Status&)> ended;
+  /// Called when the head has answered for the first time.
+  std::function<void()> joined;
+};
+
+/// Asks the node to drain and leave; `ended` is called when it has.
+struct LeaveCluster {};
+
+/// `head` is asked for ever. Processes end with the actor.
+caf::actor SpawnNode(System& system, HeadActor head, NodeOptions options);
+
+/// What the processes of a node find in their environment.
+inline constexpr char kEnvJob[] = "TROUPE_JOB", kEnvAttempt[] = "TROUPE_JOB_ATTEMPT", kEnvHead[] = "TROUPE_JOB_HEAD", kEnvHost[] = "TROUPE_JOB_HOST",
+                      kEnvClusterToken[] = "TROUPE_JOB_CLUSTER_TOKEN", kEnvProgram[] = "TROUPE_JOB_PROGRAM", kEnvParent[] = "TROUPE_JOB_PARENT";
+
+}   // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LeaveCluster)

@@ -1,0 +1,243 @@
+// troupe submit, job, status and drain: what people ask of a cluster.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "actors/status.h"
+#include "actors/text.h"
+#include "tools/troupe/cluster_flags.h"
+#include "tools/troupe/commands.h"
+#include "tools/troupe/job_run.h"
+#include "tools/troupe/json.h"
+#include "tools/troupe/process.h"
+#include "tools/troupe/table.h"
+
+namespace troupe {
+namespace {
+
+absl::StatusOr<JobId> ParseJob(const std::string& text) {
+  JobId job = 0;
+  if (!absl::SimpleAtoi(text, &job) || job == 0) return absl::InvalidArgumentError(absl::StrCat("JOB is '", text, "', expected a job's number"));
+  return job;
+}
+
+std::string Time(int64_t ms) {
+  return ms == 0 ? "" : absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(ms), absl::UTCTimeZone());
+}
+
+std::string ProcessesOf(const JobStatus& job) {
+  std::vector<std::string> words;
+  for (const ClaimedProcess& process : job.processes) {
+    words.push_back(absl::StrCat(process.id.name, process.state == ProcessState::kRunning ? "" : absl::StrCat(" (", ToString(process.state), ")"),
+                                 process.node.empty() ? "" : absl::StrCat(" on ", process.node)));
+  }
+  return absl::StrJoin(words, ", ");
+}
+
+JsonObject JobJson(const JobStatus& job) {
+  std::vector<JsonObject> processes;
+  for (const ClaimedProcess& process : job.processes) {
+    processes.push_back(JsonObject()
+                            .Text("name", process.id.name)
+                            .Whole("incarnation", process.id.incarnation)
+                            .Text("state", ToString(process.state))
+                            .Text("node", process.node)
+                            .Text("reason", process.reason));
+  }
+  return JsonObject()
+      .Whole("job", job.job)
+      .Text("name", job.spec.name)
+      .Text("queue", job.spec.queue)
+      .Text("state", ToString(job.state))
+      .Number("code", job.code)
+      .Text("reason", job.reason)
+      .Whole("attempt", job.attempt)
+      .Text("submitted", Time(job.submitted_ms))
+      .Text("started", Time(job.started_ms))
+      .Text("ended", Time(job.ended_ms))
+      .List("processes", processes);
+}
+
+JsonObject NodeJson(const NodeStatus& node) {
+  JsonObject labels;
+  for (const auto& [name, value] : node.capacity.labels) labels.Text(name, value);
+  return JsonObject()
+      .Text("name", node.name)
+      .Text("state", ToString(node.state))
+      .Text("reason", node.reason)
+      .Text("host", node.host)
+      .Whole("incarnation", static_cast<uint64_t>(node.incarnation))
+      .Whole("cores", node.capacity.cores)
+      .Whole("cores_used", node.cores_used)
+      .Whole("memory", node.capacity.memory)
+      .Whole("memory_used", node.memory_used)
+      .Whole("disk", node.capacity.disk)
+      .Whole("processes", node.processes)
+      .Object("labels", labels);
+}
+
+template <class Value>
+std::vector<JsonObject> All(const std::vector<Value>& values, JsonObject (*json)(const Value&)) {
+  std::vector<JsonObject> objects;
+  for (const Value& value : values) objects.push_back(json(value));
+  return objects;
+}
+
+std::string JobTable(const std::vector<JobStatus>& jobs) {
+  TextTable table(2);
+  table.Row({"job", "state", "name", "submitted", "processes, or why"});
+  for (const JobStatus& job : jobs) {
+    table.Row({absl::StrCat(job.job), ToString(job.state), job.spec.name, Time(job.submitted_ms), job.reason.empty() ? ProcessesOf(job) : job.reason});
+  }
+  return table.Text();
+}
+
+void Print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+absl::Status List(ClusterLink& link, bool json) {
+  TROUPE_TRY(const Inspected all, link.AskHead<Inspected>(Inspect{}));
+  Print(json ? JsonObject().List("jobs", All(all.jobs, JobJson)).Line() + "\n" : JobTable(all.jobs));
+  return absl::OkStatus();
+}
+
+}   // namespace
+
+absl::Status RunSubmit(const Arguments& arguments) {
+  CommandLine line("submit", "PROGRAM [FLAGS] [-- ARGUMENTS]",
+                   "Runs a program as a job of a cluster: its bytes are sent, it starts in this folder on some node, its output is passed on, and its exit code is\n"
+                   "this command's. When this command dies, the job goes on (troupe job logs shows it).",
+                   "  troupe submit ./wordcount --cluster 127.0.0.1:7460 -- --data text.txt\n"
+                   "  troupe submit ./nightly --queue night --time-limit 3600s --detach\n");
+  ClusterFlags cluster;
+  std::string program, queue = "default", name, cores = "0", attempts = "3", time_limit;
+  std::vector<std::string> labels, environment;
+  bool detach = false;
+  line.Argument("PROGRAM", &program, "a file that can be run on every node");
+  cluster.Declare(line);
+  line.Value("--name", "NAME", &name, "for people (default: the program's)");
+  line.Value("--queue", "NAME", &queue, "queues share the cluster's cores alike (default: default)");
+  line.Value("--cores", "N", &cores, "that the program needs on its node (default 0: it waits for others)");
+  line.Value("--attempts", "N", &attempts, "how often it is started in all, where it is lost with its node or by a signal (default 3)");
+  line.Value("--time-limit", "TIME", &time_limit, "after which the job fails, as 90s (default: none)");
+  line.Values("--label", "NAME=VALUE", &labels, "that its node must have");
+  line.Values("--env", "NAME=VALUE", &environment, "added to its environment");
+  line.Switch("--detach", &detach, "print the job's number and do not wait for it");
+  Arguments own = arguments, rest;
+  if (const auto dashes = std::find(own.begin(), own.end(), "--"); dashes != own.end()) {
+    rest.assign(dashes + 1, own.end());
+    own.erase(dashes, own.end());
+  }
+  TROUPE_TRY(const bool go_on, line.Parse(own));
+  if (!go_on) return absl::OkStatus();
+  JobSpec spec;
+  spec.name = name.empty() ? std::filesystem::path(program).filename().string() : name;
+  spec.queue = queue;
+  spec.arguments = rest;
+  spec.environment = environment;
+  spec.folder = std::filesystem::current_path().string();
+  uint64_t number = 0;
+  TROUPE_RETURN_IF_ERROR(ParseWhole("--cores", cores, 0, 1 << 16, &number));
+  spec.needs.cores = static_cast<uint32_t>(number);
+  TROUPE_RETURN_IF_ERROR(ParseWhole("--attempts", attempts, 1, 1000, &number));
+  spec.attempts = static_cast<uint32_t>(number);
+  if (!time_limit.empty()) {
+    double seconds = 0;
+    if (const absl::Status status = ParseDuration(time_limit, &seconds); !status.ok()) return WithContext(status, "--time-limit");
+    spec.time_limit = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  }
+  for (const std::string& label : labels) {
+    const size_t equals = label.find('=');
+    if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
+    spec.needs.labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
+  if (!detach) return RunJob(*link, program, std::move(spec));
+  TROUPE_TRY(const JobId job, SubmitJob(*link, program, std::move(spec)));
+  std::printf("job %llu\n", static_cast<unsigned long long>(job));
+  return absl::OkStatus();
+}
+
+absl::Status RunJobCommand(const Arguments& arguments) {
+  CommandLine line("job", "list | logs JOB | stop JOB [FLAGS]", "Lists a cluster's jobs, shows what one prints, or ends one.",
+                   "  troupe job list\n  troupe job logs 3 --follow\n  troupe job logs 3 --process \"worker 1\"\n  troupe job stop 3\n");
+  ClusterFlags cluster;
+  std::string action, number, process = kDriverName;
+  bool follow = false, json = false;
+  line.Argument("ACTION", &action, "list, logs or stop");
+  line.Argument("JOB", &number, "a job's number", false);
+  cluster.Declare(line);
+  line.Value("--process", "NAME", &process, "logs: of this process of the job (default: driver)");
+  line.Switch("--follow", &follow, "logs: until the job is over");
+  line.Switch("--json", &json, "list: as one line of JSON");
+  TROUPE_TRY(const bool go_on, line.Parse(arguments));
+  if (!go_on) return absl::OkStatus();
+  const std::vector<std::string> actions = {"list", "logs", "stop"};
+  if (std::find(actions.begin(), actions.end(), action) == actions.end()) return absl::InvalidArgumentError(UnknownName("action", action, actions));
+  if (action != "list" && number.empty()) return absl::InvalidArgumentError(absl::StrCat("JOB is missing: troupe job ", action, " JOB"));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
+  if (action == "list") return List(*link, json);
+  TROUPE_TRY(const JobId job, ParseJob(number));
+  if (action == "stop") return link->AskHead<Done>(StopJob{job}).status();
+  CatchStopSignals();
+  return PassOutput(*link, job, process, follow).status();
+}
+
+absl::Status RunStatus(const Arguments& arguments) {
+  CommandLine line("status", "[FLAGS]", "Shows a cluster: its nodes, its jobs with their processes, and what was last restarted and why.", "  troupe status\n  troupe status --json\n");
+  ClusterFlags cluster;
+  bool json = false;
+  cluster.Declare(line);
+  line.Switch("--json", &json, "as one line of JSON");
+  TROUPE_TRY(const bool go_on, line.Parse(arguments));
+  if (!go_on) return absl::OkStatus();
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
+  TROUPE_TRY(const Inspected all, link->AskHead<Inspected>(Inspect{}));
+  if (json) {
+    const JsonObject object =
+        JsonObject().Whole("generation", all.generation).List("nodes", All(all.nodes, NodeJson)).List("jobs", All(all.jobs, JobJson)).Texts("events", all.events);
+    Print(object.Line() + "\n");
+    return absl::OkStatus();
+  }
+  TextTable nodes(2);
+  nodes.Row({"node", "state", "host", "cores", "memory", "processes", "labels"});
+  for (const NodeStatus& node : all.nodes) {
+    nodes.Row({node.name, absl::StrCat(ToString(node.state), node.reason.empty() ? "" : ": ", node.reason), node.host,
+               absl::StrCat(node.cores_used, " of ", node.capacity.cores), absl::StrCat(node.capacity.memory >> 20, " MB"), absl::StrCat(node.processes),
+               absl::StrJoin(node.capacity.labels, " ", absl::PairFormatter("="))});
+  }
+  Print(absl::StrCat("head: generation ", all.generation, "\n", nodes.Text(), all.jobs.empty() ? "" : "\n", all.jobs.empty() ? "" : JobTable(all.jobs)));
+  if (!all.events.empty()) Print("\nlast events:\n");
+  const size_t first = all.events.size() > 10 ? all.events.size() - 10 : 0;
+  for (size_t i = first; i < all.events.size(); ++i) Print(absl::StrCat("  ", all.events[i], "\n"));
+  return absl::OkStatus();
+}
+
+absl::Status RunDrain(const Arguments& arguments) {
+  CommandLine line("drain", "NODE [FLAGS]", "Moves the processes of a node away and lets it go.", "  troupe drain host-3:40123\n");
+  ClusterFlags cluster;
+  std::string node;
+  line.Argument("NODE", &node, "its name, as troupe status shows it");
+  cluster.Declare(line);
+  TROUPE_TRY(const bool go_on, line.Parse(arguments));
+  if (!go_on) return absl::OkStatus();
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
+  TROUPE_RETURN_IF_ERROR(link->AskHead<Done>(DrainNode{node}).status());
+  CatchStopSignals();
+  for (uint64_t seen = 0; !StopAsked();) {
+    TROUPE_TRY(const Inspected all, link->AskHead<Inspected>(Inspect{0, seen}));
+    seen = all.version;
+    for (const NodeStatus& status : all.nodes) {
+      if (status.name == node && status.state == NodeState::kLeft) return absl::OkStatus();
+      if (status.name == node && status.state == NodeState::kDown) return absl::UnavailableError(absl::StrCat("node ", node, " is down: ", status.reason));
+    }
+  }
+  return Stopped();
+}
+
+}   // namespace troupe

@@ -1,0 +1,125 @@
+#include "tools/troupe/job_run.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/programs.h"
+#include "actors/status.h"
+#include "actors/storage/storage.h"
+#include "tools/troupe/process.h"
+
+namespace troupe {
+namespace {
+
+constexpr std::chrono::seconds kPatience{60};   // a head may be started again
+
+std::string RandomName() {
+  std::random_device device;
+  return absl::StrCat(absl::Hex(device(), absl::kZeroPad8), absl::Hex(device(), absl::kZeroPad8), absl::Hex(device(), absl::kZeroPad8));
+}
+
+absl::Status SendProgram(ClusterLink& link, const std::string& path, const std::string& hash) {
+  TROUPE_TRY(const Block bytes, MakeLocalStorage()->Read(path));
+  for (uint64_t offset = 0;;) {
+    const size_t part = std::min<size_t>(kChunkBytes, bytes.size() - offset);
+    TROUPE_TRY(const ProgramPut put, link.AskHead<ProgramPut>(PutProgram{hash, bytes.size(), offset, bytes.Slice(offset, part)}, kPatience));
+    if (put.have >= bytes.size()) return absl::OkStatus();
+    offset = put.have;
+  }
+}
+
+/// One stream of one life of a process, as far as it has been copied.
+struct Stream {
+  bool errors;
+  std::FILE* to;
+  uint64_t offset = 0;
+  bool over = false;
+
+  /// Copies what there is. Its life's output is over, or cannot be had any more: `over`.
+  absl::Status Copy(ClusterLink& link, const ProcessId& id) {
+    while (!over) {
+      const absl::StatusOr<Output> output = link.AskHead<Output>(ReadOutput{id, errors, offset}, std::chrono::seconds(3));
+      if (!output.ok()) {
+        over = !IsRetryable(output.status());   // its node is gone, and its files with it
+        return over ? absl::OkStatus() : output.status();
+      }
+      std::fwrite(output->bytes.data(), 1, output->bytes.size(), to);
+      offset += output->bytes.size();
+      over = output->over;
+      if (output->bytes.size() == 0) break;
+    }
+    return absl::OkStatus();
+  }
+};
+
+absl::StatusOr<JobStatus> StatusOfJob(ClusterLink& link, JobId job, uint64_t& seen) {
+  TROUPE_TRY(Inspected inspected, link.AskHead<Inspected>(Inspect{job, seen}, kPatience));
+  seen = inspected.version;
+  return std::move(inspected.jobs.front());
+}
+
+}   // namespace
+
+absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec) {
+  TROUPE_TRY(spec.program, HashOfProgram(program));
+  const Submit submit{RandomName(), std::move(spec)};
+  absl::StatusOr<Submitted> submitted = link.AskHead<Submitted>(submit);
+  if (absl::IsNotFound(submitted.status())) {
+    TROUPE_RETURN_IF_ERROR(SendProgram(link, program, submit.spec.program));
+    submitted = link.AskHead<Submitted>(submit);
+  }
+  TROUPE_RETURN_IF_ERROR(submitted.status());
+  return submitted->job;
+}
+
+absl::StatusOr<JobStatus> PassOutput(ClusterLink& link, JobId job, const std::string& process, bool follow) {
+  uint64_t seen = 0, life = 0;
+  Stream out{false, stdout}, err{true, stderr};
+  for (;;) {
+    if (StopAsked()) return Stopped();
+    TROUPE_TRY(const JobStatus status, StatusOfJob(link, job, seen));
+    uint64_t newest = status.attempt;
+    if (process != kDriverName) {
+      newest = std::max<uint64_t>(1, life);
+      for (const ClaimedProcess& claimed : status.processes) {
+        if (claimed.id.name == process) newest = claimed.id.incarnation;
+      }
+    }
+    if (life == 0 && newest > 0) life = process == kDriverName ? 1 : newest;
+    while (life > 0) {
+      const ProcessId id{job, process, life};
+      for (Stream* stream : {&err, &out}) {
+        const absl::Status copied = stream->Copy(link, id);
+        if (!copied.ok() && !follow) return copied;
+      }
+      std::fflush(stdout);
+      if (life >= newest) break;
+      ++life;   // that life is over, whatever became of the rest of its output
+      out = {false, stdout};
+      err = {true, stderr};
+    }
+    if (!follow || (IsOver(status.state) && (life == 0 || (out.over && err.over) || status.state == JobState::kStopped))) return status;
+  }
+}
+
+absl::Status RunJob(ClusterLink& link, const std::string& program, JobSpec spec) {
+  CatchStopSignals();
+  TROUPE_TRY(const JobId job, SubmitJob(link, program, std::move(spec)));
+  const absl::StatusOr<JobStatus> status = PassOutput(link, job, kDriverName, true);
+  if (absl::IsCancelled(status.status())) {
+    link.AskHead<Done>(StopJob{job}).status().IgnoreError();   // it may just have ended
+    return Stopped();
+  }
+  TROUPE_RETURN_IF_ERROR(status.status());
+  if (status->state == JobState::kSucceeded) return absl::OkStatus();
+  if (status->state == JobState::kFailed && status->code > 0) {
+    std::fflush(stderr);
+    std::_Exit(status->code);   // its driver has said why on stderr
+  }
+  return absl::UnavailableError(absl::StrCat("job ", job, " ", ToString(status->state), ": ", status->reason));
+}
+
+}   // namespace troupe

@@ -1,0 +1,261 @@
+// troupe node: the head of a cluster, or a member that runs its processes.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "actors/cluster/cluster_link.h"
+#include "actors/cluster/head_actor.h"
+#include "actors/cluster/node_actor.h"
+#include "actors/cluster/programs.h"
+#include "actors/log.h"
+#include "actors/status.h"
+#include "actors/stop_actors.h"
+#include "actors/storage/scratch_folder.h"
+#include "actors/text.h"
+#include "algorithms/run/cluster.h"
+#include "tools/troupe/cluster_flags.h"
+#include "tools/troupe/commands.h"
+#include "tools/troupe/process.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kSummary[] =
+    "Starts the head of a cluster, or a node that joins one and runs its processes. The first line printed is where it listens. SIGTERM: a node is drained\n"
+    "and leaves; a second one ends it at once. A head that is started again with the same --state goes on where it was.";
+constexpr char kExamples[] =
+    "  troupe node --head --listen 127.0.0.1:7460 --state /var/lib/troupe\n"
+    "  troupe node --join 127.0.0.1:7460 --cores 8 --label zone=a\n"
+    "  troupe train --cluster 127.0.0.1:7460 --algorithm logistic_regression --data clicks.svm --model model\n";
+constexpr std::chrono::seconds kLeaveMax{60};
+
+struct NodeFlags {
+  bool head = false;
+  std::string join, listen, state, advertise, name, cores, memory, token_file, log;
+  std::vector<std::string> labels;
+
+  void Declare(CommandLine& line) {
+    line.Switch("--head", &head, "be the head: it keeps jobs and nodes, and runs nothing itself");
+    line.Value("--join", "HOST:PORT", &join, "join the cluster of this head");
+    line.Value("--listen", "HOST:PORT", &listen, "where to listen, a loopback address; port 0: one that is free (default 127.0.0.1:0)");
+    line.Value("--state", "DIR", &state, "what must outlive this process (default: a head's ~/.troupe, a node's fresh temporary folder)");
+    line.Value("--advertise", "HOST", &advertise, "where others reach the processes of this node (default: the host of --listen)");
+    line.Value("--name", "NAME", &name, "of a node, for people (default: its host name and port)");
+    line.Value("--cores", "N", &cores, "that a node offers (default: all that this process may use)");
+    line.Value("--memory", "BYTES", &memory, "that a node offers, as 8G (default: the machine's)");
+    line.Values("--label", "NAME=VALUE", &labels, "what processes may ask for of a node, as often as needed");
+    line.Value("--token-file", "FILE", &token_file, "the cluster's token: whoever has not got it is refused");
+    line.Value("--log", "FILE", &log, "append what happens to this file");
+  }
+};
+
+/// A file in the state folder that says who this node is and which life it is in: "NODE INCARNATION".
+class Identity {
+ public:
+  static absl::StatusOr<Identity> Load(const std::string& folder) {
+    Identity identity(folder + "/node");
+    std::ifstream file(identity.path_);
+    uint32_t node = 0;
+    uint64_t incarnation = 0;
+    if (file && !(file >> node >> incarnation)) return absl::DataLossError(absl::StrCat(identity.path_, ": expected a node's number and incarnation"));
+    while (node == 0) node = std::random_device()();
+    identity.node_ = NodeId{node};
+    TROUPE_RETURN_IF_ERROR(identity.Begin(Incarnation{incarnation + 1}).status());
+    return identity;
+  }
+  /// Keeps `incarnation`, so that no later life has it again.
+  absl::StatusOr<Incarnation> Begin(Incarnation incarnation) {
+    const std::string text = absl::StrCat(static_cast<uint32_t>(node_), " ", static_cast<uint64_t>(incarnation), "\n");
+    TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->Write(path_, {Block::Copy(text.data(), text.size())}, true));
+    incarnation_ = incarnation;
+    return incarnation;
+  }
+  NodeId node() const { return node_; }
+  Incarnation incarnation() const { return incarnation_; }
+
+ private:
+  explicit Identity(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+  NodeId node_{};
+  Incarnation incarnation_{};
+};
+
+/// "HOST:PORT" -> HOST, which may be in brackets.
+std::string HostOf(const std::string& place) {
+  return place.substr(0, place.rfind(':'));
+}
+
+std::string HostName() {
+  char name[256] = "node";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+absl::StatusOr<NodeCapacity> CapacityOf(const NodeFlags& flags, const std::string& state) {
+  NodeCapacity capacity{.cores = static_cast<uint32_t>(Cores()), .memory = 0, .disk = 0, .labels = {}};
+  if (!flags.cores.empty()) {
+    uint64_t cores = 0;
+    TROUPE_RETURN_IF_ERROR(ParseWhole("--cores", flags.cores, 1, 1 << 16, &cores));
+    capacity.cores = static_cast<uint32_t>(cores);
+  }
+  capacity.memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (!flags.memory.empty()) {
+    if (const absl::Status status = ParseBytes(flags.memory, &capacity.memory); !status.ok()) return WithContext(status, "--memory");
+  }
+  std::error_code ignored;
+  capacity.disk = std::filesystem::space(state, ignored).available;
+  for (const std::string& label : flags.labels) {
+    const std::vector<std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
+    if (parts.size() != 2 || parts[0].empty()) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
+    capacity.labels[parts[0]] = parts[1];
+  }
+  return capacity;
+}
+
+/// The first line, at once: scripts read it.
+absl::Status SayWhere(const std::string& place) {
+  std::printf("listening on %s\n", place.c_str());
+  return FlushOutput();
+}
+
+/// The end of an actor's work, with its status.
+class Outcome {
+ public:
+  void Set(const absl::Status& status) {
+    status_ = status;
+    ending_.Set();
+  }
+  bool WaitFor(std::chrono::milliseconds time) { return ending_.WaitFor(time); }
+  /// After the end.
+  const absl::Status& status() const { return status_; }
+
+ private:
+  Ending ending_;
+  absl::Status status_;
+};
+
+absl::Status BeHead(const NodeFlags& flags, const std::string& token, const Log& log) {
+  std::string state = flags.state;
+  if (state.empty()) {
+    const char* home = std::getenv("HOME");
+    if (home == nullptr || *home == '\0') return absl::InvalidArgumentError("--state is missing, and $HOME is not set");
+    state = absl::StrCat(home, "/.troupe");
+  }
+  TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
+  TROUPE_TRY(std::shared_ptr<Store> store, OpenSqliteStore(state + "/head.sqlite"));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link,
+             ClusterLink::Open({.address = {{}, token},
+                                .node = kHeadNode,
+                                .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
+                                .log = [&log](const std::string& what) { log.Info("network", {{"what", what}}); }}));
+  const RealClock clock;
+  Outcome outcome;
+  TROUPE_TRY(const HeadActor head, SpawnHead(link->system(), {.head = {},
+                                                              .store = store,
+                                                              .program_folder = state + "/programs",
+                                                              .clock = &clock,
+                                                              .log = &log,
+                                                              .ended = [&outcome](const absl::Status& status) { outcome.Set(status); }}));
+  Expose(link->system(), kHeadActor, head);
+  log.Info("head", {{"listening", link->place()}, {"state", state}});
+  TROUPE_RETURN_IF_ERROR(SayWhere(link->place()));
+  while (!outcome.WaitFor(std::chrono::milliseconds(100))) {
+    if (!StopAsked()) continue;
+    StopAndWait(link->system(), std::vector{head});
+    return absl::OkStatus();
+  }
+  return outcome.status();
+}
+
+absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log& log) {
+  ScratchFolder scratch;
+  std::string state = flags.state;
+  if (state.empty()) {
+    TROUPE_TRY(scratch, ScratchFolder::Make(""));
+    state = scratch.path();
+  }
+  TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
+  state = std::filesystem::absolute(state).string();
+  TROUPE_TRY(Identity identity, Identity::Load(state));
+  TROUPE_TRY(const NodeCapacity capacity, CapacityOf(flags, state));
+  std::error_code error;
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  TROUPE_TRY(const std::string hash, HashOfProgram("/proc/self/exe"));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link,
+             ClusterLink::Open({.address = {flags.join, token},
+                                .node = identity.node(),
+                                .incarnation = identity.incarnation(),
+                                .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
+                                .log = [&log](const std::string& what) { log.Info("network", {{"what", what}}); }}));
+  const std::string& place = link->place();
+  const std::string host = flags.advertise.empty() ? HostOf(place) : flags.advertise;
+  const std::string port = place.substr(place.rfind(':') + 1);
+  Outcome outcome;
+  Ending joined;
+  const caf::actor node =
+      SpawnNode(link->system(), link->head(),
+                {.node = identity.node(),
+                 .incarnation = identity.incarnation(),
+                 .name = flags.name.empty() ? absl::StrCat(HostName(), ":", port) : flags.name,
+                 .host = host,
+                 .places = {absl::StrCat("tcp:", host, ":", port)},
+                 .capacity = capacity,
+                 .state_folder = state,
+                 .program = program,
+                 .program_hash = hash,
+                 .head_place = flags.join,
+                 .token = token,
+                 .log = &log,
+                 .next_incarnation = [&identity](Incarnation at_least) { return identity.Begin(std::max(at_least, identity.incarnation())); },
+                 .ended = [&outcome](const absl::Status& status) { outcome.Set(status); },
+                 .joined = [&joined, &log] {
+                   log.Info("joined", {});
+                   joined.Set();
+                 }});
+  absl::Status status = SayWhere(place);
+  bool leaving = false;
+  auto leave_by = std::chrono::steady_clock::time_point::max();
+  while (status.ok() && !outcome.WaitFor(std::chrono::milliseconds(50))) {
+    if (StopAsked() && !leaving) {
+      leaving = true;
+      leave_by = std::chrono::steady_clock::now() + kLeaveMax;
+      if (!joined.IsSet()) break;   // nobody knows of it
+      System::Deliver(node, LeaveCluster{});
+    }
+    if (std::chrono::steady_clock::now() < leave_by) continue;
+    status = absl::DeadlineExceededError(absl::StrCat("the node could not be drained within ", kLeaveMax.count(), " s"));
+  }
+  StopAndWait(link->system(), std::vector{node});
+  if (status.ok() && outcome.WaitFor(std::chrono::milliseconds(0))) status = outcome.status();
+  return status;
+}
+
+}   // namespace
+
+absl::Status RunNode(const Arguments& arguments) {
+  CommandLine line("node", "--head | --join HOST:PORT [FLAGS]", kSummary, kExamples);
+  NodeFlags flags;
+  flags.Declare(line);
+  line.Settings({"log_level"});
+  TROUPE_TRY(const bool go_on, line.Parse(arguments));
+  if (!go_on) return absl::OkStatus();
+  if (flags.head == !flags.join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
+  TROUPE_TRY(const Config config, line.LoadConfig(*MakeStorage()));
+  TROUPE_TRY(const std::string token, ReadToken(flags.token_file));
+  const RealClock clock;
+  Log log;
+  if (!flags.log.empty()) {
+    TROUPE_TRY(const Log::Level level, Log::ParseLevel(config.Text("log_level")));
+    TROUPE_TRY(log, Log::Open(flags.log, level, flags.head ? "head" : "node", &clock));
+  }
+  CatchStopSignals();
+  return flags.head ? BeHead(flags, token, log) : BeNode(flags, token, log);
+}
+
+}   // namespace troupe
