@@ -56,7 +56,8 @@ const std::vector<Knob>& AllKnobs() {
 }
 
 /// Variables of other commands and of the product's own that are no settings.
-constexpr std::string_view kNoSettings[] = {"TROUPE_CLUSTER", "TROUPE_PLUGIN_PATH"};
+constexpr std::string_view kNoSettings[] = {"TROUPE_CLUSTER", "TROUPE_TOKEN_FILE", "TROUPE_PLUGIN_PATH"};
+constexpr std::string_view kJobVariables = "TROUPE_JOB";   // what a job's processes are told begins so
 
 std::vector<std::string> Names(const auto& style) {
   std::vector<std::string> names;
@@ -184,6 +185,7 @@ absl::StatusOr<Config> Config::Load(const ConfigSources& sources, Storage& stora
     break;
   }
   for (const auto& [variable, value] : sources.environment) {
+    if (variable.starts_with(kJobVariables)) continue;
     if (!variable.starts_with("TROUPE_") || std::find(std::begin(kNoSettings), std::end(kNoSettings), variable) != std::end(kNoSettings)) continue;
     const std::string name = absl::AsciiStrToLower(Absl(std::string_view(variable).substr(7)));
     if (!Find(name).has_value() || InEnvironment(name) != variable) return Unknown("environment", variable, Names(InEnvironment));

@@ -61,7 +61,10 @@ class System {
   /// Sends `message` without a sender; the receiver runs on this thread after the current job where the thread has a RunQueue.
   template <class Handle, class Message>
   static void Deliver(const Handle& to, Message&& message) {
-    caf::actor_cast<caf::abstract_actor*>(to)->eq_impl(caf::make_message_id(), nullptr, RunQueue::Current(), std::forward<Message>(message));
+    auto* actor = caf::actor_cast<caf::abstract_actor*>(to);
+    RunQueue* queue = RunQueue::Current();
+    if (queue != nullptr && &queue->system() != &actor->home_system()) queue = nullptr;   // a thread of one system never runs actors of another
+    actor->eq_impl(caf::make_message_id(), nullptr, queue, std::forward<Message>(message));
   }
 
   /// Ends an actor.

@@ -4,8 +4,8 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/strip.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"

@@ -13,10 +13,10 @@ namespace troupe {
 class FailureDetector {
  public:
   struct Options {
-    size_t samples = 100;                                            ///< intervals that are remembered
-    Clock::Duration first = std::chrono::milliseconds(500);         ///< the interval that is assumed before any was seen
-    Clock::Duration deviation_min = std::chrono::milliseconds(100); ///< so that a regular node is not suspected for one late message
-    Clock::Duration pause = std::chrono::milliseconds(250);         ///< added to the mean: what a busy machine may take once
+    size_t samples = 100;                                             ///< intervals that are remembered
+    Clock::Duration first = std::chrono::milliseconds(500);           ///< the interval that is assumed before any was seen
+    Clock::Duration deviation_min = std::chrono::milliseconds(100);   ///< so that a regular node is not suspected for one late message
+    Clock::Duration pause = std::chrono::milliseconds(250);           ///< added to the mean: what a busy machine may take once
   };
   FailureDetector() : FailureDetector(Options()) {}
   explicit FailureDetector(Options options);

@@ -81,8 +81,8 @@ class Head {
     std::map<std::string, Process> processes;
     std::map<std::string, NodeId> last_nodes;   // of processes, the driver apart
     uint64_t version = 0;
-    bool claimed = false;                  // its driver has been heard by this head
-    Clock::Time started{};                 // of time_limit, as far as this head knows
+    bool claimed = false;    // its driver has been heard by this head
+    Clock::Time started{};   // of time_limit, as far as this head knows
   };
   struct Node {
     NodeStatus status;

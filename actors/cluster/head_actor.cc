@@ -148,11 +148,10 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
     }
     const JobId job = claim.job;
     const uint64_t attempt = claim.attempt, seen = claim.seen;
-    Wait({Now() + kReportHold, [this, job, seen] { return head_.VersionOf(job) != seen; },
-          [this, promise, job, attempt] {
-            AfterCommit([promise, claimed = head_.ClaimedOf(job, attempt)]() mutable { Deliver(promise, std::move(claimed)); });
-          },
-          std::nullopt});
+    Wait(
+        {Now() + kReportHold, [this, job, seen] { return head_.VersionOf(job) != seen; },
+         [this, promise, job, attempt] { AfterCommit([promise, claimed = head_.ClaimedOf(job, attempt)]() mutable { Deliver(promise, std::move(claimed)); }); },
+         std::nullopt});
     Wake();
     return promise;
   }

@@ -18,7 +18,7 @@ struct HeadActorOptions {
   std::shared_ptr<Store> store;
   std::string program_folder;   ///< where programs lie, by their hash
   const Clock* clock = nullptr;
-  const Log* log = nullptr;     ///< may be null
+  const Log* log = nullptr;   ///< may be null
   /// Called once, in the actor's context: another head has taken over, or the store cannot be written any more. The actor answers nothing any more.
   std::function<void(const absl::Status&)> ended;
 };

@@ -1,6 +1,6 @@
-// What a node tells its head and is told, what a job's driver asks for, and what people ask: the protocol of a cluster on one page. Everything says what *is* or
-// what *is wanted*, never what to do next, and is said again and again: a lost message, a head that starts again, or a message that comes twice needs nothing
-// special.
+// What a node tells its head and is told, what a job's driver asks for, and what people ask: the protocol of a cluster on one page. Everything says what *is*
+// or what *is wanted*, never what to do next, and is said again and again: a lost message, a head that starts again, or a message that comes twice needs
+// nothing special.
 #pragma once
 
 #include <chrono>
@@ -16,19 +16,20 @@
 
 namespace troupe {
 
-using JobId = uint64_t;                                ///< 1, 2, ... of a cluster, in the order of submission
-inline constexpr char kDriverName[] = "driver";        ///< the process that a job begins with; the others are the driver's wish
-inline constexpr ActorId kHeadActor{1};                ///< at the head
-inline constexpr ActorId kNodeActor{1};                ///< at a node
-inline constexpr NodeId kHeadNode{0};                  ///< nodes have numbers of their own, chosen at random
+using JobId = uint64_t;                           ///< 1, 2, ... of a cluster, in the order of submission
+inline constexpr char kDriverName[] = "driver";   ///< the process that a job begins with; the others are the driver's wish
+inline constexpr ActorId kHeadActor{1};           ///< at the head
+inline constexpr ActorId kNodeActor{1};           ///< at a node
+inline constexpr NodeId kHeadNode{0};             ///< nodes have numbers of their own, chosen at random
 
 /// One life of one process of a job: "job 3: worker 1", for the second time.
 struct ProcessId {
   JobId job = 0;
   std::string name;           ///< unique in its job: "driver", "worker 1", "shard 0"
-  uint64_t incarnation = 1;   ///< rises with every replacement
+  uint64_t incarnation = 1;   ///< rises with every replacement; those of the n-th driver's processes begin behind (n - 1) * kLivesOfAttempt
   auto operator<=>(const ProcessId&) const = default;
 };
+inline constexpr uint64_t kLivesOfAttempt = uint64_t{1} << 20;
 std::string ToString(const ProcessId& id);
 
 /// What a process needs of the node that runs it.
@@ -82,14 +83,14 @@ struct NodeCapacity {
 struct Report {
   NodeId node{};
   Incarnation incarnation{};
-  uint64_t number = 0;        ///< rises within an incarnation: one that was overtaken says nothing
-  std::string name;           ///< for people
-  std::string host;           ///< where the processes of other nodes reach those that run here
+  uint64_t number = 0;               ///< rises within an incarnation: one that was overtaken says nothing
+  std::string name;                  ///< for people
+  std::string host;                  ///< where the processes of other nodes reach those that run here
   std::vector<std::string> places;   ///< where the node itself listens
   NodeCapacity capacity;
-  bool leaving = false;       ///< asked to stop: drain it
-  uint64_t seen = 0;          ///< version of the orders that it has carried out
-  uint64_t generation = 0;    ///< the highest of a head that it has obeyed
+  bool leaving = false;      ///< asked to stop: drain it
+  uint64_t seen = 0;         ///< version of the orders that it has carried out
+  uint64_t generation = 0;   ///< the highest of a head that it has obeyed
   std::vector<ProcessReport> processes = {};
 };
 inline constexpr std::chrono::milliseconds kReportHold{250};
@@ -105,10 +106,10 @@ struct Orders {
     kLeft,     ///< drained: nothing runs there any more, it may go
   };
   Verdict verdict = Verdict::kMember;
-  uint64_t generation = 0;   ///< of the head
-  Incarnation incarnation{}; ///< kRejoin: the next one must be higher than this
-  uint64_t version = 0;      ///< of these orders
-  bool unchanged = false;    ///< nothing since `seen`: the lists are empty and mean nothing
+  uint64_t generation = 0;     ///< of the head
+  Incarnation incarnation{};   ///< kRejoin: the next one must be higher than this
+  uint64_t version = 0;        ///< of these orders
+  bool unchanged = false;      ///< nothing since `seen`: the lists are empty and mean nothing
   std::vector<ProcessId> keep = {};
   std::vector<ProcessOrder> start = {};   ///< whatever is in neither list is to be ended, and, where it has ended, forgotten
 };
@@ -117,7 +118,7 @@ struct Orders {
 /// replaces the life before it. Answered when something differs from `seen`, or after kReportHold. NotFound: no such job, or it is over for this driver.
 struct Claim {
   JobId job = 0;
-  uint64_t attempt = 1;   ///< the driver's own incarnation
+  uint64_t attempt = 1;               ///< the driver's own incarnation
   std::vector<ProcessOrder> wanted;   ///< without the driver; program empty: the job's
   uint64_t seen = 0;
 };
@@ -135,14 +136,14 @@ struct Claimed {
 };
 
 struct JobSpec {
-  std::string name;                       ///< for people
-  std::string queue = "default";          ///< queues share the cluster's cores alike
-  std::string program;                    ///< hash; the head must have its bytes (PutProgram)
+  std::string name;                ///< for people
+  std::string queue = "default";   ///< queues share the cluster's cores alike
+  std::string program;             ///< hash; the head must have its bytes (PutProgram)
   std::vector<std::string> arguments;
   std::vector<std::string> environment;
   std::string folder;
-  ProcessNeeds needs;                     ///< of the driver
-  uint32_t attempts = 3;                  ///< drivers that may be lost (with their node, by a signal); one that exits by itself is not started again
+  ProcessNeeds needs;                        ///< of the driver
+  uint32_t attempts = 3;                     ///< drivers that may be lost (with their node, by a signal); one that exits by itself is not started again
   std::chrono::milliseconds time_limit{0};   ///< from its first start; 0: none
 };
 /// `request` is the caller's own: asked again with the same one it is the same job.
@@ -157,15 +158,17 @@ struct Submitted {
 
 enum class JobState : uint8_t { kQueued, kRunning, kSucceeded, kFailed, kStopped };
 const char* ToString(JobState state);
-inline bool IsOver(JobState state) { return state >= JobState::kSucceeded; }
+inline bool IsOver(JobState state) {
+  return state >= JobState::kSucceeded;
+}
 
 struct JobStatus {
   JobId job = 0;
   JobSpec spec;
   JobState state = JobState::kQueued;
-  int32_t code = 0;       ///< of its driver, when it is over
-  std::string reason;     ///< why it waits, failed or was stopped
-  uint64_t attempt = 0;   ///< drivers started so far
+  int32_t code = 0;                                         ///< of its driver, when it is over
+  std::string reason;                                       ///< why it waits, failed or was stopped
+  uint64_t attempt = 0;                                     ///< drivers started so far
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;   ///< since 1970; 0: not yet
   std::vector<ClaimedProcess> processes = {};               ///< those that are wanted now
 };
@@ -242,10 +245,10 @@ struct ProgramPart {
   Block bytes;
 };
 
-using HeadActor = caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
-                                   caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
-                                   caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>,
-                                   caf::replies_to<GetProgram>::with<ProgramPart>>;
+using HeadActor =
+    caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
+                     caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
+                     caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>, caf::replies_to<GetProgram>::with<ProgramPart>>;
 /// What a node answers: the output of processes that it ran.
 using NodeActor = caf::typed_actor<caf::replies_to<ReadOutput>::with<Output>>;
 

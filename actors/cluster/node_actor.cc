@@ -281,11 +281,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     jobs_.insert(id.job);
     ProcessTable::Launch launch{.program = program, .arguments = {"troupe"}, .inherit = {}, .ended = nullptr};
     launch.arguments.insert(launch.arguments.end(), order.arguments.begin(), order.arguments.end());
-    launch.environment = {absl::StrCat("TMPDIR=", tmp),
-                          absl::StrCat(kEnvJob, "=", id.job),
-                          absl::StrCat(kEnvHost, "=", options_.host),
-                          absl::StrCat(kEnvProgram, "=", order.program),
-                          absl::StrCat(kEnvParent, "=", ::getpid())};
+    launch.environment = {absl::StrCat("TMPDIR=", tmp), absl::StrCat(kEnvJob, "=", id.job), absl::StrCat(kEnvHost, "=", options_.host),
+                          absl::StrCat(kEnvProgram, "=", order.program), absl::StrCat(kEnvParent, "=", ::getpid())};
     if (id.name == kDriverName) {
       launch.environment.push_back(absl::StrCat(kEnvAttempt, "=", id.incarnation));
       launch.environment.push_back(absl::StrCat(kEnvHead, "=", options_.head_place));

@@ -18,7 +18,7 @@ struct NodeOptions {
   std::string name, host;
   std::vector<std::string> places;
   NodeCapacity capacity;
-  std::string state_folder;   ///< programs/ and jobs/ lie there
+  std::string state_folder;            ///< programs/ and jobs/ lie there
   std::string program, program_hash;   ///< this very program, which need not be fetched
   std::string head_place;              ///< for the drivers that run here
   std::string token;                   ///< likewise; not logged, not written

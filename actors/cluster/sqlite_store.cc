@@ -65,9 +65,7 @@ class SqliteStore final : public Store {
     if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return absl::DataLossError(text);
     return absl::InternalError(text);
   }
-  absl::Status Execute(const std::string& sql) {
-    return sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK ? absl::OkStatus() : Error();
-  }
+  absl::Status Execute(const std::string& sql) { return sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK ? absl::OkStatus() : Error(); }
   absl::StatusOr<Statement> Prepare(const char* sql) {
     sqlite3_stmt* statement = nullptr;
     if (sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr) != SQLITE_OK) return Error();

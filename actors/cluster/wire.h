@@ -10,11 +10,11 @@
 
 namespace troupe {
 
-#define TROUPE_CLUSTER_CODEC(Message, type)             \
-  template <>                                           \
-  struct Codec<Message> {                               \
-    static constexpr uint64_t kType = type;             \
-    static Frame Encode(const Message& message);        \
+#define TROUPE_CLUSTER_CODEC(Message, type)              \
+  template <>                                            \
+  struct Codec<Message> {                                \
+    static constexpr uint64_t kType = type;              \
+    static Frame Encode(const Message& message);         \
     static absl::StatusOr<Message> Decode(const Frame&); \
   };
 TROUPE_CLUSTER_CODEC(Report, 0x8f3d5b7c10020001)

@@ -9,11 +9,14 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "actors/cluster/node_actor.h"
 #include "actors/rpc_network.h"
 #include "actors/spawner_actor.h"
 #include "actors/status.h"
@@ -26,6 +29,9 @@
 namespace troupe {
 namespace {
 
+constexpr std::chrono::milliseconds kAttachEvery{1000}, kAttachTimeout{3000};
+constexpr std::chrono::seconds kOrphanMax{60};   // a process that no driver claims any more
+
 absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
   TROUPE_TRY(ShardActorOptions options, DecodeShardJob(arguments));
   TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
@@ -37,7 +43,7 @@ absl::Status MakeWorkerHere(System& system, ActorId id, const Block& arguments, 
   TROUPE_TRY(WorkerJob job, DecodeWorkerJob(arguments));
   std::vector<ShardActor> shards;
   for (const ShardPlace& shard : job.shards) {
-    system.network().Locate(shard.node, shard.places);
+    if (!shard.places.empty()) system.network().Locate(shard.node, shard.places);   // else the driver has told
     shards.push_back(SpawnProxy<ShardActor>(system, {.to = {shard.node, Incarnation{0}, shard.actor}, .timeout = request_timeout}));
   }
   TROUPE_TRY(WorkerActor worker, SpawnWorker(system, job.options, std::move(shards)));
@@ -55,9 +61,32 @@ void WatchParent(pid_t parent, std::string folder) {
   }).detach();
 }
 
+/// Says that this process is there, every second, as long as the driver wants it.
+int StayAttached(System& system, const std::string& driver, const Attach& attach) {
+  system.network().Locate(NodeId{0}, {driver});
+  for (auto answered = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - answered < kOrphanMax;) {
+    struct Asked {
+      Ending ending;
+      absl::Status status;
+    };
+    const auto asked = std::make_shared<Asked>();
+    system.network().Request({NodeId{0}, Incarnation{0}, kDirectoryActor}, Codec<Attach>::Encode(attach), Network::Lane::kControl, kAttachTimeout,
+                             [asked](const absl::StatusOr<Frame>& answer) {
+                               asked->status = answer.status();
+                               asked->ending.Set();
+                             });
+    while (!asked->ending.WaitFor(kAttachEvery)) continue;   // every request has an end
+    if (asked->status.ok()) answered = std::chrono::steady_clock::now();
+    if (!asked->status.ok() && !IsRetryable(asked->status)) _exit(1);   // replaced
+    std::this_thread::sleep_for(asked->status.ok() ? kAttachEvery : kAttachEvery / 20);
+  }
+  _exit(1);
+}
+
 }   // namespace
 
 std::string BuildId() {
+  if (const char* program = getenv(kEnvProgram)) return program;   // on nodes: the hash of its bytes
   struct stat status {};
   if (stat("/proc/self/exe", &status) != 0) return TROUPE_VERSION;
   return absl::StrCat(TROUPE_VERSION, "-", status.st_size, "-", status.st_mtim.tv_sec, ".", status.st_mtim.tv_nsec);
@@ -70,7 +99,7 @@ void RegisterJobFactories(System& system, std::chrono::milliseconds request_time
 }
 
 int RunExecutor(int argc, char** argv) {
-  std::map<std::string_view, std::string> flags;   // --name value, as written by process_cluster.cc
+  std::map<std::string_view, std::string> flags;   // --name value, as written by process_cluster_actor.cc and local_launcher.cc
   for (int i = 3; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
   const auto number = [&flags](std::string_view name) {
     uint64_t value = 0;
@@ -79,11 +108,17 @@ int RunExecutor(int argc, char** argv) {
     return value;
   };
   const char* token = getenv("TROUPE_JOB_TOKEN");
+  const std::string driver = flags["--driver"];   // on a node; else the parent is the driver
+  if (!driver.empty()) {
+    const auto variable = [](const char* name) { return std::string(getenv(name) == nullptr ? "" : getenv(name)); };
+    flags["--listen"] = absl::StrCat("tcp:", variable(kEnvHost), ":0");
+    flags["--parent"] = variable(kEnvParent);
+  }
   if (argc < 3 || token == nullptr || number("--parent") == 0) return 2;   // nobody types this
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
-  signal(SIGINT, SIG_IGN);   // a terminal sends it to the whole group: the parent decides
-  WatchParent(static_cast<pid_t>(number("--parent")), flags["--folder"]);
+  signal(SIGINT, SIG_IGN);                                                                        // a terminal sends it to the whole group: the parent decides
+  WatchParent(static_cast<pid_t>(number("--parent")), driver.empty() ? flags["--folder"] : "");   // a job outlives a node
 
   const NodeId node{static_cast<uint32_t>(number("--node"))};
   const Incarnation incarnation{number("--incarnation")};
@@ -97,8 +132,19 @@ int RunExecutor(int argc, char** argv) {
                                     .listen = {flags["--listen"]},
                                     .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }});
   if (!network.ok()) return 1;
+  const std::vector<std::string> places = (*network)->places();
   system.SetNetwork(std::move(*network));
+  if (!driver.empty()) {
+    system.network().Serve(kDirectoryActor, [&system](const Frame& frame, const Network::Reply& reply) {
+      if (frame.type == Codec<Leave>::kType) _exit(0);
+      const absl::StatusOr<Locations> locations = Codec<Locations>::Decode(frame);
+      if (!locations.ok()) return reply(locations.status());
+      for (const ShardPlace& other : locations->nodes) system.network().Locate(other.node, other.places);
+      reply(Codec<Located>::Encode({}));
+    });
+  }
   StartSpawner(system);
+  if (!driver.empty()) return StayAttached(system, driver, {node, incarnation, places});
   for (;;) pause();   // killed by its parent at the end of the job
 }
 

@@ -1,14 +1,17 @@
-// One process a worker and one a shard, all direct children of this one: the program started again in another role. A supervisor replaces any that ends.
+// One process a worker and one a shard: the program started again in another role, as direct children of this one or on the nodes of a cluster. A supervisor
+// replaces any that ends.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "actors/restart_policy.h"
 #include "algorithms/run/cluster.h"
+#include "algorithms/run/launcher.h"
 
 namespace troupe {
 
@@ -24,6 +27,8 @@ struct ProcessOptions {
   /// Where the job's private folder (sockets, snapshots) is made; empty: $TMPDIR, else /tmp. It is removed at the end.
   std::string tmp;
   Links links = Links::kUnix;
+  /// The processes run on the nodes of the cluster whose job this process drives; `program`, `tmp` and `links` then say nothing.
+  std::optional<NodeJob> nodes = std::nullopt;
   std::chrono::milliseconds snapshot_interval{500};
   /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.
   std::chrono::milliseconds request_timeout{10'000};
@@ -40,7 +45,8 @@ struct ProcessOptions {
 /// Unimplemented: a table that workers keep (ring, tree): workers of different processes do not talk to each other yet.
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster);
 
-/// The life of a child: argv[1] is "worker" or "shard". Serves until it is killed, or exits within 2 s when its parent is gone.
+/// The life of a child: argv[1] is "worker" or "shard". Serves until it is killed, or exits within 2 s when its parent is gone;
+/// on a node also when its job's driver has not been heard for a minute, or does not know it any more.
 int RunExecutor(int argc, char** argv);
 
 }   // namespace troupe

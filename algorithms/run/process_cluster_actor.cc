@@ -1,19 +1,16 @@
 #include "algorithms/run/process_cluster.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
+#include <algorithm>
+#include <filesystem>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "actors/process_table.h"
-#include "actors/reserved_port.h"
 #include "actors/rpc_network.h"
 #include "actors/spawner_actor.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
-#include "actors/storage/scratch_folder.h"
 #include "actors/supervisor_actor.h"
 #include "actors/system.h"
 #include "actors/text.h"
@@ -27,7 +24,7 @@ namespace troupe {
 namespace {
 
 struct ProcessEnded {
-  int status;
+  bool normally;
 };
 
 }   // namespace
@@ -38,6 +35,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ProcessEnded)
 namespace troupe {
 namespace {
 
+constexpr std::chrono::milliseconds kLeaveMax{500};
+
 std::string RandomHex() {
   std::random_device device;
   std::string hex;
@@ -46,12 +45,12 @@ std::string RandomHex() {
 }
 
 /// An actor that lives as long as its process: what a supervisor watches.
-caf::behavior ProcessActor(caf::event_based_actor* self, std::shared_ptr<ProcessTable> table, std::shared_ptr<pid_t> pid) {
-  self->set_exit_handler([self, table, pid](const caf::exit_msg& exit) {
-    table->Kill(*pid);
+caf::behavior ProcessActor(caf::event_based_actor* self, std::function<void()> kill) {
+  self->set_exit_handler([self, kill](const caf::exit_msg& exit) {
+    kill();
     self->quit(exit.reason);
   });
-  return {[self](const ProcessEnded& ended) { self->quit(ended.status == 0 ? caf::exit_reason::normal : caf::exit_reason::unhandled_exception); }};
+  return {[self](const ProcessEnded& ended) { self->quit(ended.normally ? caf::exit_reason::normal : caf::exit_reason::unhandled_exception); }};
 }
 
 class ProcessCluster final : public Cluster {
@@ -61,7 +60,8 @@ class ProcessCluster final : public Cluster {
     closing_ = true;
     if (supervisor_) StopAndWait(*system_, std::vector{supervisor_});   // starts nothing any more
     supervisor_ = nullptr;
-    processes_->KillAll();
+    if (!own_place_.empty()) SendLeave();
+    if (launcher_ != nullptr) launcher_->KillAll();
     if (system_ != nullptr) {
       StopAndWait(*system_, workers_);
       StopAndWait(*system_, shards_);
@@ -69,12 +69,13 @@ class ProcessCluster final : public Cluster {
     workers_.clear();
     shards_.clear();
     system_ = nullptr;
-    folder_.Remove();
+    launcher_ = nullptr;   // with the job's folder
   }
 
   absl::Status Start() {
-    TROUPE_RETURN_IF_ERROR(MakeFolder());
-    TROUPE_RETURN_IF_ERROR(ChoosePlaces());
+    job_ = RandomHex();
+    token_ = RandomHex();
+    TROUPE_TRY(launcher_, MakeLauncher());
     system_ = std::make_unique<System>(System::Options{.node = NodeId{0}, .incarnation = Incarnation{1}, .compute_threads = 1});
     TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
                RpcNetwork::Start({.node = NodeId{0},
@@ -82,18 +83,20 @@ class ProcessCluster final : public Cluster {
                                   .cluster_id = job_,
                                   .token = token_,
                                   .build_id = BuildId(),
-                                  .listen = {},
+                                  .listen = launcher_->listen(),
+                                  .handlers = {{kDirectoryActor, [this](const Frame& frame, const Network::Reply& reply) { OnAttach(frame, reply); }}},
                                   .run = [system = system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
                                   .log =
                                       [this](const std::string& line) {
                                         if (options_.log) options_.log(line);
                                       }}));
+    if (!launcher_->listen().empty()) own_place_ = network->places().front();
     system_->SetNetwork(std::move(network));
     std::vector<SupervisedChild> children;
     for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
-      children_.push_back(std::make_unique<Child>(Describe(i)));
+      children_.push_back(Describe(i));
       Child& child = *children_.back();
-      system_->network().Locate(child.node, {PlaceOf(child.node)});
+      if (!child.places.empty()) system_->network().Locate(child.node, child.places);
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
       if (i < cluster_.shards) {
         shards_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
@@ -130,93 +133,174 @@ class ProcessCluster final : public Cluster {
     std::string name;   // "shard 1"
     std::string role, index;
     NodeId node{};
-    Spawn spawn;
+    std::function<Spawn(uint64_t incarnation)> spawn;
     std::vector<int> inherit;
+    std::vector<std::string> places;   // where it listens, as far as it is known
     std::atomic<uint64_t> incarnation{0};
-    Child(std::string n, std::string r, std::string i, NodeId id, Spawn s, std::vector<int> fds)
-        : name(std::move(n)), role(std::move(r)), index(std::move(i)), node(id), spawn(std::move(s)), inherit(std::move(fds)) {}
-    Child(Child&& other) noexcept
-        : name(std::move(other.name)),
-          role(std::move(other.role)),
-          index(std::move(other.index)),
-          node(other.node),
-          spawn(std::move(other.spawn)),
-          inherit(std::move(other.inherit)) {}
+    std::atomic<uint64_t> attached{0};   // the last life that has said where it listens
+    uint64_t spawned = 0;    // and the last that was told what it is
   };
 
-  absl::Status MakeFolder() {
-    TROUPE_TRY(folder_, ScratchFolder::Make(options_.tmp));
-    job_ = RandomHex();
-    token_ = RandomHex();
-    setenv("TROUPE_JOB_TOKEN", token_.c_str(), 1);   // not on a command line, which others can read
-    return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<Launcher>> MakeLauncher() {
+    if (options_.nodes) return MakeNodeLauncher(*options_.nodes, [this](const absl::Status& status) { Fail(status); });
+    return MakeLocalLauncher(options_, cluster_.shards + cluster_.workers);
   }
-
-  /// A child listens at one place in all its lives, so that the others need not be told of a replacement.
-  absl::Status ChoosePlaces() {
-    for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
-      if (options_.links == Links::kUnix) {
-        places_.push_back(absl::StrCat("unix:", folder_.path(), "/node-", i + 1, ".sock"));
-      } else {
-        TROUPE_TRY(ReservedPort port, ReservedPort::Take());
-        places_.push_back(port.place());
-        ports_.push_back(std::move(port));
-      }
-    }
-    return absl::OkStatus();
+  /// Nothing, where it is not known before the process has started.
+  std::vector<std::string> PlacesOfNode(NodeId node) const {
+    std::string place = launcher_->PlaceOf(node);
+    return place.empty() ? std::vector<std::string>() : std::vector{std::move(place)};
   }
-  const std::string& PlaceOf(NodeId node) const { return places_[static_cast<uint32_t>(node) - 1]; }
 
   /// Nodes: 0 this process, then the shards, then the workers.
-  Child Describe(uint32_t i) {
-    const NodeId node{i + 1};
-    if (i < cluster_.shards) {
-      ShardActorOptions shard = ShardOptionsOf(cluster_, i);
-      shard.snapshot_uri = absl::StrCat(folder_.path(), "/shard-", i, ".snapshot");
-      shard.tier_folder = absl::StrCat(folder_.path(), "/shard-", i, ".rows");
-      shard.snapshot_interval = options_.snapshot_interval;
-      shard.pull_wait_max = options_.request_timeout * 4 / 5;
-      return {absl::StrCat("shard ", i), "shard", absl::StrCat(i), node, Spawn{.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)}, {}};
+  std::unique_ptr<Child> Describe(uint32_t i) {
+    auto child = std::make_unique<Child>();
+    child->node = NodeId{i + 1};
+    child->places = PlacesOfNode(child->node);
+    child->incarnation = LivesBefore();
+    const bool shard = i < cluster_.shards;
+    const uint32_t index = shard ? i : i - cluster_.shards;
+    child->role = shard ? "shard" : "worker";
+    child->index = absl::StrCat(index);
+    child->name = absl::StrCat(child->role, " ", index);
+    if (shard) {
+      child->spawn = [this, index](uint64_t incarnation) { return SpawnOfShard(index, incarnation); };
+    } else {
+      child->inherit = options_.nodes ? std::vector<int>() : cluster_.worker.source.spool_fds;
+      child->spawn = [this, index](uint64_t) { return SpawnOfWorker(index); };
     }
-    const uint32_t worker = i - cluster_.shards;
+    return child;
+  }
+
+  /// Lives of drivers before this one have other numbers, and so have their processes.
+  uint64_t LivesBefore() const { return options_.nodes ? (options_.nodes->attempt - 1) * kLivesOfAttempt : 0; }
+
+  Spawn SpawnOfShard(uint32_t index, uint64_t incarnation) const {
+    ShardActorOptions shard = ShardOptionsOf(cluster_, index);
+    const std::string& folder = launcher_->folder();
+    shard.snapshot_uri = absl::StrCat(folder, "/shard-", index, ".snapshot");
+    if (launcher_->lives_overlap()) {   // begins with what the newest life before it has left
+      const std::string own = shard.snapshot_uri;
+      shard.snapshot_uri = absl::StrCat(own, ".", incarnation);
+      for (uint64_t life = incarnation - 1; life > LivesBefore(); --life) {
+        std::error_code ignored;
+        std::string earlier = absl::StrCat(own, ".", life);
+        if (!std::filesystem::exists(earlier, ignored)) continue;
+        shard.restore_uri = std::move(earlier);
+        break;
+      }
+    }
+    shard.tier_folder = absl::StrCat(folder, "/shard-", index, ".rows", launcher_->lives_overlap() ? absl::StrCat(".", incarnation) : "");
+    shard.snapshot_interval = options_.snapshot_interval;
+    shard.pull_wait_max = options_.request_timeout * 4 / 5;
+    return {.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)};
+  }
+
+  Spawn SpawnOfWorker(uint32_t index) const {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
-    job.options.splits = SplitsOf(worker, cluster_.workers, cluster_.splits);
-    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, {PlaceOf(NodeId{s + 1})}, kJobActor});
-    return {absl::StrCat("worker ", worker),
-            "worker",
-            absl::StrCat(worker),
-            node,
-            Spawn{.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)},
-            cluster_.worker.source.spool_fds};
+    if (options_.nodes) job.options.source.spool_fds.clear();   // they are this machine's
+    job.options.splits = SplitsOf(index, cluster_.workers, cluster_.splits);
+    for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, PlacesOfNode(NodeId{s + 1}), kJobActor});
+    return {.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)};
   }
 
   /// In the supervisor's context.
   absl::StatusOr<caf::actor> StartChild(Child& child) {
     if (closing_) return absl::CancelledError("closing");
     const uint64_t incarnation = ++child.incarnation;
-    auto pid = std::make_shared<pid_t>(0);
-    caf::actor actor = system_->actors().spawn<caf::hidden>(ProcessActor, processes_, pid);
-    auto started =
-        processes_->Start({.program = options_.program,
-                           .arguments = {"troupe", child.role, child.index, "--node", absl::StrCat(static_cast<uint32_t>(child.node)), "--incarnation",
-                                         absl::StrCat(incarnation), "--job", job_, "--folder", folder_.path(), "--listen", PlaceOf(child.node), "--parent",
-                                         absl::StrCat(getpid()), "--request-timeout-ms", absl::StrCat(options_.request_timeout.count())},
-                           .inherit = child.inherit,
-                           .ended = [actor](int status) { System::Deliver(actor, ProcessEnded{status}); }});
-    TROUPE_RETURN_IF_ERROR(started.status());
-    *pid = *started;
-    SendSpawn(child, incarnation);
+    caf::actor actor = system_->actors().spawn<caf::hidden>(
+        ProcessActor, std::function<void()>([launcher = launcher_.get(), name = child.name, incarnation] { launcher->Kill(name, incarnation); }));
+    std::vector<std::string> flags = {"--node",
+                                      absl::StrCat(static_cast<uint32_t>(child.node)),
+                                      "--incarnation",
+                                      absl::StrCat(incarnation),
+                                      "--job",
+                                      job_,
+                                      "--folder",
+                                      launcher_->folder(),
+                                      "--request-timeout-ms",
+                                      absl::StrCat(options_.request_timeout.count())};
+    if (!own_place_.empty()) flags.insert(flags.end(), {"--driver", own_place_});
+    Launch launch{.role = child.role,
+                  .index = child.index,
+                  .node = child.node,
+                  .incarnation = incarnation,
+                  .flags = std::move(flags),
+                  .inherit = child.inherit,
+                  .ended = [this, actor, name = child.name](bool normally, const std::string& how) {
+                    if (options_.log) options_.log(absl::StrCat(name, " ended: ", how));
+                    System::Deliver(actor, ProcessEnded{normally});
+                  }};
+    TROUPE_RETURN_IF_ERROR(launcher_->Start(std::move(launch), token_));
+    if (own_place_.empty()) SendSpawn(child, incarnation, child.spawn(incarnation));
     return actor;
   }
 
-  /// Until it is answered, or the process has been replaced.
-  void SendSpawn(Child& child, uint64_t incarnation) {
+  /// A process of a node says where it listens; again and again, so that it knows that it is wanted.
+  void OnAttach(const Frame& frame, const Network::Reply& reply) {
+    const absl::StatusOr<Attach> attach = Codec<Attach>::Decode(frame);
+    if (!attach.ok()) return reply(attach.status());
+    const auto index = static_cast<size_t>(static_cast<uint32_t>(attach->node)) - 1;
+    if (index >= children_.size() || children_[index]->incarnation != static_cast<uint64_t>(attach->incarnation)) {
+      return reply(absl::FailedPreconditionError("the job has replaced this process"));
+    }
+    Child& child = *children_[index];
+    reply(Codec<Attached>::Encode({}));
+    if (child.attached == static_cast<uint64_t>(attach->incarnation)) return;
+    child.attached = static_cast<uint64_t>(attach->incarnation);
+    child.places = attach->places;
+    system_->network().Locate(child.node, child.places);
+    for (const auto& other : children_) {
+      if (other->attached > 0 && other->attached == other->incarnation) SendLocations(*other, other->attached);
+    }
+    for (const auto& other : children_) {
+      const bool ready =
+          other->role == "shard" || std::all_of(children_.begin(), children_.begin() + cluster_.shards, [](const auto& shard) { return shard->attached > 0; });
+      if (!ready || other->attached == 0 || other->attached != other->incarnation || other->spawned == other->attached) continue;
+      other->spawned = other->attached;
+      SendSpawn(*other, other->attached, other->spawn(other->attached));
+    }
+  }
+
+  /// Ends the processes of nodes without the head, which may be away: what they would still write is in the job's folder.
+  void SendLeave() {
+    auto open = std::make_shared<std::atomic<size_t>>(0);
+    auto none = std::make_shared<Ending>();
+    std::vector<Address> all;
+    for (const auto& child : children_) {
+      if (child->attached > 0) all.push_back({child->node, Incarnation{child->attached.load()}, kDirectoryActor});
+    }
+    *open = all.size();
+    for (const Address& to : all) {
+      system_->network().Request(to, Codec<Leave>::Encode({}), Network::Lane::kControl, kLeaveMax, [open, none](const absl::StatusOr<Frame>&) {
+        if (--*open == 0) none->Set();
+      });
+    }
+    if (!all.empty()) none->WaitFor(kLeaveMax);
+  }
+
+  /// Where everybody is, to one that may not know; until it is answered, or the process has been replaced.
+  void SendLocations(Child& child, uint64_t incarnation) {
     if (closing_ || child.incarnation != incarnation) return;
-    system_->network().Request({child.node, Incarnation{incarnation}, kSpawner}, Codec<Spawn>::Encode(child.spawn), Network::Lane::kControl,
+    Locations all;
+    for (const auto& other : children_) {
+      if (!other->places.empty()) all.nodes.push_back({other->node, other->places, kJobActor});
+    }
+    system_->network().Request({child.node, Incarnation{incarnation}, kDirectoryActor}, Codec<Locations>::Encode(all), Network::Lane::kControl,
                                options_.request_timeout, [this, &child, incarnation](const absl::StatusOr<Frame>& answer) {
+                                 if (!answer.ok() && !closing_ && IsRetryable(answer.status()) && !absl::IsCancelled(answer.status())) {
+                                   SendLocations(child, incarnation);
+                                 }
+                               });
+  }
+
+  /// Until it is answered, or the process has been replaced.
+  void SendSpawn(Child& child, uint64_t incarnation, const Spawn& spawn) {
+    if (closing_ || child.incarnation != incarnation) return;
+    system_->network().Request({child.node, Incarnation{incarnation}, kSpawner}, Codec<Spawn>::Encode(spawn), Network::Lane::kControl, options_.request_timeout,
+                               [this, &child, incarnation, spawn](const absl::StatusOr<Frame>& answer) {
                                  if (answer.ok() || closing_ || absl::IsCancelled(answer.status())) return;
                                  if (IsRetryable(answer.status())) {
-                                   SendSpawn(child, incarnation);
+                                   SendSpawn(child, incarnation, spawn);
                                  } else {
                                    Fail(answer.status());
                                  }
@@ -230,12 +314,10 @@ class ProcessCluster final : public Cluster {
 
   const ProcessOptions options_;
   const ClusterOptions cluster_;
-  ScratchFolder folder_;
   std::string job_, token_;
-  std::vector<std::string> places_;
-  std::vector<ReservedPort> ports_;   // with TCP
+  std::string own_place_;   // where processes of nodes attach; empty: they are children of this one
+  std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<System> system_;
-  std::shared_ptr<ProcessTable> processes_ = std::make_shared<ProcessTable>();
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
   std::vector<ShardActor> shards_;

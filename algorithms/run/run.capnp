@@ -38,6 +38,21 @@ struct PhaseReport @0xc7d0b8a190010302 {   # bulk: sums of all splits, lengths o
   splits @2 :List(SplitReport);
 }
 
+struct Attach @0xc7d0b8a190010303 {
+  node @0 :UInt32;
+  incarnation @1 :UInt64;
+  places @2 :List(Text);
+}
+struct Attached @0xc7d0b8a190010304 {
+}
+struct Locations @0xc7d0b8a190010305 {
+  nodes @0 :List(WorkerJob.Place);
+}
+struct Located @0xc7d0b8a190010306 {
+}
+struct Leave @0xc7d0b8a190010307 {
+}
+
 struct Schema {
   format @0 :Text;
   label @1 :Text;

@@ -38,7 +38,71 @@ absl::StatusOr<PhaseRecord> Read(wire::PhaseRecord::Reader from) {
   return to;
 }
 
+void Fill(capnp::List<wire::WorkerJob::Place>::Builder to, const std::vector<ShardPlace>& from) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    to[i].setNode(static_cast<uint32_t>(from[i].node));
+    auto places = to[i].initPlaces(static_cast<unsigned>(from[i].places.size()));
+    for (unsigned j = 0; j < places.size(); ++j) places.set(j, from[i].places[j]);
+    to[i].setActor(static_cast<uint32_t>(from[i].actor));
+  }
+}
+std::vector<ShardPlace> Read(capnp::List<wire::WorkerJob::Place>::Reader from) {
+  std::vector<ShardPlace> to;
+  for (auto one : from) {
+    to.push_back({NodeId{one.getNode()}, {}, ActorId{one.getActor()}});
+    for (auto place : one.getPlaces()) to.back().places.push_back(Text(place));
+  }
+  return to;
+}
+
 }   // namespace
+
+Frame Codec<Attach>::Encode(const Attach& m) {
+  return {kType,
+          EncodeHead<wire::Attach>([&](wire::Attach::Builder to) {
+            to.setNode(static_cast<uint32_t>(m.node));
+            to.setIncarnation(static_cast<uint64_t>(m.incarnation));
+            auto places = to.initPlaces(static_cast<unsigned>(m.places.size()));
+            for (unsigned i = 0; i < places.size(); ++i) places.set(i, m.places[i]);
+          }),
+          {}};
+}
+absl::StatusOr<Attach> Codec<Attach>::Decode(const Frame& frame) {
+  Attach m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Attach>(frame.head, [&](wire::Attach::Reader from) {
+    m.node = NodeId{from.getNode()};
+    m.incarnation = Incarnation{from.getIncarnation()};
+    for (auto place : from.getPlaces()) m.places.push_back(Text(place));
+  }));
+  return m;
+}
+Frame Codec<Attached>::Encode(const Attached&) {
+  return {kType, EncodeHead<wire::Attached>([](wire::Attached::Builder) {}), {}};
+}
+absl::StatusOr<Attached> Codec<Attached>::Decode(const Frame&) {
+  return Attached{};
+}
+Frame Codec<Locations>::Encode(const Locations& m) {
+  return {kType, EncodeHead<wire::Locations>([&](wire::Locations::Builder to) { Fill(to.initNodes(static_cast<unsigned>(m.nodes.size())), m.nodes); }), {}};
+}
+absl::StatusOr<Locations> Codec<Locations>::Decode(const Frame& frame) {
+  Locations m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Locations>(frame.head, [&](wire::Locations::Reader from) { m.nodes = Read(from.getNodes()); }));
+  return m;
+}
+Frame Codec<Located>::Encode(const Located&) {
+  return {kType, EncodeHead<wire::Located>([](wire::Located::Builder) {}), {}};
+}
+absl::StatusOr<Located> Codec<Located>::Decode(const Frame&) {
+  return Located{};
+}
+
+Frame Codec<Leave>::Encode(const Leave&) {
+  return {kType, EncodeHead<wire::Leave>([](wire::Leave::Builder) {}), {}};
+}
+absl::StatusOr<Leave> Codec<Leave>::Decode(const Frame&) {
+  return Leave{};
+}
 
 Frame Codec<RunPhase>::Encode(const RunPhase& m) {
   return {kType,
@@ -161,13 +225,7 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setHeldBytes(options.held_bytes);
     to.setReplicaBytes(options.replicas.bytes_max);
     to.setReplicaStaleness(options.replicas.staleness);
-    auto shards = to.initShards(static_cast<unsigned>(job.shards.size()));
-    for (unsigned j = 0; j < shards.size(); ++j) {
-      shards[j].setNode(static_cast<uint32_t>(job.shards[j].node));
-      auto places = shards[j].initPlaces(static_cast<unsigned>(job.shards[j].places.size()));
-      for (unsigned k = 0; k < places.size(); ++k) places.set(k, job.shards[j].places[k]);
-      shards[j].setActor(static_cast<uint32_t>(job.shards[j].actor));
-    }
+    Fill(to.initShards(static_cast<unsigned>(job.shards.size())), job.shards);
   });
 }
 
@@ -192,10 +250,7 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     options.cache_bytes = from.getCacheBytes();
     options.held_bytes = from.getHeldBytes();
     options.replicas = {.bytes_max = from.getReplicaBytes(), .staleness = from.getReplicaStaleness()};
-    for (auto shard : from.getShards()) {
-      job.shards.push_back({NodeId{shard.getNode()}, {}, ActorId{shard.getActor()}});
-      for (auto place : shard.getPlaces()) job.shards.back().places.push_back(Text(place));
-    }
+    job.shards = Read(from.getShards());
     options.shards = static_cast<uint32_t>(job.shards.size());
   }));
   TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));

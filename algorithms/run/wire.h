@@ -29,6 +29,25 @@ struct ShardPlace {
   std::vector<std::string> places;
   ActorId actor{};
 };
+/// From a process that a node has started to its job's driver: where it listens. Said every second: it is still there, and wanted as long as it is answered.
+/// FailedPrecondition: the job has replaced it.
+struct Attach {
+  NodeId node{};
+  Incarnation incarnation{};
+  std::vector<std::string> places;
+};
+/// reply to Attach
+struct Attached {};
+/// From the driver to such a process: where the others are.
+struct Locations {
+  std::vector<ShardPlace> nodes;
+};
+/// reply to Locations
+struct Located {};
+/// From the driver at its end: the process is not wanted any more. It ends without an answer.
+struct Leave {};
+inline constexpr ActorId kDirectoryActor{2};   ///< takes Attach at the driver, Locations and Leave at the others
+
 struct WorkerJob {
   WorkerOptions options;
   std::vector<ShardPlace> shards;
@@ -36,5 +55,36 @@ struct WorkerJob {
 /// The arguments with which a worker is spawned in another process.
 Block EncodeWorkerJob(const WorkerJob& job);
 absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments);
+
+template <>
+struct Codec<Attach> {
+  static constexpr uint64_t kType = 0xc7d0b8a190010303;
+  static Frame Encode(const Attach& message);
+  static absl::StatusOr<Attach> Decode(const Frame& frame);
+};
+template <>
+struct Codec<Attached> {
+  static constexpr uint64_t kType = 0xc7d0b8a190010304;
+  static Frame Encode(const Attached& message);
+  static absl::StatusOr<Attached> Decode(const Frame& frame);
+};
+template <>
+struct Codec<Locations> {
+  static constexpr uint64_t kType = 0xc7d0b8a190010305;
+  static Frame Encode(const Locations& message);
+  static absl::StatusOr<Locations> Decode(const Frame& frame);
+};
+template <>
+struct Codec<Leave> {
+  static constexpr uint64_t kType = 0xc7d0b8a190010307;
+  static Frame Encode(const Leave& message);
+  static absl::StatusOr<Leave> Decode(const Frame& frame);
+};
+template <>
+struct Codec<Located> {
+  static constexpr uint64_t kType = 0xc7d0b8a190010306;
+  static Frame Encode(const Located& message);
+  static absl::StatusOr<Located> Decode(const Frame& frame);
+};
 
 }   // namespace troupe

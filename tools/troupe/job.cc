@@ -109,11 +109,12 @@ absl::Status List(ClusterLink& link, bool json) {
 }   // namespace
 
 absl::Status RunSubmit(const Arguments& arguments) {
-  CommandLine line("submit", "PROGRAM [FLAGS] [-- ARGUMENTS]",
-                   "Runs a program as a job of a cluster: its bytes are sent, it starts in this folder on some node, its output is passed on, and its exit code is\n"
-                   "this command's. When this command dies, the job goes on (troupe job logs shows it).",
-                   "  troupe submit ./wordcount --cluster 127.0.0.1:7460 -- --data text.txt\n"
-                   "  troupe submit ./nightly --queue night --time-limit 3600s --detach\n");
+  CommandLine line(
+      "submit", "PROGRAM [FLAGS] [-- ARGUMENTS]",
+      "Runs a program as a job of a cluster: its bytes are sent, it starts in this folder on some node, its output is passed on, and its exit code is\n"
+      "this command's. When this command dies, the job goes on (troupe job logs shows it).",
+      "  troupe submit ./wordcount --cluster 127.0.0.1:7460 -- --data text.txt\n"
+      "  troupe submit ./nightly --queue night --time-limit 3600s --detach\n");
   ClusterFlags cluster;
   std::string program, queue = "default", name, cores = "0", attempts = "3", time_limit;
   std::vector<std::string> labels, environment;
@@ -189,7 +190,8 @@ absl::Status RunJobCommand(const Arguments& arguments) {
 }
 
 absl::Status RunStatus(const Arguments& arguments) {
-  CommandLine line("status", "[FLAGS]", "Shows a cluster: its nodes, its jobs with their processes, and what was last restarted and why.", "  troupe status\n  troupe status --json\n");
+  CommandLine line("status", "[FLAGS]", "Shows a cluster: its nodes, its jobs with their processes, and what was last restarted and why.",
+                   "  troupe status\n  troupe status --json\n");
   ClusterFlags cluster;
   bool json = false;
   cluster.Declare(line);
@@ -199,8 +201,11 @@ absl::Status RunStatus(const Arguments& arguments) {
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
   TROUPE_TRY(const Inspected all, link->AskHead<Inspected>(Inspect{}));
   if (json) {
-    const JsonObject object =
-        JsonObject().Whole("generation", all.generation).List("nodes", All(all.nodes, NodeJson)).List("jobs", All(all.jobs, JobJson)).Texts("events", all.events);
+    const JsonObject object = JsonObject()
+                                  .Whole("generation", all.generation)
+                                  .List("nodes", All(all.nodes, NodeJson))
+                                  .List("jobs", All(all.jobs, JobJson))
+                                  .Texts("events", all.events);
     Print(object.Line() + "\n");
     return absl::OkStatus();
   }

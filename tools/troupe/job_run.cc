@@ -38,14 +38,11 @@ struct Stream {
   uint64_t offset = 0;
   bool over = false;
 
-  /// Copies what there is. Its life's output is over, or cannot be had any more: `over`.
+  /// Copies what there is. NotFound: it has not begun, or its node is gone and its files with it.
   absl::Status Copy(ClusterLink& link, const ProcessId& id) {
     while (!over) {
       const absl::StatusOr<Output> output = link.AskHead<Output>(ReadOutput{id, errors, offset}, std::chrono::seconds(3));
-      if (!output.ok()) {
-        over = !IsRetryable(output.status());   // its node is gone, and its files with it
-        return over ? absl::OkStatus() : output.status();
-      }
+      TROUPE_RETURN_IF_ERROR(output.status());
       std::fwrite(output->bytes.data(), 1, output->bytes.size(), to);
       offset += output->bytes.size();
       over = output->over;
@@ -94,6 +91,7 @@ absl::StatusOr<JobStatus> PassOutput(ClusterLink& link, JobId job, const std::st
       for (Stream* stream : {&err, &out}) {
         const absl::Status copied = stream->Copy(link, id);
         if (!copied.ok() && !follow) return copied;
+        if (absl::IsNotFound(copied) && IsOver(status.state)) stream->over = true;
       }
       std::fflush(stdout);
       if (life >= newest) break;

@@ -149,19 +149,21 @@ absl::Status BeHead(const NodeFlags& flags, const std::string& token, const Log&
   }
   TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
   TROUPE_TRY(std::shared_ptr<Store> store, OpenSqliteStore(state + "/head.sqlite"));
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link,
-             ClusterLink::Open({.address = {{}, token},
-                                .node = kHeadNode,
-                                .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
-                                .log = [&log](const std::string& what) { log.Info("network", {{"what", what}}); }}));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {{}, token},
+                                                                         .node = kHeadNode,
+                                                                         .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
+                                                                         .log = [&log](const std::string& what) {
+                                                                           log.Info("network", {{"what", what}});
+                                                                         }}));
   const RealClock clock;
   Outcome outcome;
-  TROUPE_TRY(const HeadActor head, SpawnHead(link->system(), {.head = {},
-                                                              .store = store,
-                                                              .program_folder = state + "/programs",
-                                                              .clock = &clock,
-                                                              .log = &log,
-                                                              .ended = [&outcome](const absl::Status& status) { outcome.Set(status); }}));
+  TROUPE_TRY(
+      const HeadActor head,
+      SpawnHead(
+          link->system(),
+          {.head = {}, .store = store, .program_folder = state + "/programs", .clock = &clock, .log = &log, .ended = [&outcome](const absl::Status& status) {
+             outcome.Set(status);
+           }}));
   Expose(link->system(), kHeadActor, head);
   log.Info("head", {{"listening", link->place()}, {"state", state}});
   TROUPE_RETURN_IF_ERROR(SayWhere(link->place()));
@@ -187,12 +189,13 @@ absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log&
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   TROUPE_TRY(const std::string hash, HashOfProgram("/proc/self/exe"));
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link,
-             ClusterLink::Open({.address = {flags.join, token},
-                                .node = identity.node(),
-                                .incarnation = identity.incarnation(),
-                                .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
-                                .log = [&log](const std::string& what) { log.Info("network", {{"what", what}}); }}));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {flags.join, token},
+                                                                         .node = identity.node(),
+                                                                         .incarnation = identity.incarnation(),
+                                                                         .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
+                                                                         .log = [&log](const std::string& what) {
+                                                                           log.Info("network", {{"what", what}});
+                                                                         }}));
   const std::string& place = link->place();
   const std::string host = flags.advertise.empty() ? HostOf(place) : flags.advertise;
   const std::string port = place.substr(place.rfind(':') + 1);
@@ -214,10 +217,11 @@ absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log&
                  .log = &log,
                  .next_incarnation = [&identity](Incarnation at_least) { return identity.Begin(std::max(at_least, identity.incarnation())); },
                  .ended = [&outcome](const absl::Status& status) { outcome.Set(status); },
-                 .joined = [&joined, &log] {
-                   log.Info("joined", {});
-                   joined.Set();
-                 }});
+                 .joined =
+                     [&joined, &log] {
+                       log.Info("joined", {});
+                       joined.Set();
+                     }});
   absl::Status status = SayWhere(place);
   bool leaving = false;
   auto leave_by = std::chrono::steady_clock::time_point::max();

@@ -1,10 +1,18 @@
 // troupe train: from text file to saved model, in this process or in several.
+#include <unistd.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/cluster_link.h"
+#include "actors/cluster/node_actor.h"
 #include "actors/log.h"
 #include "actors/status.h"
 #include "actors/system.h"
@@ -14,6 +22,7 @@
 #include "algorithms/run/plan_run.h"
 #include "algorithms/run/process_cluster.h"
 #include "tools/troupe/commands.h"
+#include "tools/troupe/job_run.h"
 #include "tools/troupe/plan_report.h"
 #include "tools/troupe/process.h"
 #include "tools/troupe/progress.h"
@@ -25,21 +34,69 @@ namespace {
 
 constexpr char kSummary[] =
     "Trains a model: workers read splits of the data, shards hold the model's tables. Settings may also come from a file and the environment\n"
-    "(troupe config explain). After an error the model folder is as it was.";
+    "(troupe config explain). After an error the model folder is as it was. On a cluster all nodes must reach data, model and checkpoint under the paths\n"
+    "given; the job goes on when this command is killed, and is stopped when it is interrupted.";
 constexpr char kExamples[] =
     "  troupe train --algorithm logistic_regression --data clicks.svm --valid test.svm --model model\n"
     "  troupe train --algorithm logistic_regression --data clicks.csv.gz --label clicked --epochs 5 --param learning_rate=0.05 --model model\n"
     "  troupe train --algorithm naive_bayes --data clicks.svm --processes --workers 4 --shards 2 --model model\n"
+    "  troupe train --algorithm logistic_regression --data /shared/clicks.svm --model /shared/model --cluster 127.0.0.1:7460 --token-file token\n"
     "  troupe train --algorithm k_means --data points.parquet --param k=8 --epochs 20 --model model --json\n";
 
-absl::Status RefuseCluster(const Arguments& arguments) {
-  for (const std::string& argument : arguments) {
-    if (argument == "--cluster" || argument.starts_with("--cluster=")) {
-      return absl::UnimplementedError(
-          "--cluster: this version trains on one machine, expected --processes (a process for each worker and shard) or neither flag");
-    }
+/// The same command as a job of the cluster: `arguments` without the flags that say which cluster.
+absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments) {
+  if (flags.processes) return absl::InvalidArgumentError("--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)");
+  JobSpec spec;
+  spec.name = absl::StrCat("train ", flags.algorithm);
+  spec.queue = flags.queue;
+  spec.arguments = {"train"};
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string word = arguments[i].substr(0, arguments[i].find('='));
+    const bool ours = word == "--cluster" || word == "--token-file" || word == "--queue";
+    if (!ours) spec.arguments.push_back(arguments[i]);
+    if (ours && word == arguments[i]) ++i;   // its value
   }
-  return absl::OkStatus();
+  for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
+    if (name.starts_with("TROUPE_") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE") spec.environment.push_back(absl::StrCat(name, "=", value));
+  }
+  spec.folder = std::filesystem::current_path().string();
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
+  return RunJob(*link, "/proc/self/exe", std::move(spec));
+}
+
+/// All cores of the job's cluster: how many workers there are unless someone says otherwise.
+absl::Status ChooseWorkers(const NodeJob& job, Config& config) {
+  if (config.IsSet("workers") && config.Integer("workers") != 0) return absl::OkStatus();
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
+  TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
+  uint32_t cores = 0;
+  for (const NodeStatus& node : cluster.nodes) {
+    if (node.state == NodeState::kUp) cores += node.capacity.cores;
+  }
+  return config.Set("workers", absl::StrCat(std::max(1u, cores)));
+}
+
+/// Ends this process when the node that started it is gone: the job is then begun again elsewhere.
+void EndWithNode() {
+  const char* text = std::getenv(kEnvParent);
+  pid_t parent = 0;
+  if (text == nullptr || !absl::SimpleAtoi(text, &parent)) return;
+  std::thread([parent] {
+    while (::getppid() == parent) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    std::_Exit(1);
+  }).detach();
+}
+
+/// A hidden folder beside the model, where every node can reach it; another one for each driver of the job.
+std::string JobFolder(const NodeJob& job, const std::string& model, uint64_t attempt) {
+  std::filesystem::path path = std::filesystem::absolute(LocalPath(model).value_or(model)).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return (path.parent_path() / absl::StrCat(".", path.filename().string(), ".job-", job.job, ".", attempt)).string();
+}
+/// Of the drivers before this one.
+void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
+  std::error_code ignored;
+  for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(JobFolder(job, model, attempt), ignored);
 }
 
 absl::StatusOr<Log> OpenLog(const std::string& path, const Config& config, const Clock* clock) {
@@ -103,10 +160,17 @@ void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const
   std::printf("shards: %u, for %s\n", options.shards, why.c_str());
 }
 
-absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const Config& config, Storage& storage, const Log& log) {
+absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool processes, const std::optional<NodeJob>& job, const Config& config, Storage& storage,
+                                        const Log& log) {
   Watch watch(log);
   std::optional<System> system;   // outlives the cluster, which Train owns
   const ClusterFactory make_cluster = [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
+    if (job) {
+      ProcessOptions on_nodes = ProcessOptionsOf(config, log);
+      on_nodes.nodes = job;
+      on_nodes.nodes->folder = JobFolder(*job, options.model_uri, job->attempt);
+      return MakeProcessCluster(on_nodes, cluster);
+    }
     if (processes) return MakeProcessCluster(ProcessOptionsOf(config, log), cluster);
     system.emplace(System::Options{.compute_threads = Cores()});
     return MakeLocalCluster(*system, cluster);
@@ -120,12 +184,21 @@ absl::Status RunTrain(const Arguments& arguments) {
   CommandLine line("train", "--algorithm NAME --data URI --model DIR [FLAGS]", kSummary, kExamples);
   TrainFlags flags;
   flags.Declare(line);
-  TROUPE_RETURN_IF_ERROR(RefuseCluster(arguments));
   TROUPE_TRY(const bool go_on, line.Parse(arguments));
   if (!go_on) return absl::OkStatus();
   const std::unique_ptr<Storage> storage = MakeStorage();
-  TROUPE_TRY(const Config config, line.LoadConfig(*storage));
+  TROUPE_TRY(Config config, line.LoadConfig(*storage));
+  const std::optional<NodeJob> job = JobOfThisProcess();
+  if (!job && flags.OnCluster() && !flags.explain) {
+    TROUPE_RETURN_IF_ERROR(flags.ToOptions(config).status());   // what is wrong with the flags is known at once
+    return TrainOnCluster(flags, arguments);
+  }
+  if (job) {
+    EndWithNode();
+    TROUPE_RETURN_IF_ERROR(ChooseWorkers(*job, config));
+  }
   TROUPE_TRY(TrainOptions options, flags.ToOptions(config));
+  if (job && job->attempt > 1 && !options.checkpoint_uri.empty()) options.resume = true;   // its driver before was lost
   const RealClock clock;
   TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));
   if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too
@@ -141,7 +214,8 @@ absl::Status RunTrain(const Arguments& arguments) {
   log.Info(
       "start",
       {{"algorithm", options.algorithm}, {"data", options.data.uri}, {"workers", options.workers}, {"shards", options.shards}, {"processes", flags.processes}});
-  const absl::StatusOr<TrainReport> report = RunTraining(options, flags.processes, config, *storage, log);
+  const absl::StatusOr<TrainReport> report = RunTraining(options, flags.processes, job, config, *storage, log);
+  if (job) RemoveEarlierFolders(*job, options.model_uri);   // now that nobody writes there any more
   if (!report.ok()) {
     log.Error("failed", {{"error", Message(report.status())}});
     return report.status();

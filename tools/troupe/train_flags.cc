@@ -1,6 +1,8 @@
 // Names are checked before numbers, and both before any file is opened.
 #include "tools/troupe/train_flags.h"
 
+#include <cstdlib>
+
 #include "actors/status.h"
 #include "actors/text.h"
 #include "algorithms/registry.h"
@@ -18,12 +20,18 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Settings({"epochs", "seed", "workers", "splits", "shards", "consistency", "memory", "on_bad_row", "snapshot_interval", "held_bytes", "request_timeout",
                  "replicas", "replica_staleness", "links", "restart_intensity", "restart_period", "tmp", "log_level"});
   line.Switch("--processes", &processes, "each worker and each shard in a process of its own, which is replaced when it dies (default: all in this process)");
+  cluster.Declare(line);
+  line.Value("--queue", "NAME", &queue, "of the cluster's: queues share its cores alike (default: default)");
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
   line.Value("--log", "FILE", &log, "append what happens to this file");
   line.Switch("--explain", &explain, "only plan: how the tables would be laid out over shards, and why, by a sample of the data; nothing is trained");
   line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");
+}
+
+bool TrainFlags::OnCluster() const {
+  return !cluster.cluster.empty() || (!processes && std::getenv("TROUPE_CLUSTER") != nullptr);
 }
 
 absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {

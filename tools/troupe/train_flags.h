@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "actors/config.h"
 #include "algorithms/run/trainer.h"
+#include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/options.h"
 
 namespace troupe {
@@ -14,9 +15,13 @@ namespace troupe {
 struct TrainFlags {
   std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, log;
   std::vector<std::string> params;   // "k=v"
+  ClusterFlags cluster;
+  std::string queue = "default";
   bool processes = false, resume = false, json = false, explain = false;
 
   void Declare(CommandLine& line);
+  /// Is the run to be a job of a cluster?
+  bool OnCluster() const;
   /// Checks all that can be checked without opening the data. Errors InvalidArgument, NotFound: what, value, expected.
   absl::StatusOr<TrainOptions> ToOptions(const Config& config) const;
 

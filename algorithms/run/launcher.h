@@ -1,0 +1,65 @@
+// How and where the processes of a job run: as children of this process (local_launcher.cc), or on the nodes of a cluster (node_launcher.cc).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "actors/address.h"
+#include "actors/cluster/cluster_link.h"
+
+namespace troupe {
+
+/// One life of a process of a job.
+struct Launch {
+  std::string role, index;         ///< "worker", "1": its first words, and its name
+  NodeId node{};                   ///< in the job: the same in all its lives
+  uint64_t incarnation = 1;
+  std::vector<std::string> flags;   ///< what follows its first words
+  std::vector<int> inherit;        ///< descriptors; only of a child of this machine
+  /// Called once, from any thread: it has ended, and how.
+  std::function<void(bool normally, const std::string& how)> ended;
+  std::string name() const { return role + " " + index; }
+};
+
+class Launcher {
+ public:
+  virtual ~Launcher() = default;
+  /// A folder that all processes of the job reach under this path; the launcher removes it at its end.
+  virtual const std::string& folder() const = 0;
+  /// Where this process is to listen for the others; none: they never call it.
+  virtual std::vector<std::string> listen() const = 0;
+  /// Where the process `node` listens in all its lives; empty: it says so itself when it has started (Attach).
+  virtual std::string PlaceOf(NodeId node) const = 0;
+  /// Does a later life of a shard find the file that an earlier one may still be writing? Then each life has a file of its own.
+  virtual bool lives_overlap() const = 0;
+  /// A process may end before this returns. `token`: the job's, for its environment.
+  virtual absl::Status Start(Launch launch, const std::string& token) = 0;
+  virtual void Kill(const std::string& name, uint64_t incarnation) = 0;
+  /// Ends all; none is started any more.
+  virtual void KillAll() = 0;
+};
+
+struct ProcessOptions;
+
+/// Child processes of this one. Errors: no folder, no port.
+absl::StatusOr<std::unique_ptr<Launcher>> MakeLocalLauncher(const ProcessOptions& options, uint32_t processes);
+
+/// What the driver of a job of a cluster was told when it was started (node_actor.h).
+struct NodeJob {
+  ClusterAddress head;
+  JobId job = 0;
+  uint64_t attempt = 1;
+  std::string host;     ///< where the job's other processes reach this one
+  std::string folder;   ///< beside the model, say: all nodes reach it
+};
+/// The job that this process drives, by its environment; nothing: it is no driver. `folder` is left empty.
+std::optional<NodeJob> JobOfThisProcess();
+/// `lost` is called once, from any thread, where the cluster has given the job up, or another driver has it.
+absl::StatusOr<std::unique_ptr<Launcher>> MakeNodeLauncher(NodeJob job, std::function<void(const absl::Status&)> lost);
+
+}   // namespace troupe
