@@ -248,8 +248,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     auto me = weak_from_this();
     self_->request(head_, caf::infinite, GetProgram{hash, have})
         .then(
-            [me, id, hash](const ProgramPart& part) {
-              if (const auto runner = me.lock()) runner->OnPart(id, hash, part);
+            [me, id, hash, have](const ProgramPart& part) {
+              if (const auto runner = me.lock()) runner->OnPart(id, hash, have, part);
             },
             [me, id](const caf::error& error) {
               const auto runner = me.lock();
@@ -261,8 +261,9 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                                           }});
             });
   }
-  void OnPart(const ProcessId& id, const std::string& hash, const ProgramPart& part) {
-    const absl::StatusOr<uint64_t> have = programs_.Put(hash, part.size, fetched_[hash], part.bytes);
+  /// Bytes from `offset` on; another process may have fetched them already.
+  void OnPart(const ProcessId& id, const std::string& hash, uint64_t offset, const ProgramPart& part) {
+    const absl::StatusOr<uint64_t> have = programs_.Put(hash, part.size, offset, part.bytes);
     if (!have.ok()) return Fail(id, absl::StrCat("its program cannot be kept: ", have.status().message()));
     fetched_[hash] = *have;
     Fetch(id);
