@@ -51,7 +51,8 @@ BOOST_AUTO_TEST_CASE(the_node_with_the_most_cores_left_then_the_fewest_processes
   BOOST_TEST(Numbers(PlaceAll(std::vector{Wants("a", 1)}, rooms)) == (Ids{3}), boost::test_tools::per_element());
   BOOST_TEST(Numbers(PlaceAll(std::vector{Wants("b", 1)}, rooms)) == (Ids{2}), boost::test_tools::per_element());
   BOOST_TEST((rooms[1].cores_used == 1 && rooms[1].processes == 2 && rooms[2].cores_used == 1));
-  BOOST_TEST(Numbers(PlaceAll(std::vector{Wants("c", 0)}, rooms)) == (Ids{3}), boost::test_tools::per_element());   // needs none, and still goes to the emptiest
+  BOOST_TEST(Numbers(PlaceAll(std::vector{Wants("c", 0)}, rooms)) == (Ids{3}),
+             boost::test_tools::per_element());   // needs none, and still goes to the emptiest
 }
 
 BOOST_AUTO_TEST_CASE(the_biggest_are_placed_first_and_the_answer_is_in_the_order_of_the_question) {
@@ -70,9 +71,10 @@ BOOST_AUTO_TEST_CASE(all_or_none_and_then_nothing_is_reserved) {
 
 BOOST_AUTO_TEST_CASE(labels_must_be_there_with_their_values) {
   std::vector<Room> rooms{MakeRoom(1, 64), MakeRoom(2, 2, 1 << 30, {{"zone", "a"}, {"disk", "ssd"}}), MakeRoom(3, 2, 1 << 30, {{"zone", "b"}})};
-  BOOST_TEST(Numbers(PlaceAll(std::vector{Wants("a", 1, 0, {{"zone", "a"}}), Wants("b", 1, 0, {{"zone", "b"}}), Wants("c", 1, 0, {{"zone", "a"}, {"disk", "ssd"}})}, rooms)) ==
-                 (Ids{2, 3, 2}),
-             boost::test_tools::per_element());
+  BOOST_TEST(
+      Numbers(PlaceAll(std::vector{Wants("a", 1, 0, {{"zone", "a"}}), Wants("b", 1, 0, {{"zone", "b"}}), Wants("c", 1, 0, {{"zone", "a"}, {"disk", "ssd"}})},
+                       rooms)) == (Ids{2, 3, 2}),
+      boost::test_tools::per_element());
   CheckFails({Wants("a", 1, 0, {{"zone", ""}})}, rooms, "a needs 1 cores, zone=, and none of the 3 nodes has these labels");
   CheckFails({Wants("a", 1, 0, {{"zone", "b"}, {"disk", "ssd"}})}, rooms, "a needs 1 cores, disk=ssd, zone=b, and none of the 3 nodes has these labels");
 }
@@ -119,8 +121,8 @@ BOOST_AUTO_TEST_CASE(random_wishes_keep_within_every_node_and_rooms_say_what_was
     }
     std::vector<ProcessOrder> wanted;
     for (uint64_t i = 0; i < random.Below(7); ++i) {
-      wanted.push_back(Wants("p" + std::to_string(i), static_cast<uint32_t>(random.Below(4)), random.Below(200), random.Below(4) == 0 ? Labels{{"l", "x"}} : Labels{},
-                             random.Below(2) == 0 ? "apart" : ""));
+      wanted.push_back(Wants("p" + std::to_string(i), static_cast<uint32_t>(random.Below(4)), random.Below(200),
+                             random.Below(4) == 0 ? Labels{{"l", "x"}} : Labels{}, random.Below(2) == 0 ? "apart" : ""));
     }
     std::vector<Room> after = rooms;
     const auto nodes = PlaceAll(wanted, after);
@@ -140,7 +142,8 @@ BOOST_AUTO_TEST_CASE(random_wishes_keep_within_every_node_and_rooms_say_what_was
       for (const auto& label : wanted[i].needs.labels) BOOST_TEST(room.capacity.labels.contains(label.first));
     }
     for (size_t i = 0; i < rooms.size(); ++i) {
-      BOOST_TEST((expected[i].cores_used == after[i].cores_used && expected[i].memory_used == after[i].memory_used && expected[i].processes == after[i].processes));
+      BOOST_TEST(
+          (expected[i].cores_used == after[i].cores_used && expected[i].memory_used == after[i].memory_used && expected[i].processes == after[i].processes));
       BOOST_TEST((after[i].cores_used <= after[i].capacity.cores && after[i].memory_used <= after[i].capacity.memory));
     }
   }

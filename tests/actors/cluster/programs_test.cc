@@ -113,7 +113,8 @@ BOOST_AUTO_TEST_CASE(bytes_of_another_hash_are_refused_and_it_begins_anew) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_hash_or_no_size_is_refused) {
-  for (const std::string& name : {std::string(), std::string("../../etc/passwd"), std::string(31, 'a'), std::string(33, 'a'), std::string(32, 'A'), std::string(32, '.'), std::string(30, 'a') + "/a"}) {
+  for (const std::string& name : {std::string(), std::string("../../etc/passwd"), std::string(31, 'a'), std::string(33, 'a'), std::string(32, 'A'),
+                                  std::string(32, '.'), std::string(30, 'a') + "/a"}) {
     BOOST_TEST(absl::IsInvalidArgument(programs.Put(name, 10, 0, Bytes(10)).status()), name);
     BOOST_TEST(!programs.Has(name));
     uint64_t size = 0;

@@ -98,13 +98,31 @@ BOOST_DATA_TEST_CASE(a_commit_holds_only_where_the_record_is_as_expected_and_cha
 BOOST_DATA_TEST_CASE(a_prefix_is_bytes_whatever_they_are, kKinds, kind) {
   Opened opened(kind);
   const auto store = opened.Open();
-  const std::vector<std::string> keys{"a",    "ab",       "a%",   "a_b", "A",           "a*",          "job/1", "job/12", "jobs",
-                                      "j'or", "\xc3\xa9", "é/1", "é/2", "\xc3\xa8", "\xff\xfe", std::string("n\0l", 3), std::string("n\0", 2), "n"};
+  const std::vector<std::string> keys{"a",
+                                      "ab",
+                                      "a%",
+                                      "a_b",
+                                      "A",
+                                      "a*",
+                                      "job/1",
+                                      "job/12",
+                                      "jobs",
+                                      "j'or",
+                                      "\xc3\xa9",
+                                      "é/1",
+                                      "é/2",
+                                      "\xc3\xa8",
+                                      "\xff\xfe",
+                                      std::string("n\0l", 3),
+                                      std::string("n\0", 2),
+                                      "n"};
   Changes changes;
   for (const std::string& key : keys) changes.push_back({key, "of " + key});
   Put(*store, changes);
   std::vector<std::string> prefixes = keys;
-  for (const std::string& more : {std::string(""), std::string("é"), std::string("é/"), std::string("\xc3"), std::string("j"), std::string("zz"), std::string("\xff")}) prefixes.push_back(more);
+  for (const std::string& more :
+       {std::string(""), std::string("é"), std::string("é/"), std::string("\xc3"), std::string("j"), std::string("zz"), std::string("\xff")})
+    prefixes.push_back(more);
   for (const std::string& prefix : prefixes) {
     Records expected;
     for (const std::string& key : keys) {

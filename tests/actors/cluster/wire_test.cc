@@ -113,7 +113,8 @@ BOOST_AUTO_TEST_CASE(reports_and_orders_come_back) {
                        report.generation)));
   BOOST_TEST(Same(r.processes, report.processes));
   for (const auto verdict : {Orders::Verdict::kMember, Orders::Verdict::kRejoin, Orders::Verdict::kLeft}) {
-    const Orders orders{.verdict = verdict, .generation = 4, .incarnation = Incarnation{3}, .version = 2, .unchanged = true, .keep = {kId, kId}, .start = {kOrder, kOrder}};
+    const Orders orders{
+        .verdict = verdict, .generation = 4, .incarnation = Incarnation{3}, .version = 2, .unchanged = true, .keep = {kId, kId}, .start = {kOrder, kOrder}};
     const Orders o = Back(orders);
     BOOST_TEST((std::tie(o.verdict, o.generation, o.incarnation, o.version, o.unchanged, o.keep) ==
                 std::tie(orders.verdict, orders.generation, orders.incarnation, orders.version, orders.unchanged, orders.keep)));
@@ -139,7 +140,8 @@ BOOST_AUTO_TEST_CASE(what_people_ask_and_are_told_comes_back) {
   const Inspect i = Back(Inspect{5, 6});
   BOOST_TEST((i.job == 5 && i.seen == 6));
   const Inspected d = Back(Inspected{.version = 1, .generation = 2, .nodes = {kNode, kNode}, .jobs = {kJob, kJob}, .events = {"e", kOdd}});
-  BOOST_TEST((d.version == 1 && d.generation == 2 && Same(d.nodes, {kNode, kNode}) && Same(d.jobs, {kJob, kJob}) && d.events == std::vector<std::string>{"e", kOdd}));
+  BOOST_TEST(
+      (d.version == 1 && d.generation == 2 && Same(d.nodes, {kNode, kNode}) && Same(d.jobs, {kJob, kJob}) && d.events == std::vector<std::string>{"e", kOdd}));
   BOOST_TEST(Back(StopJob{9}).job == 9u);
   BOOST_TEST(Back(DrainNode{kOdd}).node == kOdd);
   Back(Done{});
