@@ -121,8 +121,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                   .leaving = leaving_,
                   .seen = seen_,
                   .generation = generation_};
-    for (const auto& [id, process] : processes_) {
-      if (process.state == ProcessState::kPlaced) continue;   // as if it had not been ordered yet
+    for (const auto& [id, process] : processes_) {   // also those whose program is being fetched: a head that starts again must know of them
       report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason, static_cast<uint64_t>(process.pid)});
     }
     const uint64_t number = number_;

@@ -123,8 +123,8 @@ BOOST_AUTO_TEST_CASE(reports_and_orders_come_back) {
 }
 
 BOOST_AUTO_TEST_CASE(claims_come_back) {
-  const Claim c = Back(Claim{.job = 1, .attempt = 2, .wanted = {kOrder, kOrder}, .seen = 3});
-  BOOST_TEST((c.job == 1 && c.attempt == 2 && c.seen == 3 && Same(c.wanted, {kOrder, kOrder})));
+  const Claim c = Back(Claim{.job = 1, .attempt = 2, .wanted = {kOrder, kOrder}, .seen = 3, .number = 4});
+  BOOST_TEST((c.job == 1 && c.attempt == 2 && c.seen == 3 && c.number == 4 && Same(c.wanted, {kOrder, kOrder})));
   for (const auto state : {ProcessState::kWaiting, ProcessState::kPlaced, ProcessState::kRunning, ProcessState::kEnded}) {
     ClaimedProcess claimed = kClaimed;
     claimed.state = state;
