@@ -214,6 +214,7 @@ void Head::TakeProcesses(Node& node, const Report& report, bool first, int64_t w
       process.state = ProcessState::kRunning;
       Touch(job);
     } else if (at_node.state == ProcessState::kEnded && process.state != ProcessState::kEnded) {
+      process.kept = true;
       OnProcessEnded(job, process, at_node.code, at_node.reason, at_node.code >= 0, wall_ms);   // may forget it
     }
   }
@@ -349,7 +350,7 @@ Orders Head::OrdersFor(NodeId id, Incarnation incarnation, uint64_t seen) const 
       if (process.node != id) continue;
       if (process.state == ProcessState::kPlaced && process.known) {
         orders.start.push_back(process.order);
-      } else if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning) {
+      } else if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning || process.kept) {
         orders.keep.push_back(process.order.id);
       }
     }

@@ -73,6 +73,7 @@ class Head {
     NodeId node{};
     int32_t code = 0;
     std::string reason = {};
+    bool kept = false;   // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
   };
   struct Job {
     JobStatus status;   // `processes` stays empty

@@ -590,6 +590,20 @@ BOOST_FIXTURE_TEST_CASE(what_ended_while_the_head_was_away_is_told_with_its_code
   BOOST_TEST((a.processes.empty() && b.processes.empty() && c.processes.empty()));
 }
 
+BOOST_FIXTURE_TEST_CASE(what_ended_before_the_head_fell_is_known_to_the_next_one_until_the_driver_has_heard, Running) {
+  b.End(Worker(job, 0), 9);
+  Run(300ms, {&a, &b, &c});
+  Restart();
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());   // it has not even heard that they were placed
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST(Process(job, "worker 0").code == 9);
+  BOOST_TEST(b.started[Worker(job, 0)] == 1);
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2), 4), Wants(Worker(job, 1), 4)}).ok());
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST((b.Runs(Worker(job, 0, 2)) && b.processes.size() == 1));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_worker_whose_node_never_comes_back_is_lost_not_started_again_under_its_number, Running) {
   Restart();
   Run(1s, {&a, &c});
