@@ -222,8 +222,8 @@ BOOST_AUTO_TEST_CASE(a_head_that_is_killed_and_started_again_goes_on_where_it_wa
     head = std::make_unique<Daemon>(scratch, HeadFlags(place));
     head->place = place;
     AwaitStatus("all is back", [&](const std::string& status) {
-      return Holds(status, "\"generation\":" + std::to_string(life)) && Holds(status, "\"name\":\"a\",\"state\":\"up\"") && Holds(status, "\"name\":\"b\",\"state\":\"up\"") &&
-             Holds(status, "\"name\":\"driver\",\"incarnation\":1,\"state\":\"running\"");
+      return Holds(status, "\"generation\":" + std::to_string(life)) && Holds(status, "\"name\":\"a\",\"state\":\"up\"") &&
+             Holds(status, "\"name\":\"b\",\"state\":\"up\"") && Holds(status, "\"name\":\"driver\",\"incarnation\":1,\"state\":\"running\"");
     });
   }
   const std::string place = head->place;

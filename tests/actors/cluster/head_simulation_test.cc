@@ -2,8 +2,8 @@
 // their workers; the head is started again from what it has committed. Whatever happens: no life of a process runs twice, no node promises more than it has,
 // every job ends, and then nothing is left of it.
 // TROUPE_SIM_SEED=4711: this seed only. TROUPE_SIM_SEEDS=5000: more of them.
-#include <boost/test/unit_test.hpp>
 #include <array>
+#include <boost/test/unit_test.hpp>
 #include <functional>
 #include <queue>
 
@@ -18,14 +18,14 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Member;
 
-constexpr auto kFaults = 60s;     ///< afterwards everything gets through
-constexpr auto kEnd = 240s;       ///< by then every job must be over
+constexpr auto kFaults = 60s;   ///< afterwards everything gets through
+constexpr auto kEnd = 240s;     ///< by then every job must be over
 
 /// A driver as it lives at one node: wants workers, replaces those that end, and ends after a while.
 struct SimDriver {
   JobId job;
   uint64_t attempt;
-  Clock::Time end;                 ///< from then on it ends when all its workers run
+  Clock::Time end;   ///< from then on it ends when all its workers run
   std::map<std::string, ProcessOrder> wanted;
   uint64_t number = 0, seen = 0;
   Clock::Time asked{};
@@ -49,9 +49,10 @@ class Simulation {
       if (random_.Below(2) == 0) At(5s + Random(kFaults), [this, i] { Kill(i); });
       if (random_.Below(3) == 0) At(Random(kFaults), [this, i] { members_[i].cut_until = std::max(members_[i].cut_until, now_ + Random(12s)); });
     }
-    if (random_.Below(4) == 0) At(Random(kFaults), [this] {
-      if (head_) head_->OnDrain({members_[0].member.name}, now_, Wall()).IgnoreError();   // it may be down
-    });
+    if (random_.Below(4) == 0)
+      At(Random(kFaults), [this] {
+        if (head_) head_->OnDrain({members_[0].member.name}, now_, Wall()).IgnoreError();   // it may be down
+      });
     for (uint64_t i = random_.Below(4); i > 0; --i) At(2s + Random(kFaults), [this] { StopHead(); });
     At(0s, [this] { HeadStep(); });
     while (!events_.empty() && now_ < start_ + kEnd) {
@@ -77,7 +78,7 @@ class Simulation {
   struct SimMember {
     Member member;
     Clock::Time cut_until{};
-    uint64_t life = 0;                     ///< of its process: events of an earlier one are void
+    uint64_t life = 0;   ///< of its process: events of an earlier one are void
     std::map<ProcessId, SimDriver> drivers = {};
   };
   struct Event {
@@ -265,7 +266,8 @@ class Simulation {
     if (!head_) return;
     const Inspected all = *head_->OnInspect({});
     for (const NodeStatus& node : all.nodes) {
-      if (node.cores_used > node.capacity.cores) Fail(node.name + " is promised to " + std::to_string(node.cores_used) + " of its " + std::to_string(node.capacity.cores) + " cores");
+      if (node.cores_used > node.capacity.cores)
+        Fail(node.name + " is promised to " + std::to_string(node.cores_used) + " of its " + std::to_string(node.capacity.cores) + " cores");
     }
     for (const JobStatus& job : all.jobs) {
       if (IsOver(job.state) && !job.processes.empty()) Fail("a job that is over has processes");

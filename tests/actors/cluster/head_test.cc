@@ -93,7 +93,9 @@ struct Fixture {
     }
     return {};
   }
-  void CheckState(const Member& member, NodeState state) { BOOST_TEST(ToString(Node(member).state) == ToString(state), member.name << " is " << ToString(Node(member).state)); }
+  void CheckState(const Member& member, NodeState state) {
+    BOOST_TEST(ToString(Node(member).state) == ToString(state), member.name << " is " << ToString(Node(member).state));
+  }
   void CheckJob(JobId job, JobState state, const std::string& reason = "") {
     BOOST_TEST(ToString(Job(job).state) == std::string(ToString(state)));
     BOOST_TEST(Job(job).reason == reason);

@@ -15,8 +15,16 @@ struct Member {
       : node{number}, name("n" + std::to_string(number)), capacity{.cores = cores, .memory = 1000, .disk = 0, .labels = std::move(labels)} {}
 
   Report MakeReport() {
-    Report report{.node = node, .incarnation = incarnation, .number = ++this->number, .name = name, .host = "host", .places = {"tcp:host:1"}, .capacity = capacity,
-                  .leaving = leaving, .seen = seen, .generation = generation};
+    Report report{.node = node,
+                  .incarnation = incarnation,
+                  .number = ++this->number,
+                  .name = name,
+                  .host = "host",
+                  .places = {"tcp:host:1"},
+                  .capacity = capacity,
+                  .leaving = leaving,
+                  .seen = seen,
+                  .generation = generation};
     for (const auto& [id, process] : processes) report.processes.push_back(process);
     return report;
   }
