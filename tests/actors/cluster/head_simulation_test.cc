@@ -65,7 +65,7 @@ class Simulation {
       if (head_ && now_ > start_ + kFaults + 30s && submitted_ == jobs && AllOver() && NothingRuns()) return;
     }
     for (const auto& [request, job] : jobs_) {
-      if (!head_ || !IsOver(StateOf(job))) return Fail("job " + std::to_string(job) + " has not ended");
+      if (!head_ || !IsOver(StateOf(job))) return Fail("job " + std::to_string(job) + " has not ended" + Describe(job));
     }
     if (submitted_ != jobs) return Fail("a job was not submitted");
     Fail("something still runs of jobs that are over");
@@ -144,6 +144,14 @@ class Simulation {
       else
         records_.erase(change.key);
     }
+  }
+
+  std::string Describe(JobId job) const {
+    if (!head_) return ": there is no head";
+    const JobStatus status = head_->OnInspect({job, 0})->jobs.at(0);
+    std::string text = std::string(": ") + ToString(status.state) + " " + status.reason;
+    for (const ClaimedProcess& process : status.processes) text += "; " + ToString(process.id) + " " + ToString(process.state) + " " + process.reason;
+    return text;
   }
 
   void Submit(const std::string& request) {
