@@ -684,12 +684,13 @@ void Head::Place(Clock::Time now, int64_t wall_ms) {
   // What runs is made whole first, the oldest job first. Then queues take turns: the one that uses the fewest cores begins its oldest job. The first that finds
   // no room ends it: later ones must not take, bit by bit, what it waits for.
   std::map<std::string, uint64_t> used;
+  bool whole = true;
   for (auto& [id, job] : jobs_) {
     if (job.status.state != JobState::kRunning) continue;
-    if (!PlaceWaiting(job, rooms, now, wall_ms)) return;
+    whole = PlaceWaiting(job, rooms, now, wall_ms) && whole;   // one that waits for others does not keep these from ending
     for (const auto& [name, process] : job.processes) used[job.status.spec.queue] += process.order.needs.cores;
   }
-  for (;;) {
+  while (whole) {
     Job* next = nullptr;
     for (auto& [id, job] : jobs_) {
       if (job.status.state != JobState::kQueued) continue;

@@ -49,7 +49,7 @@ class Simulation {
       if (random_.Below(2) == 0) At(5s + Random(kFaults), [this, i] { Kill(i); });
       if (random_.Below(3) == 0) At(Random(kFaults), [this, i] { members_[i].cut_until = std::max(members_[i].cut_until, now_ + Random(12s)); });
     }
-    if (random_.Below(4) == 0)
+    if (members_.size() > 2 && random_.Below(4) == 0)
       At(Random(kFaults), [this] {
         if (head_) head_->OnDrain({members_[0].member.name}, now_, Wall()).IgnoreError();   // it may be down
       });
