@@ -69,6 +69,7 @@ struct Claim @0x8f3d5b7c10020003 {
   attempt @1 :UInt64;
   wanted @2 :List(ProcessOrder);
   seen @3 :UInt64;
+  number @4 :UInt64;
 }
 struct ClaimedProcess {
   id @0 :ProcessId;

@@ -22,6 +22,8 @@ class FailureDetector {
   explicit FailureDetector(Options options);
 
   void Heard(Clock::Time now);
+  /// Whoever listens was away for so long: that silence says nothing.
+  void Excuse(Clock::Duration away) { last_ += away; }
   /// -log10 of the chance that a node which has been silent since Heard still lives. 0 before anything was heard. Never falls while nothing is heard.
   double Phi(Clock::Time now) const;
 

@@ -27,6 +27,8 @@ bool MayRun(NodeState state) {
   return state == NodeState::kUp || state == NodeState::kSuspect || state == NodeState::kDraining;
 }
 
+constexpr std::chrono::seconds kTickMax{1};   // between two ticks of a head that is awake
+
 std::string HowItEnded(int32_t code, const std::string& reason) {
   if (!reason.empty()) return reason;
   return code < 0 ? absl::StrCat("killed by signal ", -code) : absl::StrCat("exit code ", code);
@@ -45,6 +47,8 @@ absl::StatusOr<Head> Head::Make(HeadOptions options, uint64_t generation, const 
       job.request = std::move(record.request);
       job.driver_nodes = std::move(record.driver_nodes);
       job.started = now;
+      job.recovered = job.status.state == JobState::kRunning;
+      job.version = head.version_;
       head.last_job_ = std::max(head.last_job_, id);
     } else if (key.starts_with("node/")) {
       TROUPE_TRY(NodeRecord record, DecodeNodeRecord(value));
@@ -54,6 +58,7 @@ absl::StatusOr<Head> Head::Make(HeadOptions options, uint64_t generation, const 
       node.places = std::move(record.places);
       node.heard = now;
       node.returned = !MayRun(node.status.state);
+      node.version = head.version_;
     }
   }
   return head;
@@ -131,6 +136,7 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   Node& node = nodes_[report.node];
   NodeStatus& status = node.status;
   if (report.incarnation < status.incarnation) return absl::OkStatus();   // an older life: OrdersFor says so
+  const bool same_life = report.incarnation == status.incarnation;
   const bool ended = status.state == NodeState::kDown || status.state == NodeState::kLeft;
   if (report.incarnation > status.incarnation) {
     if (status.incarnation != Incarnation{} && !ended) LoseProcesses(node, absl::StrCat("node ", status.name, " has started again"), wall_ms);
@@ -157,7 +163,9 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   } else if (status.state == NodeState::kJoining || status.state == NodeState::kSuspect) {
     SetNodeState(node, NodeState::kUp, "", wall_ms);
   }
+  if (first) node.version = ++version_;   // it gets all its orders from this head
   TakeProcesses(node, report, first, wall_ms);
+  if (first && same_life) PlaceDriverAgain(node);
   if (status.state == NodeState::kDraining) MoveProcesses(node, wall_ms);
   Place(now, wall_ms);
   return absl::OkStatus();
@@ -174,19 +182,26 @@ void Head::TakeProcesses(Node& node, const Report& report, bool first, int64_t w
     }
     Job& job = found->second;
     auto it = job.processes.find(at_node.id.name);
-    if (it == job.processes.end() && (first || !job.claimed) && job.status.state == JobState::kRunning) {   // a head that has just started learns what runs
+    if (first && job.recovered) {   // a head that has just started learns what runs
       const bool driver = at_node.id.name == kDriverName;
-      if (!driver || at_node.id.incarnation == job.status.attempt) {
+      const bool unknown = it == job.processes.end() || (!it->second.known && it->second.order.id.incarnation < at_node.id.incarnation);
+      if (unknown && (!driver || at_node.id.incarnation == job.status.attempt)) {
+        if (it != job.processes.end()) Touch(it->second.node);   // a life that had been replaced before this head's start
         Process adopted;
         adopted.order.id = at_node.id;
         adopted.order.needs = at_node.needs;
         adopted.known = false;
         adopted.state = ProcessState::kPlaced;
         adopted.node = id;
-        it = job.processes.emplace(at_node.id.name, std::move(adopted)).first;
+        it = job.processes.insert_or_assign(at_node.id.name, std::move(adopted)).first;
         job.last_nodes[at_node.id.name] = id;
         Touch(job);
-        node.version = ++version_;
+      } else if (it != job.processes.end() && it->second.state == ProcessState::kWaiting && it->second.order.id == at_node.id) {   // its driver was heard first
+        it->second.state = ProcessState::kPlaced;
+        it->second.node = id;
+        it->second.reason.clear();
+        job.last_nodes[at_node.id.name] = id;
+        Touch(job);
       }
     }
     if (it == job.processes.end() || it->second.order.id != at_node.id || it->second.node != id || it->second.state == ProcessState::kWaiting) {
@@ -199,6 +214,7 @@ void Head::TakeProcesses(Node& node, const Report& report, bool first, int64_t w
       process.state = ProcessState::kRunning;
       Touch(job);
     } else if (at_node.state == ProcessState::kEnded && process.state != ProcessState::kEnded) {
+      process.kept = true;
       OnProcessEnded(job, process, at_node.code, at_node.reason, at_node.code >= 0, wall_ms);   // may forget it
     }
   }
@@ -234,7 +250,8 @@ void Head::OnDriverEnded(Job& job, int32_t code, const std::string& reason, bool
   } else {
     for (const auto& [name, process] : job.processes) Touch(process.node);
     job.processes.clear();
-    job.claimed = false;
+    job.recovered = false;
+    job.claim = 0;
     status.state = JobState::kQueued;
     status.reason = absl::StrCat("its driver was lost: ", reason, "; it starts again");
     Note(wall_ms, absl::StrCat("job ", status.job, ": ", status.reason));
@@ -253,13 +270,30 @@ void Head::EndJob(Job& job, JobState state, int32_t code, const std::string& rea
   Note(wall_ms, absl::StrCat("job ", job.status.job, " ", ToString(state), reason.empty() ? "" : ": ", reason));
   Touch(job);
   Keep(job);
-  std::vector<JobId> over;
-  for (const auto& [id, other] : jobs_) {
-    if (IsOver(other.status.state)) over.push_back(id);
+}
+
+/// Those that ended first, except the newest job of all: its number must not be given again.
+void Head::ForgetJobs() {
+  std::vector<std::pair<int64_t, JobId>> over;
+  for (const auto& [id, job] : jobs_) {
+    if (IsOver(job.status.state) && id != last_job_) over.emplace_back(job.status.ended_ms, id);
   }
+  std::sort(over.begin(), over.end());
   for (size_t i = 0; i + options_.jobs_over_max < over.size(); ++i) {
-    jobs_.erase(over[i]);
-    changes_[JobKey(over[i])] = std::nullopt;
+    jobs_.erase(over[i].second);
+    changes_[JobKey(over[i].second)] = std::nullopt;
+    ++version_;
+  }
+}
+
+/// Drivers that an earlier head has placed on `node`, and that this node, still in that life, does not know: its orders have not arrived.
+void Head::PlaceDriverAgain(Node& node) {
+  for (auto& [id, job] : jobs_) {
+    if (!job.recovered || job.status.state != JobState::kRunning || job.driver_nodes.empty() || job.driver_nodes.back() != node.status.node) continue;
+    if (job.processes.contains(kDriverName)) continue;
+    job.processes[kDriverName] = Process{.order = DriverOf(job, job.status.attempt), .state = ProcessState::kPlaced, .node = node.status.node};
+    Touch(job);
+    Touch(node.status.node);
   }
 }
 
@@ -316,7 +350,7 @@ Orders Head::OrdersFor(NodeId id, Incarnation incarnation, uint64_t seen) const 
       if (process.node != id) continue;
       if (process.state == ProcessState::kPlaced && process.known) {
         orders.start.push_back(process.order);
-      } else if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning) {
+      } else if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning || process.kept) {
         orders.keep.push_back(process.order.id);
       }
     }
@@ -335,12 +369,15 @@ absl::Status Head::OnClaim(const Claim& claim, Clock::Time now, int64_t wall_ms)
   if (job.status.state != JobState::kRunning || claim.attempt != job.status.attempt) {
     return absl::NotFoundError(absl::StrCat("job ", claim.job, " is ", ToString(job.status.state), ", and driver ", claim.attempt, " is not its driver"));
   }
-  job.claimed = true;
-  std::set<std::string> wanted;
   for (const ProcessOrder& order : claim.wanted) {
     if (order.id.job != claim.job || order.id.name.empty() || order.id.name == kDriverName) {
       return absl::InvalidArgumentError(absl::StrCat("a claim for ", ToString(order.id), " by the driver of job ", claim.job));
     }
+  }
+  if (claim.number < job.claim) return absl::OkStatus();   // overtaken
+  job.claim = claim.number;
+  std::set<std::string> wanted;
+  for (const ProcessOrder& order : claim.wanted) {
     wanted.insert(order.id.name);
     auto [it, fresh] = job.processes.try_emplace(order.id.name);
     Process& process = it->second;
@@ -355,10 +392,11 @@ absl::Status Head::OnClaim(const Claim& claim, Clock::Time now, int64_t wall_ms)
       }
       continue;
     }
+    const bool unheard = fresh || !process.known;   // of this name this head knows what nodes have reported, if anything
     if (!fresh) Touch(process.node);
     process = Process{.order = order};
     if (process.order.program.empty()) process.order.program = job.status.spec.program;
-    if (fresh && order.placed) {   // it was placed by an earlier head, and no node has it
+    if (unheard && order.placed) {   // it was placed by an earlier head, and no node has it
       process.state = AllReturned() ? ProcessState::kEnded : ProcessState::kWaiting;
       process.code = -1;
       process.reason = AllReturned() ? "lost while the head was away" : "the head waits for its nodes to come back";
@@ -441,7 +479,7 @@ absl::Status Head::OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall
       return absl::FailedPreconditionError(absl::StrCat("node ", drain.node, " is ", ToString(node.status.state), ", expected one that is up"));
     }
     SetNodeState(node, NodeState::kDraining, "on request", wall_ms);
-    MoveProcesses(node, wall_ms);
+    if (node.returned) MoveProcesses(node, wall_ms);   // else what runs there is not known yet
     Place(now, wall_ms);
     return absl::OkStatus();
   }
@@ -506,7 +544,19 @@ std::optional<std::string> Head::DriverMissing(const Job& job) const {
   return std::nullopt;
 }
 
+/// A head that was stopped or asleep for a while has not listened: reports may wait to be read.
+void Head::ExcuseSilence(Clock::Time now) {
+  const Clock::Duration away = now - std::exchange(ticked_, now);
+  if (away <= kTickMax) return;
+  started_ += away;
+  for (auto& [id, node] : nodes_) {
+    node.detector.Excuse(away);
+    node.heard += away;
+  }
+}
+
 void Head::Tick(Clock::Time now, int64_t wall_ms) {
+  ExcuseSilence(now);
   for (auto& [id, node] : nodes_) {
     if (!MayRun(node.status.state)) continue;
     const Clock::Duration silent = now - node.heard;
@@ -532,13 +582,14 @@ void Head::Tick(Clock::Time now, int64_t wall_ms) {
     }
     if (const auto why = DriverMissing(job)) OnDriverEnded(job, -1, *why, false, wall_ms);
   }
+  ForgetJobs();
   Place(now, wall_ms);
 }
 
 std::vector<Room> Head::Rooms() const {
   std::vector<Room> rooms;
   for (const auto& [id, node] : nodes_) {
-    if (!TakesProcesses(node.status.state)) continue;
+    if (!TakesProcesses(node.status.state) || !node.returned) continue;
     Room room{.node = id, .capacity = node.status.capacity};
     for (const auto& [job_id, job] : jobs_) {
       for (const auto& [name, process] : job.processes) {
@@ -554,9 +605,9 @@ std::vector<Room> Head::Rooms() const {
   return rooms;
 }
 
-ProcessOrder Head::DriverOf(const Job& job) const {
+ProcessOrder Head::DriverOf(const Job& job, uint64_t attempt) const {
   const JobSpec& spec = job.status.spec;
-  return {.id = {job.status.job, kDriverName, job.status.attempt + 1},
+  return {.id = {job.status.job, kDriverName, attempt},
           .needs = spec.needs,
           .program = spec.program,
           .arguments = spec.arguments,
@@ -567,13 +618,21 @@ ProcessOrder Head::DriverOf(const Job& job) const {
 bool Head::PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int64_t wall_ms) {
   std::vector<ProcessOrder> gang;
   if (job.status.state == JobState::kQueued) {
-    gang.push_back(DriverOf(job));
+    gang.push_back(DriverOf(job, job.status.attempt + 1));
   } else {
     for (const auto& [name, process] : job.processes) {
       if (process.state == ProcessState::kWaiting) gang.push_back(process.order);
     }
   }
   if (gang.empty()) return true;
+  if (job.recovered && !AllReturned()) {   // they may run on a node that has not come back yet
+    for (const ProcessOrder& order : gang) {
+      Process& process = job.processes[order.id.name];
+      const std::string why = "the head waits for its nodes to come back";
+      if (std::exchange(process.reason, why) != why) Touch(job);
+    }
+    return true;
+  }
   const absl::StatusOr<std::vector<NodeId>> nodes = PlaceAll(gang, rooms);
   if (!nodes.ok()) {
     const std::string why(Message(nodes.status()));
@@ -625,12 +684,13 @@ void Head::Place(Clock::Time now, int64_t wall_ms) {
   // What runs is made whole first, the oldest job first. Then queues take turns: the one that uses the fewest cores begins its oldest job. The first that finds
   // no room ends it: later ones must not take, bit by bit, what it waits for.
   std::map<std::string, uint64_t> used;
+  bool whole = true;
   for (auto& [id, job] : jobs_) {
     if (job.status.state != JobState::kRunning) continue;
-    if (!PlaceWaiting(job, rooms, now, wall_ms)) return;
+    whole = PlaceWaiting(job, rooms, now, wall_ms) && whole;   // one that waits for others does not keep these from ending
     for (const auto& [name, process] : job.processes) used[job.status.spec.queue] += process.order.needs.cores;
   }
-  for (;;) {
+  while (whole) {
     Job* next = nullptr;
     for (auto& [id, job] : jobs_) {
       if (job.status.state != JobState::kQueued) continue;

@@ -73,6 +73,7 @@ class Head {
     NodeId node{};
     int32_t code = 0;
     std::string reason = {};
+    bool kept = false;   // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
   };
   struct Job {
     JobStatus status;   // `processes` stays empty
@@ -81,8 +82,9 @@ class Head {
     std::map<std::string, Process> processes;
     std::map<std::string, NodeId> last_nodes;   // of processes, the driver apart
     uint64_t version = 0;
-    bool claimed = false;    // its driver has been heard by this head
-    Clock::Time started{};   // of time_limit, as far as this head knows
+    bool recovered = false;   // its driver was placed by an earlier head: what runs of it is learnt from nodes, as they come back
+    uint64_t claim = 0;       // number of its driver's last claim
+    Clock::Time started{};    // of time_limit, as far as this head knows
   };
   struct Node {
     NodeStatus status;
@@ -94,7 +96,7 @@ class Head {
     uint64_t version = 0;   // of its orders
   };
 
-  Head(HeadOptions options, uint64_t generation, Clock::Time now) : options_(options), generation_(generation), started_(now) {}
+  Head(HeadOptions options, uint64_t generation, Clock::Time now) : options_(options), generation_(generation), started_(now), ticked_(now) {}
   /// `first`: the node is heard for the first time since this head's start.
   void TakeProcesses(Node& node, const Report& report, bool first, int64_t wall_ms);
   void OnProcessEnded(Job& job, Process& process, int32_t code, const std::string& reason, bool by_itself, int64_t wall_ms);
@@ -106,7 +108,10 @@ class Head {
   void Place(Clock::Time now, int64_t wall_ms);
   std::vector<Room> Rooms() const;
   bool PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int64_t wall_ms);
-  ProcessOrder DriverOf(const Job& job) const;
+  void PlaceDriverAgain(Node& node);
+  void ForgetJobs();
+  void ExcuseSilence(Clock::Time now);
+  ProcessOrder DriverOf(const Job& job, uint64_t attempt) const;
   bool AllReturned() const;
   std::optional<std::string> DriverMissing(const Job& job) const;
   ClaimedProcess Describe(const Process& process) const;
@@ -121,7 +126,7 @@ class Head {
 
   HeadOptions options_;
   uint64_t generation_;
-  Clock::Time started_;
+  Clock::Time started_, ticked_;
   std::map<NodeId, Node> nodes_;
   std::map<JobId, Job> jobs_;
   JobId last_job_ = 0;

@@ -121,6 +121,7 @@ struct Claim {
   uint64_t attempt = 1;               ///< the driver's own incarnation
   std::vector<ProcessOrder> wanted;   ///< without the driver; program empty: the job's
   uint64_t seen = 0;
+  uint64_t number = 0;   ///< rises within an attempt: one that was overtaken changes nothing
 };
 struct ClaimedProcess {
   ProcessId id;

@@ -121,8 +121,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                   .leaving = leaving_,
                   .seen = seen_,
                   .generation = generation_};
-    for (const auto& [id, process] : processes_) {
-      if (process.state == ProcessState::kPlaced) continue;   // as if it had not been ordered yet
+    for (const auto& [id, process] : processes_) {   // also those whose program is being fetched: a head that starts again must know of them
       report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason, static_cast<uint64_t>(process.pid)});
     }
     const uint64_t number = number_;
@@ -248,8 +247,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     auto me = weak_from_this();
     self_->request(head_, caf::infinite, GetProgram{hash, have})
         .then(
-            [me, id, hash](const ProgramPart& part) {
-              if (const auto runner = me.lock()) runner->OnPart(id, hash, part);
+            [me, id, hash, have](const ProgramPart& part) {
+              if (const auto runner = me.lock()) runner->OnPart(id, hash, have, part);
             },
             [me, id](const caf::error& error) {
               const auto runner = me.lock();
@@ -261,8 +260,9 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                                           }});
             });
   }
-  void OnPart(const ProcessId& id, const std::string& hash, const ProgramPart& part) {
-    const absl::StatusOr<uint64_t> have = programs_.Put(hash, part.size, fetched_[hash], part.bytes);
+  /// Bytes from `offset` on; another process may have fetched them already.
+  void OnPart(const ProcessId& id, const std::string& hash, uint64_t offset, const ProgramPart& part) {
+    const absl::StatusOr<uint64_t> have = programs_.Put(hash, part.size, offset, part.bytes);
     if (!have.ok()) return Fail(id, absl::StrCat("its program cannot be kept: ", have.status().message()));
     fetched_[hash] = *have;
     Fetch(id);

@@ -19,7 +19,9 @@ bool HasLabels(const NodeCapacity& capacity, const ProcessNeeds& needs) {
 }
 
 bool Fits(const Room& room, const ProcessNeeds& needs) {
-  return room.cores_used + needs.cores <= room.capacity.cores && room.memory_used + needs.memory <= room.capacity.memory;
+  const NodeCapacity& capacity = room.capacity;   // no sums: what is asked for may be any number
+  return room.cores_used <= capacity.cores && needs.cores <= capacity.cores - room.cores_used && room.memory_used <= capacity.memory &&
+         needs.memory <= capacity.memory - room.memory_used;
 }
 
 /// The fewer the better, from left to right.

@@ -76,6 +76,10 @@ absl::StatusOr<uint64_t> Programs::Put(const std::string& hash, uint64_t size, u
   struct stat status {};
   if (::fstat(fd, &status) != 0) return DiskError(path);
   uint64_t have = static_cast<uint64_t>(status.st_size);
+  if (have >= size) {   // all there, but under no name: whoever wrote it was killed before the last step, or had another size in mind
+    if (::ftruncate(fd, 0) != 0) return DiskError(path);
+    have = 0;
+  }
   if (offset != have || bytes.size() == 0) return have;   // not the next ones
   if (offset + bytes.size() > size) return absl::InvalidArgumentError(absl::StrCat("more than the ", size, " bytes of the program"));
   for (size_t written = 0; written < bytes.size();) {

@@ -25,6 +25,7 @@ class SqliteStore final : public Store {
     if (application != kApplication && (application != 0 || tables != 0)) {
       return absl::FailedPreconditionError(absl::StrCat(path_, ": a database of another program, expected the state of a troupe head"));
     }
+    TROUPE_RETURN_IF_ERROR(CheckPages());
     TROUPE_RETURN_IF_ERROR(Execute("PRAGMA journal_mode=WAL"));
     TROUPE_RETURN_IF_ERROR(Execute("PRAGMA synchronous=FULL"));
     TROUPE_RETURN_IF_ERROR(Execute(absl::StrCat("PRAGMA application_id=", kApplication)));
@@ -33,7 +34,8 @@ class SqliteStore final : public Store {
 
   absl::StatusOr<std::map<std::string, std::string>> Read(const std::string& prefix) override {
     std::lock_guard lock(mutex_);
-    TROUPE_TRY(const Statement select, Prepare("SELECT key, value FROM records WHERE substr(key, 1, ?1) = ?2 ORDER BY key"));
+    TROUPE_TRY(const Statement select,
+               Prepare("SELECT key, value FROM records WHERE substr(CAST(key AS BLOB), 1, ?1) = CAST(?2 AS BLOB)"));   // bytes, not characters
     sqlite3_bind_int64(select.get(), 1, static_cast<sqlite3_int64>(prefix.size()));
     Bind(select, 2, prefix);
     std::map<std::string, std::string> found;
@@ -75,6 +77,13 @@ class SqliteStore final : public Store {
     TROUPE_TRY(const Statement select, Prepare(sql));
     if (sqlite3_step(select.get()) != SQLITE_ROW) return Error();
     return sqlite3_column_int64(select.get(), 0);
+  }
+  /// Reads everything: a file that was cut may else be read as one with fewer records.
+  absl::Status CheckPages() {
+    TROUPE_TRY(const Statement check, Prepare("PRAGMA quick_check(1)"));
+    if (sqlite3_step(check.get()) != SQLITE_ROW) return Error();
+    const std::string found = Column(check, 0);
+    return found == "ok" ? absl::OkStatus() : absl::DataLossError(absl::StrCat(path_, ": ", found));
   }
   static void Bind(const Statement& statement, int at, const std::string& bytes) {
     sqlite3_bind_text(statement.get(), at, bytes.data(), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);

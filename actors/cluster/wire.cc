@@ -295,6 +295,7 @@ Frame Codec<Claim>::Encode(const Claim& m) {
             to.setAttempt(m.attempt);
             FillAll(to.initWanted(static_cast<unsigned>(m.wanted.size())), m.wanted);
             to.setSeen(m.seen);
+            to.setNumber(m.number);
           }),
           {}};
 }
@@ -305,6 +306,7 @@ absl::StatusOr<Claim> Codec<Claim>::Decode(const Frame& frame) {
     m.attempt = from.getAttempt();
     for (const auto order : from.getWanted()) m.wanted.push_back(Read(order));
     m.seen = from.getSeen();
+    m.number = from.getNumber();
   }));
   return m;
 }

@@ -16,11 +16,11 @@ namespace troupe {
 
 /// One life of a process of a job.
 struct Launch {
-  std::string role, index;         ///< "worker", "1": its first words, and its name
-  NodeId node{};                   ///< in the job: the same in all its lives
+  std::string role, index;   ///< "worker", "1": its first words, and its name
+  NodeId node{};             ///< in the job: the same in all its lives
   uint64_t incarnation = 1;
   std::vector<std::string> flags;   ///< what follows its first words
-  std::vector<int> inherit;        ///< descriptors; only of a child of this machine
+  std::vector<int> inherit;         ///< descriptors; only of a child of this machine
   /// Called once, from any thread: it has ended, and how.
   std::function<void(bool normally, const std::string& how)> ended;
   std::string name() const { return role + " " + index; }

@@ -54,7 +54,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   }
 
   void Send() {
-    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_};
+    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = number_ + 1};
     for (const auto& [name, wanted] : wanted_) claim.wanted.push_back(wanted.order);
     const uint64_t number = ++number_;
     auto me = weak_from_this();

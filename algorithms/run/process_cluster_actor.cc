@@ -138,7 +138,7 @@ class ProcessCluster final : public Cluster {
     std::vector<std::string> places;   // where it listens, as far as it is known
     std::atomic<uint64_t> incarnation{0};
     std::atomic<uint64_t> attached{0};   // the last life that has said where it listens
-    uint64_t spawned = 0;    // and the last that was told what it is
+    uint64_t spawned = 0;                // and the last that was told what it is
   };
 
   absl::StatusOr<std::unique_ptr<Launcher>> MakeLauncher() {

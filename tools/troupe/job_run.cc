@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -14,7 +15,8 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};   // a head may be started again
+constexpr std::chrono::seconds kPatience{60};    // a head may be started again
+constexpr std::chrono::seconds kOutputMax{10};   // for the rest of the output of a job that is over: its node may be gone
 
 std::string RandomName() {
   std::random_device device;
@@ -74,6 +76,7 @@ absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, J
 
 absl::StatusOr<JobStatus> PassOutput(ClusterLink& link, JobId job, const std::string& process, bool follow) {
   uint64_t seen = 0, life = 0;
+  std::optional<std::chrono::steady_clock::time_point> over_since;
   Stream out{false, stdout}, err{true, stderr};
   for (;;) {
     if (StopAsked()) return Stopped();
@@ -99,7 +102,11 @@ absl::StatusOr<JobStatus> PassOutput(ClusterLink& link, JobId job, const std::st
       out = {false, stdout};
       err = {true, stderr};
     }
-    if (!follow || (IsOver(status.state) && (life == 0 || (out.over && err.over) || status.state == JobState::kStopped))) return status;
+    if (!follow) return status;
+    if (!IsOver(status.state)) continue;
+    if (life == 0 || (out.over && err.over) || status.state == JobState::kStopped) return status;
+    if (!over_since) over_since = std::chrono::steady_clock::now();
+    if (std::chrono::steady_clock::now() - *over_since >= kOutputMax) return status;
   }
 }
 

@@ -1,0 +1,764 @@
+// Head, by hand in virtual time: who is a member, what is placed where and when, what ends a job, and what a head that starts again knows.
+#include "actors/cluster/head.h"
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/actors/cluster/member.h"
+
+namespace troupe {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Member;
+using Names = std::vector<std::string>;
+
+ProcessId Driver(JobId job, uint64_t attempt = 1) {
+  return {job, kDriverName, attempt};
+}
+ProcessId Worker(JobId job, int worker, uint64_t life = 1) {
+  return {job, "worker " + std::to_string(worker), life};
+}
+ProcessOrder Wants(const ProcessId& id, uint32_t cores = 1, const std::string& apart = "") {
+  return {.id = id, .needs = {cores, 0, {}, apart}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
+}
+
+/// A head with its store and its clock.
+struct Fixture {
+  Fixture() { Restart(); }
+
+  void Restart() {
+    auto made = Head::Make(options, ++generation, records, now);
+    BOOST_REQUIRE_MESSAGE(made.ok(), made.status().ToString());
+    head.emplace(*std::move(made));
+    claims.clear();
+  }
+  void Commit() {
+    for (const Store::Change& change : head->TakeChanges()) {
+      if (change.value)
+        records[change.key] = *change.value;
+      else
+        records.erase(change.key);
+    }
+  }
+  int64_t Wall() const { return now.time_since_epoch() / 1ms; }
+  absl::Status Send(Member& member) {
+    const Report report = member.MakeReport();
+    const absl::Status status = head->OnReport(report, now, Wall());
+    if (!status.ok()) return status;
+    Commit();
+    member.Obey(head->OrdersFor(member.node, report.incarnation, report.seen));
+    return status;
+  }
+  /// Everybody reports, again and again, for that long.
+  void Run(Clock::Duration time, const std::vector<Member*>& members) {
+    for (const Clock::Time end = now + time; now < end; now += 100ms) {
+      for (Member* member : members) BOOST_TEST(Send(*member).ok());
+      head->Tick(now, Wall());
+      Commit();
+    }
+  }
+  JobId Submit(uint32_t cores = 1, const std::string& queue = "default", uint32_t attempts = 3, std::chrono::milliseconds time_limit = 0ms) {
+    JobSpec spec;
+    spec.program = "p";
+    spec.queue = queue;
+    spec.needs.cores = cores;
+    spec.attempts = attempts;
+    spec.time_limit = time_limit;
+    const auto submitted = head->OnSubmit({"request " + std::to_string(++requests), spec}, now, Wall());
+    BOOST_REQUIRE_MESSAGE(submitted.ok(), submitted.status().ToString());
+    Commit();
+    return submitted->job;
+  }
+  absl::Status Claim(JobId job, std::vector<ProcessOrder> wanted, uint64_t attempt = 1) {
+    const absl::Status status = head->OnClaim({.job = job, .attempt = attempt, .wanted = std::move(wanted), .seen = 0, .number = ++claims[job]}, now, Wall());
+    Commit();
+    return status;
+  }
+  JobStatus Job(JobId job) {
+    const auto inspected = head->OnInspect({job, 0});
+    BOOST_REQUIRE_MESSAGE(inspected.ok(), inspected.status().ToString());
+    return inspected->jobs.at(0);
+  }
+  NodeStatus Node(const Member& member) {
+    const Inspected all = *head->OnInspect({});
+    for (const NodeStatus& node : all.nodes) {
+      if (node.node == member.node) return node;
+    }
+    BOOST_FAIL("no node " << member.name);
+    return {};
+  }
+  ClaimedProcess Process(JobId job, const std::string& name) {
+    for (const ClaimedProcess& process : Job(job).processes) {
+      if (process.id.name == name) return process;
+    }
+    return {};
+  }
+  void CheckState(const Member& member, NodeState state) {
+    BOOST_TEST(ToString(Node(member).state) == ToString(state), member.name << " is " << ToString(Node(member).state));
+  }
+  void CheckJob(JobId job, JobState state, const std::string& reason = "") {
+    BOOST_TEST(ToString(Job(job).state) == std::string(ToString(state)));
+    BOOST_TEST(Job(job).reason == reason);
+  }
+
+  HeadOptions options;
+  uint64_t generation = 0;
+  std::map<std::string, std::string> records;
+  Clock::Time now{1000h};
+  std::optional<Head> head;
+  int requests = 0;
+  std::map<JobId, uint64_t> claims;
+};
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(HeadSuite, Fixture)
+
+BOOST_AUTO_TEST_CASE(a_node_that_reports_is_up_and_one_without_a_name_is_refused) {
+  Member a(1, 4);
+  BOOST_TEST(Send(a).ok());
+  CheckState(a, NodeState::kUp);
+  BOOST_TEST((Node(a).capacity == a.capacity));
+  BOOST_TEST(head->PlacesOf(a.node) == (Names{"tcp:host:1"}), boost::test_tools::per_element());
+  BOOST_TEST(head->PlacesOf(NodeId{77}).empty());
+  Report report = a.MakeReport();
+  report.name.clear();
+  BOOST_TEST(absl::IsInvalidArgument(head->OnReport(report, now, 0)));
+  report = a.MakeReport();
+  report.node = kHeadNode;
+  BOOST_TEST(absl::IsInvalidArgument(head->OnReport(report, now, 0)));
+  report = a.MakeReport();
+  report.incarnation = Incarnation{};
+  BOOST_TEST(absl::IsInvalidArgument(head->OnReport(report, now, 0)));
+}
+
+BOOST_AUTO_TEST_CASE(a_name_that_is_taken_is_refused_until_its_node_is_down) {
+  Member a(1, 4), other(2, 4);
+  other.name = a.name;
+  BOOST_TEST(Send(a).ok());
+  const absl::Status taken = Send(other);
+  BOOST_TEST(absl::IsAlreadyExists(taken));
+  BOOST_TEST(taken.message() == "a node named 'n1' is a member already (up): choose another --name, or wait until that one is down");
+  Run(10s, {});
+  CheckState(a, NodeState::kDown);
+  BOOST_TEST(Send(other).ok());
+  CheckState(other, NodeState::kUp);
+  BOOST_TEST(head->OnInspect({})->nodes.size() == 1u);
+  BOOST_TEST(absl::IsAlreadyExists(Send(a)));   // the first one is a stranger now
+  BOOST_TEST(records.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(silence_makes_a_node_suspect_then_down_and_its_life_is_over) {
+  Member a(1, 4), b(2, 4);
+  Run(5s, {&a, &b});
+  Run(300ms, {&b});
+  CheckState(a, NodeState::kUp);
+  Run(700ms, {&b});
+  CheckState(a, NodeState::kSuspect);
+  Run(100ms, {&a, &b});
+  CheckState(a, NodeState::kUp);   // it was only late
+  Run(10s, {&b});
+  CheckState(a, NodeState::kDown);
+  CheckState(b, NodeState::kUp);
+  const Report late = a.MakeReport();
+  BOOST_TEST(head->OnReport(late, now, Wall()).ok());
+  CheckState(a, NodeState::kDown);   // quarantined
+  BOOST_TEST((head->OrdersFor(a.node, late.incarnation, late.seen).verdict == Orders::Verdict::kRejoin));
+  BOOST_TEST(Send(a).ok());
+  BOOST_TEST((a.incarnation == Incarnation{2}));
+  BOOST_TEST(Send(a).ok());
+  CheckState(a, NodeState::kUp);
+}
+
+BOOST_AUTO_TEST_CASE(an_older_life_is_told_to_come_back_as_a_newer_one_and_changes_nothing) {
+  Member a(1, 4);
+  a.incarnation = Incarnation{5};
+  BOOST_TEST(Send(a).ok());
+  Member ghost(1, 64);
+  ghost.incarnation = Incarnation{4};
+  const Report report = ghost.MakeReport();
+  BOOST_TEST(head->OnReport(report, now, 0).ok());
+  BOOST_TEST(Node(a).capacity.cores == 4u);
+  BOOST_TEST(head->HasOrders(a.node, report.incarnation, 0));
+  const Orders orders = head->OrdersFor(a.node, report.incarnation, 0);
+  BOOST_TEST((orders.verdict == Orders::Verdict::kRejoin && orders.incarnation == Incarnation{5}));
+  BOOST_TEST((head->OrdersFor(NodeId{9}, Incarnation{1}, 0).verdict == Orders::Verdict::kRejoin));   // nobody knows it
+}
+
+BOOST_AUTO_TEST_CASE(a_head_that_was_asleep_does_not_take_its_own_silence_for_that_of_nodes) {
+  Member a(1, 4);
+  Run(5s, {&a});
+  const JobId job = Submit();
+  Run(1s, {&a});
+  now += 60s;   // stopped by a signal, a machine asleep, a disk that took long: reports are still to be read
+  head->Tick(now, Wall());
+  CheckState(a, NodeState::kUp);
+  Run(1s, {&a});
+  BOOST_TEST(a.started[Driver(job)] == 1);
+  Run(10s, {});
+  CheckState(a, NodeState::kDown);   // and is not deaf now
+}
+
+BOOST_AUTO_TEST_CASE(a_report_that_was_overtaken_says_nothing) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit();
+  const Report before = a.MakeReport();   // without the driver
+  Run(500ms, {&a});
+  BOOST_TEST(a.Runs(Driver(job)));
+  BOOST_TEST(head->OnReport(before, now, Wall()).ok());
+  BOOST_TEST(ToString(Process(job, kDriverName).state) == std::string("running"));
+}
+
+BOOST_AUTO_TEST_CASE(a_job_runs_and_ends_as_its_driver_ends) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  for (const auto& [code, state, reason] : {std::tuple(0, JobState::kSucceeded, ""), {3, JobState::kFailed, "its driver ended with exit code 3"}}) {
+    const JobId job = Submit();
+    Run(300ms, {&a});
+    CheckJob(job, JobState::kRunning);
+    BOOST_TEST(Job(job).started_ms > 0);
+    BOOST_TEST(a.Runs(Driver(job)));
+    BOOST_TEST(Node(a).cores_used == 1u);
+    BOOST_TEST((head->OutputOf(Driver(job)).value() == a.node));
+    a.End(Driver(job), code);
+    Run(300ms, {&a});
+    CheckJob(job, state, reason);
+    BOOST_TEST(Job(job).code == code);
+    BOOST_TEST(Job(job).ended_ms >= Job(job).started_ms);
+    BOOST_TEST(a.processes.empty());
+    BOOST_TEST(Node(a).cores_used == 0u);
+    BOOST_TEST((head->OutputOf(Driver(job)).value() == a.node));   // still to be read
+  }
+  BOOST_TEST(absl::IsNotFound(head->OutputOf(Driver(99)).status()));
+  BOOST_TEST(absl::IsNotFound(head->OutputOf(Driver(1, 2)).status()));
+  BOOST_TEST(absl::IsNotFound(head->OutputOf(Driver(1, 0)).status()));
+  BOOST_TEST(absl::IsNotFound(head->OutputOf(Worker(1, 0)).status()));
+  BOOST_TEST(absl::IsNotFound(head->OnInspect({99, 0}).status()));
+}
+
+BOOST_AUTO_TEST_CASE(a_submission_that_comes_twice_is_one_job_and_a_bad_one_none) {
+  JobSpec spec;
+  BOOST_TEST(absl::IsInvalidArgument(head->OnSubmit({"r", spec}, now, 0).status()));   // no program
+  spec.program = "p";
+  BOOST_TEST(absl::IsInvalidArgument(head->OnSubmit({"", spec}, now, 0).status()));
+  spec.attempts = 0;
+  BOOST_TEST(absl::IsInvalidArgument(head->OnSubmit({"r", spec}, now, 0).status()));
+  spec.attempts = 1;
+  BOOST_TEST(head->OnSubmit({"r", spec}, now, 0)->job == 1u);
+  BOOST_TEST(head->OnSubmit({"r", spec}, now, 0)->job == 1u);
+  Commit();
+  Restart();
+  BOOST_TEST(head->OnSubmit({"r", spec}, now, 0)->job == 1u);
+  BOOST_TEST(head->OnSubmit({"s", spec}, now, 0)->job == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_that_is_lost_starts_again_elsewhere_as_often_as_it_may) {
+  Member a(1, 4), b(2, 2);
+  Run(1s, {&a, &b});
+  const JobId job = Submit(1, "default", 2);
+  Run(1s, {&a, &b});
+  BOOST_TEST(a.Runs(Driver(job)));
+  Run(10s, {&b});
+  BOOST_TEST(b.Runs(Driver(job, 2)));
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST((head->OutputOf(Driver(job, 1)).value() == a.node));
+  BOOST_TEST((head->OutputOf(Driver(job, 2)).value() == b.node));
+  Run(1s, {&a, &b});   // comes back, and has to end what it had
+  BOOST_TEST(a.processes.empty());
+  b.End(Driver(job, 2), -9);
+  Run(1s, {&a, &b});
+  CheckJob(job, JobState::kFailed, "its driver was lost 2 times, the last time: killed by signal 9");
+  BOOST_TEST((a.processes.empty() && b.processes.empty()));
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_a_node_no_longer_has_is_lost) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit(1, "default", 1);
+  Run(500ms, {&a});
+  a.processes.clear();
+  Run(500ms, {&a});
+  CheckJob(job, JobState::kFailed, "its driver was lost 1 times, the last time: node n1 has lost it");
+}
+
+BOOST_AUTO_TEST_CASE(a_gang_waits_together_and_starts_together) {
+  Member a(1, 2), b(2, 2);
+  Run(1s, {&a});
+  const JobId job = Submit(0);
+  Run(300ms, {&a});
+  std::vector<ProcessOrder> gang{Wants(Worker(job, 0)), Wants(Worker(job, 1)), Wants(Worker(job, 2))};
+  BOOST_TEST(Claim(job, gang).ok());
+  Run(1s, {&a});
+  for (int i = 0; i < 3; ++i) {
+    BOOST_TEST(ToString(Process(job, "worker " + std::to_string(i)).state) == std::string("waiting"));
+    BOOST_TEST(Process(job, "worker " + std::to_string(i)).reason == "worker 2 needs 1 cores, and no node has them; 0 cores are free on 1 nodes");
+  }
+  BOOST_TEST(Node(a).cores_used == 0u);   // nothing is held for it
+  Run(1s, {&a, &b});
+  for (int i = 0; i < 3; ++i) BOOST_TEST(ToString(Process(job, "worker " + std::to_string(i)).state) == std::string("running"));
+  BOOST_TEST(Node(a).cores_used + Node(b).cores_used == 3u);
+  const Claimed claimed = head->ClaimedOf(job, 1).value();
+  BOOST_TEST(claimed.processes.size() == 3u);   // without the driver
+  BOOST_TEST(claimed.version == head->VersionOf(job));
+}
+
+BOOST_AUTO_TEST_CASE(a_claim_replaces_lives_drops_what_it_does_not_want_and_is_refused_where_it_is_wrong) {
+  Member a(1, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(0);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0)), Wants(Worker(job, 1))}).ok());
+  Run(300ms, {&a});
+  a.End(Worker(job, 0), 7);
+  Run(300ms, {&a});
+  BOOST_TEST(Process(job, "worker 0").code == 7);
+  BOOST_TEST(Process(job, "worker 0").reason == "exit code 7");
+  CheckJob(job, JobState::kRunning);   // the driver's business
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2))}).ok());
+  Run(300ms, {&a});
+  BOOST_TEST((a.Runs(Worker(job, 0, 2)) && !a.processes.contains(Worker(job, 0, 1)) && !a.processes.contains(Worker(job, 1))));
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 1))}).ok());   // an older life
+  Run(300ms, {&a});
+  BOOST_TEST(a.Runs(Worker(job, 0, 2)));
+
+  BOOST_TEST(absl::IsInvalidArgument(Claim(job, {Wants(Worker(job, 5)), Wants(Worker(job + 1, 0))})));
+  BOOST_TEST(absl::IsInvalidArgument(Claim(job, {Wants(Worker(job, 5)), Wants(Driver(job))})));
+  BOOST_TEST(absl::IsInvalidArgument(Claim(job, {Wants(Worker(job, 5)), Wants({job, "", 1})})));
+  BOOST_TEST(Process(job, "worker 5").id.job == 0u);   // all or nothing
+  BOOST_TEST(absl::IsNotFound(Claim(job, {}, 2)));
+  BOOST_TEST(absl::IsNotFound(Claim(99, {})));
+  BOOST_TEST(absl::IsNotFound(head->ClaimedOf(job, 2).status()));
+  BOOST_TEST(absl::IsNotFound(head->ClaimedOf(99, 1).status()));
+}
+
+BOOST_AUTO_TEST_CASE(a_claim_that_was_overtaken_changes_nothing) {
+  Member a(1, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(0);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {}).ok());
+  Run(300ms, {&a});
+  BOOST_TEST(head->OnClaim({.job = job, .attempt = 1, .wanted = {Wants(Worker(job, 0))}, .seen = 0, .number = 1}, now, Wall()).ok());
+  Run(300ms, {&a});
+  BOOST_TEST(a.started[Worker(job, 0)] == 1);   // not a second time under the same incarnation
+  BOOST_TEST(!a.Runs(Worker(job, 0)));
+}
+
+BOOST_AUTO_TEST_CASE(replacements_go_before_new_jobs_and_the_first_that_waits_stops_the_rest) {
+  Member a(1, 4), b(2, 4);
+  Run(1s, {&a, &b});
+  const JobId job = Submit(0);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());
+  Run(300ms, {&a, &b});
+  const JobId big = Submit(4), small = Submit(1);
+  Run(300ms, {&a, &b});
+  CheckJob(big, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 2 nodes");
+  (a.Runs(Worker(job, 1)) ? a : b).End(Worker(job, 1), -9);
+  BOOST_TEST(Send(a).ok());
+  BOOST_TEST(Send(b).ok());
+  // The lost worker's room goes to `big`, that came first; what is asked for afterwards goes before all that is new.
+  CheckJob(big, JobState::kRunning);
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1, 2), 4)}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST(ToString(Process(job, "worker 1").state) == std::string("waiting"));
+  (a.Runs(Driver(big)) ? a : b).End(Driver(big), 0);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(ToString(Process(job, "worker 1").state) == std::string("running"));
+  BOOST_TEST(ToString(Job(small).state) == std::string("queued"));
+}
+
+BOOST_AUTO_TEST_CASE(queues_share_alike) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  std::vector<JobId> day, night;
+  for (int i = 0; i < 6; ++i) day.push_back(Submit(1, "day"));
+  for (int i = 0; i < 2; ++i) night.push_back(Submit(1, "night"));
+  Run(300ms, {&a});
+  // The first four took all when they came; as they end, it is the other queue's turn.
+  for (int i = 0; i < 2; ++i) a.End(Driver(day[static_cast<size_t>(i)]), 0);
+  Run(300ms, {&a});
+  for (const JobId job : night) CheckJob(job, JobState::kRunning);
+  BOOST_TEST(ToString(Job(day[4]).state) == std::string("queued"));
+  a.End(Driver(night[0]), 0);
+  Run(300ms, {&a});
+  BOOST_TEST(ToString(Job(day[4]).state) == std::string("running"));
+}
+
+BOOST_AUTO_TEST_CASE(a_time_limit_ends_a_job_from_its_first_start_on) {
+  Member a(1, 4), b(2, 2);
+  Run(1s, {&a, &b});
+  const JobId job = Submit(1, "default", 3, 20s), other = Submit();
+  Run(15s, {&b});   // lost, and started again
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST(Job(job).attempt == 2u);
+  Run(6s, {&b});
+  CheckJob(job, JobState::kFailed, "it has taken longer than its time limit, 20 s");
+  BOOST_TEST(!b.Runs(Driver(job, 2)));
+  CheckJob(other, JobState::kRunning);
+}
+
+BOOST_AUTO_TEST_CASE(a_job_is_stopped_wherever_it_is) {
+  Member a(1, 1);
+  Run(1s, {&a});
+  const JobId running = Submit(), queued = Submit();
+  Run(300ms, {&a});
+  for (const JobId job : {queued, running}) {
+    BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+    CheckJob(job, JobState::kStopped, "stopped on request");
+    const absl::Status again = head->OnStop({job}, now, Wall());
+    BOOST_TEST(absl::IsFailedPrecondition(again));
+    BOOST_TEST(again.message() == "job " + std::to_string(job) + " is over: stopped");
+  }
+  Run(300ms, {&a});
+  BOOST_TEST(a.processes.empty());
+  BOOST_TEST(absl::IsNotFound(head->OnStop({99}, now, Wall())));
+  BOOST_TEST(absl::IsNotFound(Claim(running, {})));
+}
+
+BOOST_AUTO_TEST_CASE(a_drained_node_loses_workers_keeps_its_driver_takes_nothing_new_and_leaves) {
+  Member a(1, 2), b(2, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(1);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST((a.Runs(Driver(job)) && a.Runs(Worker(job, 0))));
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());
+  Run(300ms, {&a, &b});
+  CheckState(a, NodeState::kDraining);
+  BOOST_TEST((a.Runs(Driver(job)) && !a.processes.contains(Worker(job, 0))));
+  BOOST_TEST(Process(job, "worker 0").reason == "node n1 is drained");
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2))}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST(b.Runs(Worker(job, 0, 2)));
+  BOOST_TEST(!a.left);
+  a.End(Driver(job), 0);
+  Run(100ms, {&a});
+  CheckJob(job, JobState::kSucceeded);
+  Run(100ms, {&a});
+  BOOST_TEST(a.left);
+  CheckState(a, NodeState::kLeft);
+  BOOST_TEST(absl::IsFailedPrecondition(head->OnDrain({"n1"}, now, Wall())));
+  BOOST_TEST(absl::IsNotFound(head->OnDrain({"n9"}, now, Wall())));
+  a.StartAgain();
+  Run(300ms, {&a});
+  CheckState(a, NodeState::kUp);
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_is_asked_to_stop_is_drained_and_one_with_nothing_leaves_at_once) {
+  Member a(1, 2);
+  Run(1s, {&a});
+  a.leaving = true;
+  Run(100ms, {&a});
+  BOOST_TEST(a.left);
+  BOOST_TEST(Node(a).reason == "it was asked to stop");
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_dies_while_it_is_drained_is_down) {
+  Member a(1, 2), b(2, 2);
+  Run(1s, {&a});
+  const JobId job = Submit();
+  Run(300ms, {&a, &b});
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());
+  Run(10s, {&b});
+  CheckState(a, NodeState::kDown);
+  BOOST_TEST(b.Runs(Driver(job, 2)));
+}
+
+BOOST_AUTO_TEST_CASE(jobs_that_are_over_are_forgotten_the_ones_that_ended_first) {
+  options.jobs_over_max = 3;
+  Restart();
+  Member a(1, 64);
+  Run(1s, {&a});
+  const JobId patient = Submit(1, "default", 3, 100s);
+  std::vector<JobId> jobs;
+  for (int i = 0; i < 6; ++i) {
+    jobs.push_back(Submit());
+    Run(200ms, {&a});
+    a.End(Driver(jobs.back()), 0);
+    Run(200ms, {&a});
+  }
+  const JobId newest = Submit();
+  Run(200ms, {&a});
+  for (const JobId job : {jobs[0], jobs[1], jobs[2]}) BOOST_TEST(absl::IsNotFound(head->OnInspect({job, 0}).status()));
+  for (const JobId job : {jobs[3], jobs[4], jobs[5]}) CheckJob(job, JobState::kSucceeded);
+  Run(100s, {&a});
+  CheckJob(patient, JobState::kFailed, "it has taken longer than its time limit, 100 s");   // the oldest, but it ended last
+  CheckJob(newest, JobState::kRunning);
+  BOOST_TEST(records.size() == 5u);   // a node, three that are over, one that runs
+  a.End(Driver(newest), 0);
+  Run(300ms, {&a});
+  for (int i = 0; i < 5; ++i) {
+    const JobId job = Submit();
+    Run(200ms, {&a});
+    a.End(Driver(job), 0);
+    Run(200ms, {&a});
+    Restart();
+    Run(200ms, {&a});
+    BOOST_TEST(job == newest + static_cast<JobId>(i) + 1);   // no number is given twice
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_records_are_data_loss) {
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"job/1", "x"}}, now).status()));
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"node/1", ""}}, now).status()));
+  BOOST_TEST(Head::Make({}, 1, {{"generation", "1"}, {"other", "x"}}, now).ok());
+}
+
+/// A job with its driver on one node and two workers on others, and a head that starts again.
+struct Running : Fixture {
+  Running() {
+    Run(1s, {&a});
+    job = Submit(1);
+    Run(300ms, {&a, &b, &c});
+    BOOST_REQUIRE(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());
+    Run(500ms, {&a, &b, &c});
+    BOOST_REQUIRE(a.Runs(Driver(job)));
+    BOOST_REQUIRE((b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
+    queued = Submit(64);
+  }
+  absl::Status ClaimBoth() {
+    std::vector<ProcessOrder> wanted{Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)};
+    for (ProcessOrder& order : wanted) order.placed = true;
+    return Claim(job, wanted);
+  }
+  void CheckAllAsBefore() {
+    CheckJob(job, JobState::kRunning);
+    BOOST_TEST((a.Runs(Driver(job)) && b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
+    for (Member* member : {&a, &b, &c}) {
+      for (const auto& [id, times] : member->started) BOOST_TEST(times == 1, ToString(id) << " was started " << times << " times");
+    }
+    BOOST_TEST((a.started.size() == 1 && b.started.size() == 1 && c.started.size() == 1));
+    BOOST_TEST(Job(job).attempt == 1u);
+    BOOST_TEST(Job(job).processes.size() == 3u);
+    for (const ClaimedProcess& process : Job(job).processes) BOOST_TEST(ToString(process.state) == std::string("running"), ToString(process.id));
+    BOOST_TEST((Node(a).cores_used == 1 && Node(b).cores_used == 4 && Node(c).cores_used == 4));
+    BOOST_TEST(ToString(Job(queued).state) == std::string("queued"));
+  }
+  Member a{1, 1}, b{2, 4}, c{3, 4};
+  JobId job = 0, queued = 0;
+};
+
+BOOST_FIXTURE_TEST_CASE(a_head_that_starts_again_finds_all_as_it_was_whoever_comes_back_first, Running) {
+  std::vector<int> order{0, 1, 2, 3};   // three nodes and the driver's claim
+  do {
+    for (const bool slowly : {false, true}) {
+      Restart();
+      for (const int who : order) {
+        if (who == 3)
+          BOOST_TEST(ClaimBoth().ok());
+        else
+          BOOST_TEST(Send(*std::vector{&a, &b, &c}[static_cast<size_t>(who)]).ok());
+        if (slowly) Run(500ms, {});
+      }
+      BOOST_TEST(ClaimBoth().ok());
+      Run(500ms, {&a, &b, &c});
+      CheckAllAsBefore();
+    }
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_driver_that_had_not_heard_of_the_placement_does_not_start_it_twice, Running) {
+  std::vector<int> order{0, 1, 2, 3};
+  do {
+    Restart();
+    for (const int who : order) {
+      if (who == 3)
+        BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());   // not `placed`
+      else
+        BOOST_TEST(Send(*std::vector{&a, &b, &c}[static_cast<size_t>(who)]).ok());
+    }
+    BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());
+    Run(500ms, {&a, &b, &c});
+    CheckAllAsBefore();
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+BOOST_FIXTURE_TEST_CASE(what_ended_while_the_head_was_away_is_told_with_its_code, Running) {
+  Restart();
+  b.End(Worker(job, 0), 9);
+  BOOST_TEST(Send(b).ok());
+  Run(300ms, {&a, &c});
+  BOOST_TEST(ClaimBoth().ok());
+  BOOST_TEST(Process(job, "worker 0").code == 9);
+  Restart();
+  a.End(Driver(job), 4);
+  Run(300ms, {&a, &b, &c});
+  CheckJob(job, JobState::kFailed, "its driver ended with exit code 4");
+  BOOST_TEST((a.processes.empty() && b.processes.empty() && c.processes.empty()));
+}
+
+BOOST_FIXTURE_TEST_CASE(what_ended_before_the_head_fell_is_known_to_the_next_one_until_the_driver_has_heard, Running) {
+  b.End(Worker(job, 0), 9);
+  Run(300ms, {&a, &b, &c});
+  Restart();
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());   // it has not even heard that they were placed
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST(Process(job, "worker 0").code == 9);
+  BOOST_TEST(b.started[Worker(job, 0)] == 1);
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2), 4), Wants(Worker(job, 1), 4)}).ok());
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST((b.Runs(Worker(job, 0, 2)) && b.processes.size() == 1));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_worker_whose_node_never_comes_back_is_lost_not_started_again_under_its_number, Running) {
+  Restart();
+  Run(1s, {&a, &c});
+  BOOST_TEST(ClaimBoth().ok());
+  BOOST_TEST(head->ClaimedOf(job, 1)->processes.size() == 1u);   // not decided yet
+  Run(15s, {&a, &c});
+  CheckState(b, NodeState::kDown);
+  BOOST_TEST(ClaimBoth().ok());
+  BOOST_TEST(ToString(Process(job, "worker 0").state) == std::string("ended"));
+  BOOST_TEST(Process(job, "worker 0").reason == "lost while the head was away");
+  BOOST_TEST((a.started.size() == 1 && c.started.size() == 1));
+  Run(1s, {&a, &b, &c});
+  BOOST_TEST((b.incarnation == Incarnation{2} && b.processes.empty()));   // too late
+}
+
+BOOST_FIXTURE_TEST_CASE(a_driver_whose_node_never_comes_back_starts_again, Running) {
+  Restart();
+  Run(5s, {&b, &c});
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST(Job(job).attempt == 1u);
+  Run(10s, {&b, &c});
+  BOOST_TEST((b.processes.contains(Driver(job, 2)) || c.processes.contains(Driver(job, 2))));
+  BOOST_TEST((!b.processes.contains(Worker(job, 0)) && !c.processes.contains(Worker(job, 1))));   // of the driver that was lost
+}
+
+BOOST_FIXTURE_TEST_CASE(a_driver_whose_node_was_started_again_too_starts_again, Running) {
+  Restart();
+  a.StartAgain();
+  Run(1s, {&a, &b, &c});
+  BOOST_TEST((a.Runs(Driver(job, 2)) || b.Runs(Driver(job, 2)) || c.Runs(Driver(job, 2))));
+  BOOST_TEST(Job(job).attempt == 2u);
+  BOOST_TEST((!b.processes.contains(Worker(job, 0)) && !c.processes.contains(Worker(job, 1))));
+}
+
+BOOST_FIXTURE_TEST_CASE(workers_of_a_driver_that_was_lost_are_not_taken_for_those_of_the_next, Running) {
+  Restart();
+  a.StartAgain();
+  Run(300ms, {&a, &c});   // b comes later than the next driver
+  BOOST_TEST(Job(job).attempt == 2u);
+  Run(300ms, {&a, &b, &c});
+  BOOST_TEST(!b.processes.contains(Worker(job, 0)));
+}
+
+void CheckTwoLives(Running& cluster, bool older_first) {
+  Member &a = cluster.a, &b = cluster.b, &c = cluster.c;
+  const JobId job = cluster.job;
+  Member d(4, 8);
+  std::vector<ProcessOrder> wanted{Wants(Worker(job, 0, 2), 6), Wants(Worker(job, 1), 4)};
+  cluster.Run(300ms, {&a, &b, &c, &d});
+  BOOST_TEST(cluster.Claim(job, wanted).ok());
+  cluster.Run(300ms, {&a, &c, &d});   // b does not hear that its worker was replaced
+  BOOST_TEST((d.Runs(Worker(job, 0, 2)) && b.Runs(Worker(job, 0, 1))));
+  cluster.Restart();
+  for (Member* member : older_first ? std::vector{&b, &d} : std::vector{&d, &b}) BOOST_TEST(cluster.Send(*member).ok());
+  for (ProcessOrder& order : wanted) order.placed = true;
+  for (int i = 0; i < 2; ++i) {
+    BOOST_TEST(cluster.Claim(job, wanted).ok());
+    cluster.Run(300ms, {&a, &b, &c, &d});
+  }
+  BOOST_TEST((d.Runs(Worker(job, 0, 2)) && d.started[Worker(job, 0, 2)] == 1));
+  BOOST_TEST(b.processes.empty());
+  BOOST_TEST(b.started.size() == 1u);
+}
+BOOST_FIXTURE_TEST_CASE(of_two_lives_of_a_worker_the_newer_one_stays_when_it_is_reported_first, Running) {
+  CheckTwoLives(*this, false);
+}
+BOOST_FIXTURE_TEST_CASE(of_two_lives_of_a_worker_the_newer_one_stays_when_it_is_reported_last, Running) {
+  CheckTwoLives(*this, true);
+}
+BOOST_FIXTURE_TEST_CASE(a_life_that_only_an_older_one_is_known_of_is_waited_for, Running) {
+  Member d(4, 8);
+  std::vector<ProcessOrder> wanted{Wants(Worker(job, 0, 2), 6), Wants(Worker(job, 1), 4)};
+  Run(300ms, {&a, &b, &c, &d});
+  BOOST_TEST(Claim(job, wanted).ok());
+  Run(300ms, {&a, &c, &d});
+  Restart();
+  BOOST_TEST(Send(b).ok());
+  for (ProcessOrder& order : wanted) order.placed = true;
+  BOOST_TEST(Claim(job, wanted).ok());   // before d has come back
+  Run(300ms, {&a, &b, &c, &d});
+  BOOST_TEST(Claim(job, wanted).ok());
+  Run(300ms, {&a, &b, &c, &d});
+  BOOST_TEST((d.Runs(Worker(job, 0, 2)) && d.started[Worker(job, 0, 2)] == 1));
+  BOOST_TEST((b.processes.empty() && b.started.size() == 1));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_node_that_is_drained_before_it_came_back_keeps_its_driver, Running) {
+  Restart();
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());
+  Run(1s, {&a, &b, &c});
+  CheckState(a, NodeState::kDraining);
+  BOOST_TEST((a.Runs(Driver(job)) && !a.left));
+  BOOST_TEST(Job(job).attempt == 1u);
+}
+
+BOOST_FIXTURE_TEST_CASE(nothing_is_placed_on_a_node_that_has_not_come_back_yet, Running) {
+  BOOST_TEST(head->OnStop({queued}, now, Wall()).ok());
+  Commit();
+  Restart();
+  const JobId next = Submit(4);
+  Run(1s, {&a});
+  CheckJob(next, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 1 nodes");
+  Run(1s, {&a, &b, &c});
+  BOOST_TEST((Node(b).cores_used == 4 && Node(c).cores_used == 4));
+  BOOST_TEST(ToString(Job(next).state) == std::string("queued"));
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_whose_orders_had_not_arrived_costs_no_attempt) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit(1, "default", 1);   // placed and kept, but nobody has told the node
+  CheckJob(job, JobState::kRunning);
+  Restart();
+  Run(500ms, {&a});
+  BOOST_TEST(a.Runs(Driver(job)));
+  BOOST_TEST(Job(job).attempt == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_whose_program_is_being_fetched_stays_where_it_is) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit(1, "default", 1);
+  Run(200ms, {&a});
+  a.processes[Driver(job)].state = ProcessState::kPlaced;
+  Restart();
+  Run(500ms, {&a});
+  BOOST_TEST(a.processes.contains(Driver(job)));
+  a.processes[Driver(job)].state = ProcessState::kRunning;
+  Run(500ms, {&a});
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST(ToString(Process(job, kDriverName).state) == std::string("running"));
+  BOOST_TEST(a.started[Driver(job)] == 1);
+}
+
+BOOST_AUTO_TEST_CASE(versions_go_up_with_what_is_shown_and_are_never_zero_for_what_there_is) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  uint64_t before = head->version();
+  const JobId job = Submit();
+  BOOST_TEST(head->version() > before);
+  Run(500ms, {&a});
+  before = head->version();
+  Run(5s, {&a});
+  BOOST_TEST(head->version() == before);   // nothing happens
+  BOOST_TEST(head->OrdersFor(a.node, a.incarnation, a.seen).unchanged);
+  BOOST_TEST(!head->HasOrders(a.node, a.incarnation, a.seen));
+  a.End(Driver(job), 0);
+  Run(200ms, {&a});
+  BOOST_TEST(head->version() > before);
+  Restart();
+  BOOST_TEST(head->VersionOf(job) != 0u);
+  BOOST_TEST(head->VersionOf(99) == 0u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}   // namespace troupe

@@ -1,0 +1,351 @@
+// A cluster of real processes on this machine: a head, nodes, jobs that are shell scripts; all of them killed, stopped and started again.
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "tests/process/command.h"
+
+namespace troupe {
+namespace {
+
+using testing::Command;
+using testing::Ended;
+using testing::Lines;
+using testing::ReadText;
+using testing::Scratch;
+using testing::WriteText;
+using Words = std::vector<std::string>;
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+bool Holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+/// Until `what` holds, at most 30 s.
+void Await(const std::string& name, const std::function<bool()>& what) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!what()) {
+    BOOST_REQUIRE_MESSAGE(std::chrono::steady_clock::now() < end, "not within 30 s: " << name);
+    testing::Sleep(0.02);
+  }
+}
+
+/// `troupe node`, and where it listens.
+struct Daemon {
+  Daemon(const Scratch& scratch, const Words& flags) : log(scratch / ("log" + std::to_string(++count))) {
+    command = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--log", log} + flags, .environment = {}});
+  }
+  /// From its log, which says it before the first line that it prints.
+  void AwaitPlace() {
+    Await("listening", [&] {
+      const std::string text = ReadText(log);
+      const size_t at = text.find(" listening="), end = text.find(' ', at + 1);
+      if (at != std::string::npos && end != std::string::npos) place = text.substr(at + 11, end - at - 11);
+      return !place.empty() || !command->running();
+    });
+    if (place.empty()) BOOST_FAIL(command->Wait().err);
+  }
+  void Kill() {
+    command->Signal(SIGKILL);
+    command->Wait();
+  }
+  std::string log, place;
+  std::unique_ptr<Command> command;
+  static inline int count = 0;
+};
+
+struct Cluster {
+  Cluster() {
+    WriteText(scratch / "token", "a token that is long enough\n");
+    head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"));
+    head->AwaitPlace();
+  }
+  Words HeadFlags(const std::string& listen) const { return {"--head", "--listen", listen, "--state", scratch / "head", "--token-file", scratch / "token"}; }
+  std::unique_ptr<Daemon> Node(const std::string& name, const Words& more = {}) {
+    auto node = std::make_unique<Daemon>(
+        scratch, Words{"--join", head->place, "--name", name, "--cores", "2", "--state", scratch / name, "--token-file", scratch / "token"} + more);
+    AwaitStatus(name + " is up", [&](const std::string& status) { return Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
+    return node;
+  }
+  Words At() const { return {"--cluster", head->place, "--token-file", scratch / "token"}; }
+  Ended Ask(const Words& words) { return testing::Run(scratch, words + At()); }
+  std::unique_ptr<Command> Start(const Words& words) {
+    return std::make_unique<Command>(scratch, Command::Options{.arguments = words + At(), .environment = {}});
+  }
+  /// A job's flags come before what is its program's.
+  std::unique_ptr<Command> Submit(const std::string& script, const Words& flags = {}, const Words& arguments = {}) {
+    return std::make_unique<Command>(
+        scratch, Command::Options{.arguments = Words{"submit", Script(script)} + flags + At() + Words{"--"} + arguments, .environment = {}});
+  }
+  std::string Script(const std::string& text) {
+    const std::string path = scratch / ("script" + std::to_string(++scripts));
+    WriteText(path, "#!/bin/sh\n" + text);
+    BOOST_REQUIRE(chmod(path.c_str(), 0755) == 0);
+    return path;
+  }
+  void AwaitStatus(const std::string& name, const std::function<bool(const std::string&)>& holds) {
+    Await(name, [&] {
+      const Ended status = Ask({"status", "--json"});
+      return status.code == 0 && holds(status.out);
+    });
+  }
+  void AwaitFile(const std::string& path, size_t lines = 1) {
+    Await(path, [&] { return Lines(ReadText(path)) >= lines; });
+  }
+  const Scratch scratch;
+  int scripts = 0;
+  std::unique_ptr<Daemon> head;
+};
+
+pid_t PidIn(const std::string& path) {
+  return static_cast<pid_t>(std::atol(ReadText(path).c_str()));
+}
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(ClusterSuite, Cluster)
+
+BOOST_AUTO_TEST_CASE(a_script_runs_with_its_output_exit_code_arguments_and_environment_and_no_input) {
+  const auto a = Node("a"), b = Node("b");
+  const Ended good = Submit("echo out $1 \"$2\" $COLOUR; echo err >&2; cat; pwd", {"--env", "COLOUR=red"}, {"x", "y  z"})->Wait();
+  BOOST_TEST(good.code == 0);
+  BOOST_TEST(good.out == "out x y  z red\n" + std::filesystem::current_path().string() + "\n");
+  BOOST_TEST(good.err == "err\n");
+  const Ended bad = Submit("echo no >&2; exit 7")->Wait();
+  BOOST_TEST(bad.code == 7);
+  BOOST_TEST(bad.out == "");
+  BOOST_TEST(bad.err == "no\n");
+  const Ended long_output = Submit("seq 1 200000")->Wait();   // more than one part
+  BOOST_TEST(Lines(long_output.out) == 200000u);
+  BOOST_TEST(long_output.out.ends_with("\n199999\n200000\n"));
+  const std::string list = Ask({"job", "list", "--json"}).out;
+  BOOST_TEST(Holds(list, "\"state\":\"succeeded\""));
+  BOOST_TEST(Holds(list, "\"state\":\"failed\",\"code\":7,\"reason\":\"its driver ended with exit code 7\""));
+  BOOST_TEST(Holds(Ask({"job", "list"}).out, "succeeded"));
+  BOOST_TEST(Holds(Ask({"status"}).out, "head: generation 1\n"));
+}
+
+BOOST_AUTO_TEST_CASE(a_detached_job_is_followed_and_its_output_read_again) {
+  const auto a = Node("a");
+  const Ended submitted = Submit("echo one; while [ ! -e " + scratch.path() + "/go ]; do sleep 0.05; done; echo two", {"--detach"})->Wait();
+  BOOST_TEST(submitted.code == 0);
+  BOOST_TEST(submitted.out == "job 1\n");
+  Await("one", [&] { return Ask({"job", "logs", "1"}).out == "one\n"; });   // what there is
+  const auto follow = Start({"job", "logs", "1", "--follow"});
+  testing::Sleep(0.5);
+  BOOST_TEST(follow->running());
+  WriteText(scratch / "go", "");
+  const Ended ended = follow->Wait(60);
+  BOOST_TEST((ended.code == 0 && ended.out == "one\ntwo\n"));
+  BOOST_TEST(Ask({"job", "logs", "1"}).out == "one\ntwo\n");
+  const Ended missing = Ask({"job", "logs", "2"});
+  BOOST_TEST((missing.code == 2 && Lines(missing.err) == 1 && Holds(missing.err, "there is no job 2")), missing.err);
+}
+
+BOOST_AUTO_TEST_CASE(a_job_is_stopped_with_all_that_it_has_started) {
+  const auto a = Node("a");
+  const auto submit = Submit("sleep 1000 & echo $! > " + scratch.path() + "/child; echo $$ > " + scratch.path() + "/pid; wait");
+  AwaitFile(scratch / "pid");
+  const std::vector<pid_t> processes{PidIn(scratch / "pid"), PidIn(scratch / "child")};
+  BOOST_TEST(Ask({"job", "stop", "1"}).code == 0);
+  const Ended ended = submit->Wait(60);
+  BOOST_TEST(ended.code == 1);
+  BOOST_TEST(ended.err == "job 1 stopped: stopped on request\n");
+  BOOST_TEST(testing::WaitUntilGone(processes));
+  const Ended again = Ask({"job", "stop", "1"});
+  BOOST_TEST((again.code == 2 && Lines(again.err) == 1 && Holds(again.err, "job 1 is over: stopped")), again.err);
+}
+
+BOOST_AUTO_TEST_CASE(whoever_interrupts_submit_stops_the_job) {
+  const auto a = Node("a");
+  const auto submit = Submit("echo $$ > " + scratch.path() + "/pid; sleep 1000");
+  AwaitFile(scratch / "pid");
+  submit->Signal(SIGINT);
+  const Ended ended = submit->Wait(60);
+  BOOST_TEST((ended.code == 1 && ended.err == "stopped by a signal\n"));
+  BOOST_TEST(testing::WaitUntilGone({PidIn(scratch / "pid")}));
+}
+
+BOOST_AUTO_TEST_CASE(a_time_limit_ends_a_job_and_its_leftovers_end_with_it) {
+  const auto a = Node("a");
+  const auto submit = Submit("sleep 1000 & echo $! > " + scratch.path() + "/pid; wait", {"--time-limit", "1s"});
+  AwaitFile(scratch / "pid");
+  const Ended ended = submit->Wait(60);
+  BOOST_TEST(ended.code == 1);
+  BOOST_TEST(ended.err == "job 1 failed: it has taken longer than its time limit, 1 s\n");
+  BOOST_TEST(testing::WaitUntilGone({PidIn(scratch / "pid")}));
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_node_s_job_runs_again_on_another_and_its_leftovers_end_when_it_comes_back) {
+  auto a = Node("a");
+  const auto submit = Submit("echo $$ >> " + scratch.path() + "/pids; echo attempt $TROUPE_JOB_ATTEMPT; [ $TROUPE_JOB_ATTEMPT = 2 ] || sleep 1000");
+  AwaitFile(scratch / "pids");
+  const auto b = Node("b");
+  const pid_t first = PidIn(scratch / "pids");
+  a->Kill();
+  const Ended ended = submit->Wait(90);
+  BOOST_TEST(ended.code == 0);
+  BOOST_TEST(Holds(ended.out, "attempt 2\n"));
+  BOOST_TEST(Lines(ReadText(scratch / "pids")) == 2u);
+  a = Node("a");
+  BOOST_TEST(testing::WaitUntilGone({first}));
+}
+
+BOOST_AUTO_TEST_CASE(a_job_that_was_lost_for_the_last_time_fails_and_does_not_wait_for_output_for_ever) {
+  auto a = Node("a");
+  const auto submit = Submit("echo $$ > " + scratch.path() + "/pid; sleep 1000", {"--attempts", "1"});
+  AwaitFile(scratch / "pid");
+  a->Kill();
+  const Ended ended = submit->Wait(90);
+  BOOST_TEST(ended.code == 1);
+  BOOST_TEST(Holds(ended.err, "job 1 failed: its driver was lost 1 times, the last time: node a is down\n"), ended.err);
+  kill(PidIn(scratch / "pid"), SIGKILL);
+}
+
+BOOST_AUTO_TEST_CASE(a_head_that_is_killed_and_started_again_goes_on_where_it_was) {
+  const auto a = Node("a"), b = Node("b");
+  const auto submit = Submit("echo $$ >> " + scratch.path() + "/pids; while [ ! -e " + scratch.path() + "/go ]; do sleep 0.05; done; echo done; exit 5");
+  AwaitFile(scratch / "pids");
+  for (int life = 2; life <= 3; ++life) {
+    const std::string place = head->place;
+    head->Kill();
+    head = std::make_unique<Daemon>(scratch, HeadFlags(place));
+    head->place = place;
+    AwaitStatus("all is back", [&](const std::string& status) {
+      return Holds(status, "\"generation\":" + std::to_string(life)) && Holds(status, "\"name\":\"a\",\"state\":\"up\"") &&
+             Holds(status, "\"name\":\"b\",\"state\":\"up\"") && Holds(status, "\"name\":\"driver\",\"incarnation\":1,\"state\":\"running\"");
+    });
+  }
+  const std::string place = head->place;
+  head->Kill();
+  WriteText(scratch / "go", "");   // it ends while nobody is there to hear of it
+  testing::Sleep(0.5);
+  head = std::make_unique<Daemon>(scratch, HeadFlags(place));
+  head->place = place;
+  const Ended ended = submit->Wait(90);
+  BOOST_TEST(ended.code == 5);
+  BOOST_TEST(ended.out == "done\n");
+  BOOST_TEST(Lines(ReadText(scratch / "pids")) == 1u);   // started once
+  BOOST_TEST(Holds(Ask({"job", "list", "--json"}).out, "\"state\":\"failed\",\"code\":5"));
+}
+
+BOOST_AUTO_TEST_CASE(a_head_that_stands_still_for_a_while_does_not_take_its_nodes_for_dead) {
+  const auto a = Node("a");
+  const auto submit = Submit("echo $$ >> " + scratch.path() + "/pids; while [ ! -e " + scratch.path() + "/go ]; do sleep 0.05; done");
+  AwaitFile(scratch / "pids");
+  head->command->Signal(SIGSTOP);
+  testing::Sleep(6);
+  head->command->Signal(SIGCONT);
+  testing::Sleep(1);
+  WriteText(scratch / "go", "");
+  BOOST_TEST(submit->Wait(60).code == 0);
+  BOOST_TEST(Lines(ReadText(scratch / "pids")) == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(whoever_has_not_the_token_is_refused_with_one_line) {
+  WriteText(scratch / "wrong", "a token that is another one\n");
+  WriteText(scratch / "short", "short\n");
+  for (const Words& token : {Words{}, Words{"--token-file", scratch / "wrong"}}) {
+    for (const Words& words : {Words{"status"}, Words{"job", "list"}, Words{"submit", Script("true")}}) {
+      const Ended refused = testing::Run(scratch, words + Words{"--cluster", head->place} + token);
+      BOOST_TEST(refused.code == 2);
+      BOOST_TEST(refused.out == "");
+      BOOST_TEST(Lines(refused.err) == 1u, refused.err);
+      BOOST_TEST(Holds(refused.err, "token"), refused.err);
+    }
+    Command node(scratch, {.arguments = Words{"node", "--join", head->place, "--name", "x"} + token, .environment = {}});
+    const Ended refused = node.Wait(60);
+    BOOST_TEST((refused.code == 2 && Lines(refused.err) == 1 && Holds(refused.err, "token")), refused.err);
+  }
+  const Ended too_short = testing::Run(scratch, {"status", "--cluster", head->place, "--token-file", scratch / "short"});
+  BOOST_TEST((too_short.code == 2 && too_short.err == scratch / "short: a token of 5 characters, expected at least 16\n"));
+}
+
+BOOST_AUTO_TEST_CASE(a_node_leaves_when_it_is_drained_or_asked_to_stop) {
+  const auto a = Node("a"), b = Node("b");
+  BOOST_TEST(Ask({"drain", "a"}).code == 0);
+  const Ended drained = a->command->Wait(60);
+  BOOST_TEST((drained.code == 0 && drained.err == ""), drained.err);
+  b->command->Signal(SIGTERM);
+  const Ended stopped = b->command->Wait(60);
+  BOOST_TEST((stopped.code == 0 && stopped.err == ""), stopped.err);
+  const std::string status = Ask({"status", "--json"}).out;
+  BOOST_TEST(Holds(status, "\"name\":\"a\",\"state\":\"left\",\"reason\":\"on request\""));
+  BOOST_TEST(Holds(status, "\"name\":\"b\",\"state\":\"left\",\"reason\":\"it was asked to stop\""));
+  const Ended again = Ask({"drain", "a"});
+  BOOST_TEST((again.code == 2 && again.err == "node a is left, expected one that is up\n"));
+  BOOST_TEST(Ask({"drain", "nobody"}).err == "there is no node named 'nobody'\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_name_that_is_taken_is_refused_with_one_line) {
+  const auto a = Node("a");
+  Command other(scratch, {.arguments = {"node", "--join", head->place, "--name", "a", "--token-file", scratch / "token"}, .environment = {}});
+  const Ended refused = other.Wait(60);
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(refused.err == "a node named 'a' is a member already (up): choose another --name, or wait until that one is down\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_node_whose_head_is_not_there_keeps_trying_and_says_so) {
+  const std::string place = head->place;
+  head->Kill();
+  Daemon a(scratch, {"--join", place, "--name", "a", "--token-file", scratch / "token"});
+  Await("a warning", [&] { return Holds(ReadText(a.log), "level=warning"); });
+  testing::Sleep(1);
+  BOOST_TEST(a.command->running());
+  head = std::make_unique<Daemon>(scratch, HeadFlags(place));
+  head->place = place;
+  AwaitStatus("a is up", [](const std::string& status) { return Holds(status, "\"name\":\"a\",\"state\":\"up\""); });
+  head->Kill();
+  a.command->Signal(SIGKILL);
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_nobody_knows_yet_ends_at_once_when_asked) {
+  Daemon a(scratch, {"--join", "127.0.0.1:1", "--name", "a"});
+  Await("a warning", [&] { return Holds(ReadText(a.log), "level=warning"); });
+  a.command->Signal(SIGTERM);
+  BOOST_TEST(a.command->Wait(30).code == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_port_that_is_taken_and_a_state_that_is_none_are_errors_of_one_line) {
+  const Ended taken = testing::Run(scratch, {"node", "--head", "--listen", head->place, "--state", scratch / "other"});
+  BOOST_TEST((taken.code == 1 && taken.out == "" && Lines(taken.err) == 1 && Holds(taken.err, head->place)), taken.err);
+  const Ended node_taken = testing::Run(scratch, {"node", "--join", head->place, "--listen", head->place});
+  BOOST_TEST((node_taken.code == 1 && Lines(node_taken.err) == 1 && Holds(node_taken.err, head->place)), node_taken.err);
+  mkdir((scratch / "bad").c_str(), 0700);
+  WriteText(scratch / "bad/head.sqlite", std::string(5000, 'x'));
+  const Ended bad = testing::Run(scratch, {"node", "--head", "--state", scratch / "bad"});
+  BOOST_TEST((bad.code == 2 && bad.err == scratch / "bad/head.sqlite: file is not a database\n"), bad.err);
+  WriteText(scratch / "bad/node", "x");
+  const Ended node = testing::Run(scratch, {"node", "--join", head->place, "--state", scratch / "bad"});
+  BOOST_TEST((node.code == 2 && node.err == scratch / "bad/node: expected a node's number and incarnation\n"), node.err);
+}
+
+BOOST_AUTO_TEST_CASE(garbage_on_the_head_s_port_does_no_harm) {
+  const auto a = Node("a");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(std::atoi(head->place.substr(head->place.rfind(':') + 1).c_str())));
+  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+  for (int i = 0; i < 30; ++i) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    BOOST_REQUIRE(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    const std::string bytes = i % 3 == 0 ? "GET / HTTP/1.1\r\n\r\n" : std::string(static_cast<size_t>(i) * 100, static_cast<char>(i * 37));
+    send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    close(fd);
+  }
+  BOOST_TEST(head->command->running());
+  BOOST_TEST(Submit("echo fine")->Wait(60).out == "fine\n");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}   // namespace troupe
