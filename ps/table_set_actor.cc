@@ -680,7 +680,9 @@ Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) cons
   if (status.ok()) status = CheckFinite(spec(), gradients, [&](size_t row) { return keys[row]; });
   if (!status.ok()) return Refused(status);
   const std::vector<Key> changed = set_->copies[number_] != nullptr ? keys : std::vector<Key>();
-  Pushing pushing = set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  std::vector<TablePush> push(1);   // moved into: a list in braces would be copied
+  push[0] = {.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}};
+  Pushing pushing = set_->Push(set_->router->Push(std::move(push)));
   set_->Changed(number_, changed);
   return pushing;
 }
