@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "actors/network.h"
@@ -152,44 +153,58 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
   std::sort(pushes.begin(), pushes.end(), [](const TablePush& a, const TablePush& b) { return a.table < b.table; });   // shards want rising parts
   RoutedPush routed;
   routed.shards.resize(shards_);
+  std::vector<Grouped> grouped(pushes.size()), filtered(pushes.size());
+  std::vector<size_t> floats_left(shards_);   // of rows that travel, by shard
+  for (size_t p = 0; p < pushes.size(); ++p) {
+    const Partition& partition = partitions_[pushes[p].table];
+    Group(pushes[p].table, pushes[p].filtered, filtered[p]);
+    Group(pushes[p].table, pushes[p].keys, grouped[p]);
+    for (uint32_t range = 0; range < partition.ranges(); ++range) {
+      const size_t rows = grouped[p].begin[range + 1] - grouped[p].begin[range];
+      floats_left[partition.ShardOf(range)] += rows * tables_[pushes[p].table].width;
+    }
+  }
   struct Building {
     std::vector<PushPart> parts;
     std::vector<Key> keys;
-    std::vector<float> values;
+    std::optional<BlockBuilder> values;   // with room for all that may come
+    size_t floats = 0;
     size_t bytes = 0;   // with those of filtered rows
   };
   std::vector<Building> building(shards_);
   const auto close = [&](uint32_t shard) {
     Building& b = building[shard];
-    routed.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), Block::Adopt(std::move(b.values)), 0, {}});
+    const Block values = b.values ? std::move(*b.values).Finish().Slice(0, b.floats * sizeof(float)) : Block();
+    routed.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), values, 0, {}});
     Close(routed.shards[shard].back(), pushes);
+    floats_left[shard] -= b.floats;
     b = {};
   };
-  Grouped grouped, filtered;
-  for (const TablePush& push : pushes) {
+  for (size_t p = 0; p < pushes.size(); ++p) {
+    const TablePush& push = pushes[p];
     const Partition& partition = partitions_[push.table];
     const uint32_t width = tables_[push.table].width;
-    Group(push.table, push.filtered, filtered);
-    Group(push.table, push.keys, grouped);
-    for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].keys.reserve(push.keys.size() / shards_ + 64);
-    for (uint32_t shard = 0; shard < shards_; ++shard) building[shard].values.reserve(push.values.size() / shards_ + 64);
     for (uint32_t range = 0; range < partition.ranges(); ++range) {
-      const uint32_t begin = grouped.begin[range], end = grouped.begin[range + 1];
-      const uint32_t gone = filtered.begin[range + 1] - filtered.begin[range];
+      const uint32_t begin = grouped[p].begin[range], end = grouped[p].begin[range + 1];
+      const uint32_t gone = filtered[p].begin[range + 1] - filtered[p].begin[range];
       if (begin == end && gone == 0) continue;
       const uint32_t shard = partition.ShardOf(range);
       Building& b = building[shard];
       const size_t part_bytes = size_t{end - begin + gone} * (sizeof(Key) + width * sizeof(float));
       if (!b.parts.empty() && b.bytes + part_bytes > kChunkBytes) close(shard);
+      if (!b.values) {
+        const size_t floats = std::min(floats_left[shard], std::max(kChunkBytes / sizeof(float), size_t{end - begin} * width));
+        b.values.emplace(floats * sizeof(float));
+        b.keys.reserve(floats / width);
+      }
       b.bytes += part_bytes;
       PushPart part{.table = push.table, .range = range, .sequence = 0, .previous = 0, .first = 0, .count = end - begin, .dense = 0, .nonzeros = 0};
-      for (uint32_t i = filtered.begin[range]; i < filtered.begin[range + 1] && !push.filtered_nonzeros.empty(); ++i)
-        part.nonzeros += push.filtered_nonzeros[filtered.order[i]];
-      const size_t values_before = b.values.size();
-      b.values.resize(values_before + size_t{part.count} * width);
-      float* out = b.values.data() + values_before;
+      for (uint32_t i = filtered[p].begin[range]; i < filtered[p].begin[range + 1] && !push.filtered_nonzeros.empty(); ++i)
+        part.nonzeros += push.filtered_nonzeros[filtered[p].order[i]];
+      float* out = b.values->As<float>().data() + b.floats;
+      b.floats += size_t{part.count} * width;
       for (uint32_t i = begin; i < end; ++i) {
-        const uint32_t at = grouped.order[i];
+        const uint32_t at = grouped[p].order[i];
         b.keys.push_back(push.keys[at]);
         if (width == 1) {
           *out++ = push.values[at];

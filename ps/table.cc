@@ -20,9 +20,6 @@ using internal::kWalkBlock;
 using internal::RowStore;
 using internal::WalkRows;
 
-/// Rows of a dense set that are tamed at a time.
-constexpr uint64_t kTamedFloats = 4096;
-
 uint64_t MachineBytes() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
 }
@@ -121,6 +118,10 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
   for (const RowsOut& out : rows) TROUPE_RETURN_IF_ERROR(impl_->CheckRows(out.rows));
   const uint32_t width = impl_->width;
   const UpdateRule& rule = *impl_->rule;
+  if (impl_->partition.dense() && rule.holds_values()) {
+    impl_->CopyDense(rows);
+    return absl::OkStatus();
+  }
   if (impl_->partition.dense()) {
     impl_->EachRun(rows, [&](size_t set, uint64_t row, size_t at, size_t n) {
       const uint32_t range = rows[set].rows.range;
@@ -157,10 +158,8 @@ absl::Status Table::Pull(std::span<const RowsOut> rows) const {
 
 absl::Status Table::Check(std::span<const RowsIn> gradients) const {
   TROUPE_RETURN_IF_ERROR(impl_->CheckUsable());
-  for (const RowsIn& in : gradients) {
-    TROUPE_RETURN_IF_ERROR(impl_->CheckRows(in.rows));
-    if (impl_->spec.non_finite == NonFinite::kRefuse) TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", in));
-  }
+  for (const RowsIn& in : gradients) TROUPE_RETURN_IF_ERROR(impl_->CheckRows(in.rows));
+  if (impl_->spec.non_finite == NonFinite::kRefuse) TROUPE_RETURN_IF_ERROR(impl_->CheckFinite("gradient", gradients));
   return impl_->CheckRoom(gradients);
 }
 
@@ -169,17 +168,8 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
   const uint32_t width = impl.width;
   if (!impl.spec.schedule.constant()) scale *= static_cast<float>(impl.spec.schedule.At(impl.step));
   if (impl.partition.dense()) {
-    const uint64_t piece = impl.tames ? std::max<uint64_t>(1, kTamedFloats / width) : UINT64_MAX;
     impl.OwnDense(gradients);
-    impl.EachRun(gradients, [&](size_t set, uint64_t row, size_t at, size_t n) {
-      const uint32_t range = gradients[set].rows.range;
-      const DenseRange& dense = *impl.dense[impl.Place(range)];
-      const uint64_t unpenalised = impl.Unpenalised(range);
-      for (size_t i = 0, rows; i < n; i += rows) {
-        rows = std::min<uint64_t>(piece, n - i);
-        impl.rule->ApplyDense(dense.View(row + i, rows, unpenalised), impl.Tame(gradients[set].numbers + (at + i) * width, rows), scale);
-      }
-    });
+    impl.ApplyDense(gradients, scale);
     return;
   }
   if (impl.limits != nullptr) [[unlikely]]
@@ -208,10 +198,8 @@ void Table::Apply(std::span<const RowsIn> gradients, float scale) {
 absl::Status Table::Assign(std::span<const RowsIn> values) {
   Impl& impl = *impl_;
   TROUPE_RETURN_IF_ERROR(impl.CheckUsable());
-  for (const RowsIn& in : values) {
-    TROUPE_RETURN_IF_ERROR(impl.CheckRows(in.rows));
-    TROUPE_RETURN_IF_ERROR(impl.CheckFinite("value", in));
-  }
+  for (const RowsIn& in : values) TROUPE_RETURN_IF_ERROR(impl.CheckRows(in.rows));
+  TROUPE_RETURN_IF_ERROR(impl.CheckFinite("value", values));
   if (impl.partition.dense()) {
     impl.OwnDense(values);
     impl.EachRun(values, [&](size_t set, uint64_t row, size_t at, size_t n) {

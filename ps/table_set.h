@@ -115,6 +115,8 @@ class TableRef {
   /// these touch is asked anew; of what others have written the last `staleness` may be missing.
   /// Errors InvalidArgument: a key that is there twice, or outside a dense table; Unavailable, DeadlineExceeded.
   absl::StatusOr<Rows> Pull(std::vector<Key> keys, const PullOptions& how = {}) const;
+  /// The same into `values` (keys.size() x width), whose memory is used again. On an error it holds anything.
+  absl::Status PullInto(std::span<const Key> keys, std::vector<float>& values, const PullOptions& how = {}) const;
   /// These rows will be pulled soon, within the replicas' `staleness`: they are fetched now, in the background, and again when a push of this set changes them
   /// before their pull. Each intent is for one pull of a row; a pull that comes sooner waits for it. Costs the rows' messages even where no pull comes.
   /// Errors InvalidArgument as Pull; FailedPrecondition: the table has no replicas; ResourceExhausted: they are more than replicas have room for, with those

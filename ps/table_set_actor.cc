@@ -23,6 +23,7 @@
 #include "ps/fetched_rows.h"
 #include "ps/function.h"
 #include "ps/internal/finite.h"
+#include "ps/key_index.h"
 #include "ps/shard_actor.h"
 
 namespace troupe {
@@ -392,13 +393,14 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     return TooLong(limit);
   }
 
-  /// The rows of `keys` as shards have them, in their order.
-  absl::StatusOr<std::vector<float>> Ask(uint32_t table, std::span<const Key> keys, const PullOptions& how) {
+  /// The rows of `keys` as shards have them, in their order. `memory` is what they come in.
+  absl::StatusOr<std::vector<float>> Ask(uint32_t table, std::span<const Key> keys, const PullOptions& how, std::vector<float> memory = {}) {
     const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
     auto pull = std::make_shared<PullCall>();
     pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
     TROUPE_RETURN_IF_ERROR(Run(pull, how));
     std::vector<std::vector<float>> values;
+    values.push_back(std::move(memory));
     TROUPE_RETURN_IF_ERROR(router->Gather(*pull->pull, pull->values, values));
     return std::move(values[0]);
   }
@@ -424,9 +426,9 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
     return rows.status();
   }
 
-  absl::StatusOr<std::vector<float>> PullNear(uint32_t table, std::span<const Key> keys, const PullOptions& how) {
+  absl::StatusOr<std::vector<float>> PullNear(uint32_t table, std::span<const Key> keys, const PullOptions& how, std::vector<float> values) {
     Copies& here = *copies[table];
-    std::vector<float> values(keys.size() * options.tables[table].width);
+    values.resize(keys.size() * options.tables[table].width);
     const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
     const auto end = std::chrono::steady_clock::now() + limit;
     FetchedRows::Missing missing;
@@ -621,21 +623,35 @@ const TableSpec& TableRef::spec() const {
 }
 
 absl::Status TableRef::CheckKeys(std::span<const Key> keys) const {
+  constexpr size_t kMany = 1 << 16;   // keys: what these take is not kept
+  thread_local KeyIndex kept;
+  KeyIndex large;
+  KeyIndex& index = keys.size() < kMany ? kept : large;
+  std::vector<uint32_t> columns;
+  index.Start(keys.size());
+  columns.resize(keys.size());
+  index.Columns(keys, columns.data());
+  const bool inside = !spec().rows || std::ranges::all_of(keys, [rows = *spec().rows](Key key) { return key < rows; });
+  if (index.keys().size() == keys.size() && inside) return absl::OkStatus();
   std::vector<Key> sorted(keys.begin(), keys.end());
   std::ranges::sort(sorted);
   const auto twice = std::ranges::adjacent_find(sorted);
   if (twice != sorted.end())
     return absl::InvalidArgumentError(absl::StrCat("table '", spec().name, "': key ", *twice, " is there twice, expected distinct keys"));
-  if (spec().rows && !sorted.empty() && sorted.back() >= *spec().rows) {
-    return absl::InvalidArgumentError(absl::StrCat("table '", spec().name, "': row is ", sorted.back(), ", expected < ", *spec().rows));
-  }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("table '", spec().name, "': row is ", sorted.back(), ", expected < ", *spec().rows));
 }
 
 absl::StatusOr<Rows> TableRef::Pull(std::vector<Key> keys, const PullOptions& how) const {
-  TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
-  TROUPE_TRY(std::vector<float> values, set_->copies[number_] == nullptr ? set_->Ask(number_, keys, how) : set_->PullNear(number_, keys, how));
+  std::vector<float> values;
+  TROUPE_RETURN_IF_ERROR(PullInto(keys, values, how));
   return Rows{.keys = std::move(keys), .width = spec().width, .values = std::move(values)};
+}
+
+absl::Status TableRef::PullInto(std::span<const Key> keys, std::vector<float>& values, const PullOptions& how) const {
+  TROUPE_RETURN_IF_ERROR(CheckKeys(keys));
+  const bool near = set_->copies[number_] != nullptr;
+  TROUPE_TRY(values, near ? set_->PullNear(number_, keys, how, std::move(values)) : set_->Ask(number_, keys, how, std::move(values)));
+  return absl::OkStatus();
 }
 
 absl::Status TableRef::Intend(std::vector<Key> keys) const {
@@ -664,7 +680,9 @@ Pushing TableRef::Push(std::vector<Key> keys, std::vector<float> gradients) cons
   if (status.ok()) status = CheckFinite(spec(), gradients, [&](size_t row) { return keys[row]; });
   if (!status.ok()) return Refused(status);
   const std::vector<Key> changed = set_->copies[number_] != nullptr ? keys : std::vector<Key>();
-  Pushing pushing = set_->Push(set_->router->Push({{.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}}}));
+  std::vector<TablePush> push(1);   // moved into: a list in braces would be copied
+  push[0] = {.table = number_, .keys = std::move(keys), .values = std::move(gradients), .nonzeros = {}};
+  Pushing pushing = set_->Push(set_->router->Push(std::move(push)));
   set_->Changed(number_, changed);
   return pushing;
 }

@@ -2,6 +2,8 @@
 // vectorised over dense rows and row by row over sparse ones (ps/internal/element_rule.h).
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +26,23 @@ struct DenseRows {
   uint64_t unpenalised = 0;    ///< rows below this are spared l1, l2 and weight decay
 };
 
+/// One row of a dense range: array k of it begins at values + k * stride.
+struct DenseRow {
+  float* values = nullptr;
+  uint64_t stride = 0;
+  float count = 0;   ///< of a rule that counts_pushes: this push included
+
+  /// Asks for all of the row.
+  [[gnu::always_inline]] void Prefetch(uint32_t width, uint32_t arrays) const {
+    constexpr uint32_t kFloatsALine = 16;
+    for (uint32_t k = 0; k < arrays; ++k) {
+      for (uint32_t i = 0; i < width; i += kFloatsALine) __builtin_prefetch(values + k * stride + i);
+    }
+  }
+  /// How many rows ahead of their use: as many as the processor waits for at once.
+  static size_t Ahead(uint32_t width, uint32_t arrays) { return std::clamp<size_t>(256 / (size_t{width} * arrays), 1, 32); }
+};
+
 /// A row in a store is floats(width) floats: mostly `width` values, then the rule's state.
 class UpdateRule {
  public:
@@ -42,6 +61,8 @@ class UpdateRule {
   virtual void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const = 0;
   /// Dense: gradient is n x width, for the rows [first, first + n). Vectorised; no aliasing. Equal to ApplyRows on the same rows bit for bit.
   virtual void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const = 0;
+  /// Dense: as ApplyRows, to rows that lie anywhere. They are brought near here; counts of pushes are counted by the caller.
+  virtual void ApplyDenseRows(std::span<const DenseRow> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const = 0;
 
   /// The values of rows that start at rows[i], and of dense rows. A null row's values are those of `missing` (as `out`; null: zeros). penalised: as above.
   virtual void ReadRows(std::span<float* const> rows, uint32_t width, std::span<const bool> penalised, const float* missing, float* out) const;

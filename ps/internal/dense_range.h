@@ -56,6 +56,13 @@ class DenseRange {
   DenseRows View(uint64_t first, uint64_t n, uint64_t unpenalised) const {
     return {.arrays = arrays_, .stride = stride_, .width = width_, .first = first, .n = n, .unpenalised = unpenalised};
   }
+  /// One row, without its count; and one whose push is counted, where pushes are.
+  DenseRow Row(uint64_t row) const { return {.values = arrays_ + row * width_, .stride = stride_, .count = 0}; }
+  DenseRow PushedRow(uint64_t row) {
+    DenseRow pushed = Row(row);
+    if (counted_) Counts().Add(row, 1, [&](uint64_t, uint64_t, float count) { pushed.count = count; });
+    return pushed;
+  }
   /// Asks for this object itself; for the numbers of a row. (Inlined at once: GCC drops calls of functions that do nothing else.)
   [[gnu::always_inline]] void PrefetchSelf() const {
     for (size_t i = 0; i < sizeof(DenseRange); i += 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(this) + i);

@@ -41,15 +41,10 @@ class ElementRule : public UpdateRule {
   bool counts_pushes() const override { return Kernel::kCountsSteps; }
 
   void ApplyRows(std::span<float* const> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
-    if (!penalises_ || penalised.empty()) {
-      ApplyAlike(penalises_, rows, gradient, width, scale);
-    } else {
-      for (size_t i = 0, end; i < rows.size(); i = end) {   // mostly all alike
-        for (end = i + 1; end < rows.size() && penalised[end] == penalised[i]; ++end) {
-        }
-        ApplyAlike(penalised[i], rows.subspan(i, end - i), gradient + i * width, width, scale);
-      }
-    }
+    ApplyRuns(rows, gradient, width, penalised, scale);
+  }
+  void ApplyDenseRows(std::span<const DenseRow> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
+    ApplyRuns(rows, gradient, width, penalised, scale);
   }
 
   void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
@@ -103,15 +98,28 @@ class ElementRule : public UpdateRule {
   /// Which penalties a loop works with: most have none, and adamw none of those that take a second division.
   enum Penalties { kNone, kDecay, kAll };
 
-  void ApplyAlike(bool penalised, std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+  template <class Row>
+  void ApplyRuns(std::span<const Row> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const {
+    if (!penalises_ || penalised.empty()) {
+      ApplyAlike(penalises_, rows, gradient, width, scale);
+    } else {
+      for (size_t i = 0, end; i < rows.size(); i = end) {   // mostly all alike
+        for (end = i + 1; end < rows.size() && penalised[end] == penalised[i]; ++end) {
+        }
+        ApplyAlike(penalised[i], rows.subspan(i, end - i), gradient + i * width, width, scale);
+      }
+    }
+  }
+  template <class Row>
+  void ApplyAlike(bool penalised, std::span<const Row> rows, const float* gradient, uint32_t width, float scale) const {
     if (!penalised) {
       RowsOfWidth<kNone>(rows, gradient, width, scale);
     } else {
       only_decays_ ? RowsOfWidth<kDecay>(rows, gradient, width, scale) : RowsOfWidth<kAll>(rows, gradient, width, scale);
     }
   }
-  template <Penalties kPenalties>
-  void RowsOfWidth(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+  template <Penalties kPenalties, class Row>
+  void RowsOfWidth(std::span<const Row> rows, const float* gradient, uint32_t width, float scale) const {
     width == 1 ? Rows<kPenalties>(rows, gradient, 1, scale) : Rows<kPenalties>(rows, gradient, width, scale);
   }
 
@@ -174,6 +182,22 @@ class ElementRule : public UpdateRule {
         Elements<kPenalties>(kernel_.AtStep(step), scale, decay_, {row, width}, gradient, width);
       } else {
         Elements<kPenalties>(kernel_, scale, decay_, {row, width}, gradient, width);
+      }
+    }
+  }
+
+  /// Rows that lie anywhere in dense ranges.
+  template <Penalties kPenalties>
+  [[gnu::always_inline]] void Rows(std::span<const DenseRow> rows, const float* gradient, uint32_t width, float scale) const {
+    const size_t ahead = DenseRow::Ahead(width, kArrays);
+    for (size_t i = 0; i < std::min(ahead, rows.size()); ++i) rows[i].Prefetch(width, kArrays);
+    for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
+      if (i + ahead < rows.size()) rows[i + ahead].Prefetch(width, kArrays);
+      const Arrays arrays{rows[i].values, rows[i].stride};
+      if constexpr (Kernel::kCountsSteps) {
+        Elements<kPenalties>(kernel_.AtStep(rows[i].count), scale, decay_, arrays, gradient, width);
+      } else {
+        Elements<kPenalties>(kernel_, scale, decay_, arrays, gradient, width);
       }
     }
   }

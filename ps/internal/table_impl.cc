@@ -51,10 +51,17 @@ absl::Status Table::Impl::CheckRows(const RowSet& rows) const {
   return Refuse(absl::StrCat("key ", *wrong, " is in range ", partition.RangeOf(*wrong), ", expected range ", rows.range));
 }
 
-absl::Status Table::Impl::CheckFinite(const char* what, const RowsIn& in) const {
-  const uint64_t n = in.rows.n * width;
-  if (internal::AllFinite(in.numbers, n)) [[likely]]
+absl::Status Table::Impl::CheckFinite(const char* what, std::span<const RowsIn> sets) const {
+  bool finite = true;
+  for (size_t begin = 0, end; begin < sets.size(); begin = end) {
+    uint64_t n = sets[begin].rows.n * width;
+    for (end = begin + 1; end < sets.size() && sets[end].numbers == sets[begin].numbers + n; ++end) n += sets[end].rows.n * width;
+    finite &= internal::AllFinite(sets[begin].numbers, n);
+  }
+  if (finite) [[likely]]
     return absl::OkStatus();
+  const RowsIn& in = *std::ranges::find_if(sets, [&](const RowsIn& set) { return !internal::AllFinite(set.numbers, set.rows.n * width); });
+  const uint64_t n = in.rows.n * width;
   const float* wrong = std::find_if(in.numbers, in.numbers + n, [](float value) { return !std::isfinite(value); });
   const uint64_t row = static_cast<uint64_t>(wrong - in.numbers) / width;
   const Key key = in.rows.keys == nullptr ? in.rows.first + row : in.rows.keys[row];

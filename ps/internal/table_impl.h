@@ -104,8 +104,9 @@ struct Table::Impl {
   absl::Status CheckRange(uint32_t range) const;
   /// Range and rows.
   absl::Status CheckRows(const RowSet& rows) const;
-  /// The error names the key. `what`: "gradient" or "value".
-  absl::Status CheckFinite(const char* what, const RowsIn& in) const;
+  /// All numbers of these sets, the first time that they are read: those of a message follow each other. The error names the key. `what`: "gradient" or
+  /// "value".
+  absl::Status CheckFinite(const char* what, std::span<const RowsIn> sets) const;
 
   /// The sparse rows of these sets, for WalkRows.
   template <class In>
@@ -116,6 +117,10 @@ struct Table::Impl {
   /// Calls each(set, row number in the range, place in the set, n) for every run of consecutive rows of dense sets. Rows by key are brought near before.
   template <class In, class Each>
   void EachRun(std::span<const In> sets, const Each& each) const;
+  /// The values of rows of dense sets, where the rule holds them.
+  void CopyDense(std::span<const RowsOut> rows) const;
+  /// The rule, once to each row of dense sets.
+  void ApplyDense(std::span<const RowsIn> gradients, float scale);
   /// Dense sets that are about to be written to.
   void OwnDense(std::span<const RowsIn> sets) {
     for (const RowsIn& set : sets) __builtin_prefetch(dense[Place(set.rows.range)].get());   // how many share a range stands before it

@@ -27,6 +27,13 @@ class Lamb final : public UpdateRule {
       ApplyRow(adam_.AtStep(step), row, width, gradient, width, scale, penalised.empty() || penalised[i]);
     }
   }
+  void ApplyDenseRows(std::span<const DenseRow> rows, const float* gradient, uint32_t width, std::span<const bool> penalised, float scale) const override {
+    const size_t ahead = DenseRow::Ahead(width, 3);
+    for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
+      if (i + ahead < rows.size()) rows[i + ahead].Prefetch(width, 3);
+      ApplyRow(adam_.AtStep(rows[i].count), rows[i].values, rows[i].stride, gradient, width, scale, penalised.empty() || penalised[i]);
+    }
+  }
   void ApplyDense(const DenseRows& rows, const float* gradient, float scale) const override {
     internal::StepCounts(rows.arrays + 3 * rows.stride).Add(rows.first, rows.n, [&](uint64_t first, uint64_t n, float step) {
       const internal::AdamStep at = adam_.AtStep(step);

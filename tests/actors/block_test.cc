@@ -1,7 +1,10 @@
 // Block: alignment, sharing and views.
 #include "actors/block.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <thread>
 #include <vector>
 
 namespace troupe {
@@ -44,6 +47,36 @@ BOOST_AUTO_TEST_CASE(a_built_block_keeps_what_was_written) {
   const Block block = std::move(builder).Finish();
   BOOST_TEST(Aligned(block));
   BOOST_TEST(block.As<uint64_t>()[999] == 999u);
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_was_let_go_is_used_again_by_its_thread_only_when_nobody_has_it) {
+  std::vector<Block> kept;
+  for (int round = 0; round < 20; ++round) {
+    for (const size_t size : {size_t{1}, size_t{64} << 10, (size_t{64} << 10) + 1, size_t{300'000}, size_t{1} << 20, (size_t{1} << 20) + 1}) {
+      BlockBuilder builder(size);
+      const auto tag = static_cast<unsigned char>(kept.size());
+      std::memset(builder.data(), tag, size);
+      kept.push_back(std::move(builder).Finish());
+      BOOST_TEST_REQUIRE((Aligned(kept.back()) && kept.back().size() == size));
+    }
+    for (size_t i = 0; i < kept.size(); ++i) {   // nobody has written to what others hold
+      const auto bytes = kept[i].As<unsigned char>();
+      BOOST_TEST_REQUIRE(std::ranges::all_of(bytes, [&](unsigned char byte) { return byte == bytes[0]; }));
+    }
+    for (size_t i = 0; i < kept.size(); i += 2) kept[i] = Block();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(blocks_outlive_the_thread_that_made_them_and_end_on_others) {
+  std::vector<Block> made;
+  std::thread([&] {
+    for (int i = 0; i < 10; ++i) made.push_back(Block::Copy(std::vector<unsigned char>(200'000, static_cast<unsigned char>(i)).data(), 200'000));
+  }).join();
+  for (size_t i = 0; i < made.size(); ++i) BOOST_TEST(made[i].As<unsigned char>()[199'999] == i);
+  std::thread([&] { made.clear(); }).join();
+  thread_local Block last;   // ends with the thread, perhaps after what the thread has kept
+  std::thread([] { last = Block::Copy(std::vector<unsigned char>(200'000).data(), 200'000); }).join();
+  BOOST_TEST(made.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_slice_keeps_the_bytes_alive) {

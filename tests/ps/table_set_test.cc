@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -54,6 +55,40 @@ BOOST_AUTO_TEST_CASE(what_is_pushed_is_pulled_in_the_order_of_the_keys) {
   BOOST_TEST(rows->values == (std::vector<float>{-5, -6, 0, 0, -1, -2}), boost::test_tools::per_element());
   BOOST_TEST(rows->row(2)[1] == -2);
   BOOST_TEST(f.w.spec().width == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(rows_come_into_memory_that_is_there) {
+  for (const bool copies : {false, true}) {
+    System system{System::Options{}};
+    TableSetOptions options{.tables = Tables(), .shards = 3};
+    if (copies) options.replicas = {{"w", {.bytes_max = 1 << 20, .staleness = seconds(1)}}};
+    const auto set = *TableSet::Create(system, options);
+    const TableRef w = *set->Find("w");
+    BOOST_TEST(w.Push({9, 1'000'000'007, 3}, {1, 2, 3, 4, 5, 6}).Wait(seconds(10)).ok());
+    std::vector<float> values(10, 7.0f);   // more than is needed
+    const float* memory = values.data();
+    const std::vector<Key> keys{3, 8, 9};
+    for (int i = 0; i < 2; ++i) {
+      BOOST_TEST(w.PullInto(keys, values) == absl::OkStatus());
+      BOOST_TEST(values == (std::vector<float>{-5, -6, 0, 0, -1, -2}), boost::test_tools::per_element());
+      BOOST_TEST(values.data() == memory);
+      std::ranges::fill(values, 7.0f);
+    }
+    BOOST_TEST(w.PullInto(std::vector<Key>{3, 3}, values).message() == "table 'w': key 3 is there twice, expected distinct keys");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_are_there_twice_are_named_however_many_there_are) {
+  Fixture f;
+  for (const size_t n : {2U, 1'000U, 100'000U}) {
+    std::vector<Key> keys;
+    for (size_t i = 0; i < n; ++i) keys.push_back(i * 5);
+    BOOST_TEST(f.d.Pull(keys).ok());
+    keys.push_back(5 * (n / 2));
+    BOOST_TEST(Message(f.d.Pull(keys).status()) == "table 'd': key " + std::to_string(5 * (n / 2)) + " is there twice, expected distinct keys");
+    keys.back() = 600'000 + n;
+    BOOST_TEST(Message(f.d.Pull(keys).status()) == "table 'd': row is " + std::to_string(600'000 + n) + ", expected < 600000");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_pull_sees_the_pushes_before_it_though_nobody_waited_for_them) {

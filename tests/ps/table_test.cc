@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "actors/text.h"
 #include "ps/round_sum.h"
 
@@ -243,6 +244,78 @@ BOOST_AUTO_TEST_CASE(a_round_survives_growth) {
   round.Finish(3);
   oracle.FinishRound(3);
   BOOST_TEST((Contents(table) == oracle.rows));
+}
+
+BOOST_AUTO_TEST_CASE(rows_of_many_dense_ranges_in_one_push_change_as_one_by_one) {
+  std::mt19937 random(11);
+  for (const std::string& rule : UpdateRuleNames()) {
+    for (const uint32_t width : {1u, 3u, 64u}) {
+      for (const bool clips : {false, true}) {
+        BOOST_TEST_CONTEXT(rule << " of width " << width << (clips ? ", clipped" : "")) {
+          TableSpec spec = Spec(rule, width, 6'001, 13);
+          spec.penalised_from = 700;   // in the middle of a range
+          if (clips) spec.clip_value = 0.25;
+          Table table = Make(spec), one_by_one = Make(spec);
+          for (int push = 0; push < 3; ++push) {
+            std::set<Key> distinct;
+            while (distinct.size() < 1'500) distinct.insert(random() % 6'001);
+            for (Key key = 500; key < 900; ++key) distinct.insert(key);   // a run
+            std::vector<Key> keys(distinct.begin(), distinct.end());
+            if (push == 1) std::shuffle(keys.begin(), keys.end(), random);
+            std::ranges::stable_sort(keys, {}, [&](Key key) { return table.partition().RangeOf(key); });
+            // The numbers lie in two arrays, with a gap in one of them.
+            std::vector<float> numbers[2];
+            for (auto& array : numbers) array.resize((keys.size() + 1) * width);
+            for (auto& array : numbers) {
+              for (float& x : array) x = static_cast<float>(random() % 1000) * 1e-3f - 0.5f;
+            }
+            std::vector<RowsIn> sets;
+            for (size_t begin = 0, end; begin < keys.size(); begin = end) {
+              const uint32_t range = table.partition().RangeOf(keys[begin]);
+              for (end = begin; end < keys.size() && table.partition().RangeOf(keys[end]) == range; ++end) {
+              }
+              const size_t place = begin + (range > 4 ? 1 : 0);
+              sets.push_back({RowSet::Of(range, {keys.data() + begin, end - begin}), numbers[range % 5 == 0 ? 1 : 0].data() + place * width});
+            }
+            BOOST_REQUIRE_EQUAL(table.Check(sets), absl::OkStatus());
+            table.Apply(sets);
+            for (const RowsIn& set : sets) {
+              for (size_t i = 0; i < set.rows.n; ++i) {
+                BOOST_REQUIRE_EQUAL(one_by_one.ApplyDense(set.rows.range, set.rows.keys[i], 1, set.numbers + i * width), absl::OkStatus());
+              }
+            }
+          }
+          for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
+            const Block ours = table.Save(range), others = one_by_one.Save(range);
+            BOOST_TEST(ours.size() == others.size());
+            BOOST_TEST(std::memcmp(ours.data(), others.data(), ours.size()) == 0);
+          }
+          BOOST_TEST(table.clipped() == one_by_one.clipped());
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_are_not_finite_are_found_wherever_a_message_has_them) {
+  Table table = Make(Spec("sgd", 3, 6'001, 13));
+  std::vector<Key> keys;
+  for (Key key = 0; key < 6'001; key += 5) keys.push_back(key);
+  std::vector<float> numbers(keys.size() * 3, 0.5f);
+  std::vector<RowsIn> sets;
+  for (size_t begin = 0, end; begin < keys.size(); begin = end) {
+    const uint32_t range = table.partition().RangeOf(keys[begin]);
+    for (end = begin; end < keys.size() && table.partition().RangeOf(keys[end]) == range; ++end) {
+    }
+    sets.push_back({RowSet::Of(range, {keys.data() + begin, end - begin}), numbers.data() + begin * 3});
+  }
+  for (size_t at = 0; at < numbers.size(); at += 97) {
+    numbers[at] = std::numeric_limits<float>::infinity();
+    BOOST_TEST(table.Check(sets).message() == absl::StrCat("table 'w': gradient of key ", keys[at / 3], " is inf, expected a finite number"));
+    BOOST_TEST(table.Assign(sets).message() == absl::StrCat("table 'w': value of key ", keys[at / 3], " is inf, expected a finite number"));
+    numbers[at] = 0.5f;
+  }
+  BOOST_TEST(table.Check(sets) == absl::OkStatus());
 }
 
 BOOST_AUTO_TEST_CASE(a_round_of_one_push_is_the_push) {
