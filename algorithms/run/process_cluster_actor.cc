@@ -18,9 +18,11 @@
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/run/executor.h"
+#include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
+#include "ps/partition.h"
 #include "ps/wire.h"
 
 namespace troupe {
@@ -64,10 +66,10 @@ class ProcessCluster final : public Cluster {
     processes_->KillAll();
     if (system_ != nullptr) {
       StopAndWait(*system_, workers_);
-      StopAndWait(*system_, shards_);
+      StopAndWait(*system_, places_of_rows_);
     }
     workers_.clear();
-    shards_.clear();
+    places_of_rows_.clear();
     system_ = nullptr;
     folder_.Remove();
   }
@@ -96,11 +98,15 @@ class ProcessCluster final : public Cluster {
       system_->network().Locate(child.node, {PlaceOf(child.node)});
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
       if (i < cluster_.shards) {
-        shards_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
+        places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
       } else {
         workers_.push_back(SpawnProxy<WorkerActor>(*system_, proxy));
       }
       children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, &child] { return StartChild(child); }});
+    }
+    if (Keeps()) {
+      const Address tables{NodeOf(0), Incarnation{0}, kMemberActor};
+      places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, {.to = tables, .timeout = options_.request_timeout}));
     }
     supervisor_ = SpawnSupervisor(*system_, options_.restart, std::move(children),
                                   {.restarted =
@@ -114,7 +120,7 @@ class ProcessCluster final : public Cluster {
 
   System& system() override { return *system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
-  const std::vector<ShardActor>& shards() const override { return shards_; }
+  const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   uint64_t restarts() const override { return restarts_; }
   absl::Status Await(Ending& ending) override {
     do {   // before the first wait as well: phases may be shorter than it
@@ -166,6 +172,9 @@ class ProcessCluster final : public Cluster {
     return absl::OkStatus();
   }
   const std::string& PlaceOf(NodeId node) const { return places_[static_cast<uint32_t>(node) - 1]; }
+  NodeId NodeOf(uint32_t worker) const { return NodeId{cluster_.shards + worker + 1}; }
+  /// Do the workers keep tables?
+  bool Keeps() const { return PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards; }
 
   /// Nodes: 0 this process, then the shards, then the workers.
   Child Describe(uint32_t i) {
@@ -182,6 +191,13 @@ class ProcessCluster final : public Cluster {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     job.options.splits = SplitsOf(worker, cluster_.workers, cluster_.splits);
     for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, {PlaceOf(NodeId{s + 1})}, kJobActor});
+    std::vector<ShardPlace> workers;
+    for (uint32_t w = 0; w < cluster_.workers; ++w) workers.push_back({NodeOf(w), {PlaceOf(NodeOf(w))}, kJobActor});
+    job.group = GroupJobOf(cluster_, worker, std::move(workers));
+    if (job.group && worker == 0) {   // what a group goes on from that has lost all its members
+      job.group->copy.snapshot_uri = absl::StrCat(folder_.path(), "/tables-of-workers.snapshot");
+      job.group->copy.snapshot_interval = options_.snapshot_interval;
+    }
     return {absl::StrCat("worker ", worker),
             "worker",
             absl::StrCat(worker),
@@ -238,7 +254,7 @@ class ProcessCluster final : public Cluster {
   std::shared_ptr<ProcessTable> processes_ = std::make_shared<ProcessTable>();
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
-  std::vector<ShardActor> shards_;
+  std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;
   std::atomic<uint64_t> restarts_{0};
   std::atomic<bool> closing_{false};
@@ -249,11 +265,6 @@ class ProcessCluster final : public Cluster {
 }   // namespace
 
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster) {
-  for (const TableSpec& table : cluster.tables) {
-    if (table.kept_by == KeptBy::kShards) continue;
-    return absl::UnimplementedError(absl::StrCat("consistency of table '", table.name, "' is '", ToString(cluster.consistency.Of(table.name)),
-                                                 "', which works in one process only: leave --processes away, or choose bsp"));
-  }
   auto made = std::make_unique<ProcessCluster>(options, cluster);
   TROUPE_RETURN_IF_ERROR(made->Start());
   return made;

@@ -38,6 +38,23 @@ absl::StatusOr<PhaseRecord> Read(wire::PhaseRecord::Reader from) {
   return to;
 }
 
+void Fill(capnp::List<wire::WorkerJob::Place>::Builder to, const std::vector<ShardPlace>& from) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    to[i].setNode(static_cast<uint32_t>(from[i].node));
+    auto places = to[i].initPlaces(static_cast<unsigned>(from[i].places.size()));
+    for (unsigned j = 0; j < places.size(); ++j) places.set(j, from[i].places[j]);
+    to[i].setActor(static_cast<uint32_t>(from[i].actor));
+  }
+}
+std::vector<ShardPlace> Read(capnp::List<wire::WorkerJob::Place>::Reader from) {
+  std::vector<ShardPlace> to;
+  for (auto one : from) {
+    to.push_back({NodeId{one.getNode()}, {}, ActorId{one.getActor()}});
+    for (auto place : one.getPlaces()) to.back().places.push_back(Text(place));
+  }
+  return to;
+}
+
 }   // namespace
 
 Frame Codec<RunPhase>::Encode(const RunPhase& m) {
@@ -161,19 +178,19 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setHeldBytes(options.held_bytes);
     to.setReplicaBytes(options.replicas.bytes_max);
     to.setReplicaStaleness(options.replicas.staleness);
-    auto shards = to.initShards(static_cast<unsigned>(job.shards.size()));
-    for (unsigned j = 0; j < shards.size(); ++j) {
-      shards[j].setNode(static_cast<uint32_t>(job.shards[j].node));
-      auto places = shards[j].initPlaces(static_cast<unsigned>(job.shards[j].places.size()));
-      for (unsigned k = 0; k < places.size(); ++k) places.set(k, job.shards[j].places[k]);
-      shards[j].setActor(static_cast<uint32_t>(job.shards[j].actor));
-    }
+    Fill(to.initShards(static_cast<unsigned>(job.shards.size())), job.shards);
+    if (!job.group) return;
+    Fill(to.initMembers(static_cast<unsigned>(job.group->members.size())), job.group->members);
+    to.setMember(job.group->member);
+    const Block copy = EncodeShardJob(job.group->copy);
+    to.setCopy(kj::arrayPtr(reinterpret_cast<const kj::byte*>(copy.data()), copy.size()));
   });
 }
 
 absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
   WorkerJob job;
   std::string consistency;
+  Block copy;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::WorkerJob>(arguments, [&](wire::WorkerJob::Reader from) {
     WorkerOptions& options = job.options;
     options.algorithm = Text(from.getAlgorithm());
@@ -192,12 +209,17 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     options.cache_bytes = from.getCacheBytes();
     options.held_bytes = from.getHeldBytes();
     options.replicas = {.bytes_max = from.getReplicaBytes(), .staleness = from.getReplicaStaleness()};
-    for (auto shard : from.getShards()) {
-      job.shards.push_back({NodeId{shard.getNode()}, {}, ActorId{shard.getActor()}});
-      for (auto place : shard.getPlaces()) job.shards.back().places.push_back(Text(place));
-    }
+    job.shards = Read(from.getShards());
     options.shards = static_cast<uint32_t>(job.shards.size());
+    if (from.getMembers().size() == 0) return;
+    job.group = {.member = from.getMember(), .members = Read(from.getMembers()), .copy = {}};
+    copy = Block::Copy(from.getCopy().begin(), from.getCopy().size());
   }));
+  if (job.group) {
+    TROUPE_TRY(job.group->copy, DecodeShardJob(copy));
+    if (job.group->member >= job.group->members.size())
+      return absl::InvalidArgumentError(absl::StrCat("worker job: member is ", job.group->member, ", expected < ", job.group->members.size()));
+  }
   TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
   for (uint32_t split : job.options.splits) {

@@ -175,6 +175,14 @@ struct Group {
       members[i].Begin(*copies[i].OnOpen({WriterId{0}}));
     }
     for (uint32_t writer = 0; writer < kWriters; ++writer) scripts.push_back(Script(writer));
+    GoAll();
+  }
+  void GoAll() {
+    for (uint32_t i = 0; i < members.size(); ++i) {
+      GroupMember::Effects effects;
+      members[i].Go(effects);
+      Perform(i, std::move(effects));
+    }
   }
   uint32_t MemberOf(uint32_t writer) const { return writer % static_cast<uint32_t>(members.size()); }
   void Perform(uint32_t i, GroupMember::Effects effects) {
@@ -371,6 +379,9 @@ BOOST_AUTO_TEST_CASE(whole_dense_pushes_count_as_those_by_key) {
   std::vector<float> values(40);
   for (size_t i = 0; i < 40; ++i) values[i] = static_cast<float>(i);
   GroupMember dense = MakeMember(0, 1), keyed = MakeMember(0, 1);
+  GroupMember::Effects none;
+  dense.Go(none);
+  keyed.Go(none);
   GroupMember::Effects of_dense, of_keyed;
   TablePush push{.table = 1, .keys = {}, .values = values, .nonzeros = {}};
   for (Key key = 0; key < 40; ++key) push.keys.push_back(key);
