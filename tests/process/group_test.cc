@@ -66,8 +66,8 @@ void CheckEndedWell(const Ended& ended) {
 }
 
 /// What one process makes of it.
-std::string Expected(const Scratch& scratch, const std::string& consistency) {
-  CheckEndedWell(Run(scratch, Arguments(scratch / "expected", consistency, {})));
+std::string Expected(const Scratch& scratch, const std::string& consistency, const std::vector<std::string>& more = {}) {
+  CheckEndedWell(Run(scratch, Arguments(scratch / "expected", consistency, more)));
   return ModelText(scratch, scratch / "expected");
 }
 
@@ -130,15 +130,21 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_the_model_is_the_same) {
 
 BOOST_AUTO_TEST_CASE(all_workers_killed_at_once_go_on_from_what_was_kept) {
   const Scratch scratch;
-  const std::string expected = Expected(scratch, "ring");
-  Command command(scratch, {.arguments = Arguments(scratch / "model", "ring", {"--processes", "--snapshot-interval", "20ms"}), .environment = {}});
-  BOOST_TEST_REQUIRE(command.WaitForChildren(5));
-  testing::Sleep(0.5);
-  size_t killed = 0;
-  for (const pid_t worker : command.children("worker")) killed += kill(worker, SIGKILL) == 0;
-  BOOST_TEST(killed > 0u);
+  const std::vector<std::string> longer{"--epochs", "40"};
+  const std::string expected = Expected(scratch, "ring", longer);
+  std::vector<std::string> more = longer;
+  more.insert(more.end(), {"--processes", "--snapshot-interval", "50ms"});
+  Command command(scratch, {.arguments = Arguments(scratch / "model", "ring", more), .environment = {}});
+  for (int time = 0; time < 2; ++time) {
+    BOOST_TEST_REQUIRE(command.WaitForChildren(5));
+    testing::Sleep(0.5);
+    size_t killed = 0;
+    for (const pid_t worker : command.children("worker")) killed += kill(worker, SIGKILL) == 0;
+    BOOST_TEST(killed == 3u);
+  }
   const Ended ended = command.Wait();
   CheckEndedWell(ended);
+  BOOST_TEST(Number(ended.out, "restarts") == 6);
   BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
 }
 
