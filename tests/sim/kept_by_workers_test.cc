@@ -167,10 +167,12 @@ const std::string& Calm(const Job& job) {
 /// A cluster whose workers' copies are all compared before it ends.
 class Compared final : public Cluster {
  public:
-  Compared(Sim& sim, std::unique_ptr<Cluster> cluster, uint32_t first, uint32_t workers)
-      : sim_(sim), cluster_(std::move(cluster)), first_(first), workers_(workers) {}
+  /// `comparing` is set when the run is over.
+  Compared(Sim& sim, std::unique_ptr<Cluster> cluster, uint32_t first, uint32_t workers, bool& comparing)
+      : sim_(sim), cluster_(std::move(cluster)), first_(first), workers_(workers), comparing_(comparing) {}
   ~Compared() override {
     if (!over_) return;   // an error, or a trainer that falls: nothing stands to be compared
+    comparing_ = true;
     std::vector<ShardActor> members;
     for (uint32_t i = 0; i < workers_; ++i) {
       members.push_back(SpawnProxy<ShardActor>(system(), {.to = {NodeId{first_ + i}, Incarnation{0}, kMemberActor}, .timeout = milliseconds(1'500)}));
@@ -199,14 +201,16 @@ class Compared final : public Cluster {
     return cluster_->restarts();
   }
   absl::Status Await(Ending& ending) override {
+    const absl::Status status = cluster_->Await(ending);
     over_ = false;
-    return cluster_->Await(ending);
+    return status;
   }
 
  private:
   Sim& sim_;
   std::unique_ptr<Cluster> cluster_;
   const uint32_t first_, workers_;   // nodes
+  bool& comparing_;
   mutable bool over_ = false;
 };
 
@@ -223,6 +227,7 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults, uint64_t f
   TrainOptions options = OptionsOf(job);
   options.resume = falls > 0;
   uint32_t node = 1;
+  bool comparing = false;
   const auto checkpoint = [&sim] {
     const auto found = ReadCheckpoint(sim.storage(), "mem:/checkpoint");
     return found.ok() ? found->id : 0;
@@ -230,7 +235,9 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults, uint64_t f
   std::function<void(uint64_t)> fall_after = [&](uint64_t id) {
     sim.After(milliseconds(1), [&, id] {
       if (checkpoint() == id) return fall_after(id);
-      sim.After(sim.Below(milliseconds(30)), [&sim] { sim.SetLimits(milliseconds(0), 0); });
+      sim.After(sim.Below(milliseconds(30)), [&] {
+        if (!comparing) sim.SetLimits(milliseconds(0), 0);
+      });
     });
   };
   for (uint64_t fall = 0;; ++fall) {
@@ -247,7 +254,7 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults, uint64_t f
                              TROUPE_TRY(std::unique_ptr<Cluster> made, factory(cluster));
                              const uint32_t first = node + cluster.shards;
                              node = first + cluster.workers;
-                             return std::make_unique<Compared>(sim, std::move(made), first, cluster.workers);
+                             return std::make_unique<Compared>(sim, std::move(made), first, cluster.workers, comparing);
                            },
                            {});
     if (!absl::IsDeadlineExceeded(outcome.report.status()) || fall == falls) break;
