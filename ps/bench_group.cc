@@ -26,8 +26,8 @@
 #include "actors/status.h"
 #include "actors/stop_actors.h"
 #include "actors/system.h"
+#include "ps/group/wire.h"
 #include "ps/group_member_actor.h"
-#include "ps/group_wire.h"
 #include "ps/internal/bench_compare.h"
 #include "ps/router.h"
 

@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 #include "actors/system.h"
+#include "ps/group/messages.h"
 #include "ps/group_member.h"
-#include "ps/group_messages.h"
 #include "ps/shard_actor.h"
 
 namespace troupe {

@@ -4,8 +4,8 @@
 
 #include "actors/proxy.h"
 #include "actors/status.h"
+#include "ps/group/wire.h"
 #include "ps/group_member_actor.h"
-#include "ps/group_wire.h"
 #include "ps/partition.h"
 
 namespace troupe {

@@ -8,7 +8,7 @@
 #include "algorithms/run/wire.h"
 #include "ps/call.h"
 #include "ps/encoding/packing.h"
-#include "ps/group_wire.h"
+#include "ps/group/wire.h"
 #include "ps/shard.h"
 #include "ps/wire.h"
 

@@ -148,6 +148,44 @@ BOOST_AUTO_TEST_CASE(all_workers_killed_at_once_go_on_from_what_was_kept) {
   BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
 }
 
+BOOST_AUTO_TEST_CASE(rows_that_were_assigned_outlive_whoever_is_killed) {
+  const Scratch scratch;
+  const auto arguments = [&](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> all{"train",
+                                 "--algorithm",
+                                 "k_means",
+                                 "--data",
+                                 "generate:clusters?rows=60000&seed=5",
+                                 "--model",
+                                 scratch / model,
+                                 "--workers",
+                                 "3",
+                                 "--shards",
+                                 "1",
+                                 "--epochs",
+                                 "30",
+                                 "--param",
+                                 "k=8",
+                                 "--consistency",
+                                 "ring",
+                                 "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const Ended calm = Run(scratch, arguments("expected", {}));
+  BOOST_TEST_REQUIRE(calm.code == 0, calm.err);
+  Command command(scratch, {.arguments = arguments("model", {"--processes"}), .environment = {}});
+  unsigned kills = 0;
+  for (int i = 0; i < 4 && command.WaitForChildren(4); ++i) {
+    testing::Sleep(0.05 + 0.05 * i);
+    for (const pid_t worker : command.children(i % 2 == 0 ? "worker 0" : "worker")) kills += kill(worker, SIGKILL) == 0;   // one, or all
+  }
+  const Ended ended = command.Wait();
+  BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+  BOOST_TEST(kills > 0u);
+  BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "expected")));
+}
+
 BOOST_AUTO_TEST_CASE(a_killed_train_is_taken_up_from_its_checkpoint) {
   const Scratch scratch;
   const std::string expected = Expected(scratch, "ring");

@@ -244,6 +244,7 @@ BOOST_AUTO_TEST_CASE(a_copy_that_ends_and_messages_that_are_malformed_are_errors
   BOOST_TEST(Message(group.Ask<Pushed>(group.members[0], group.PushOf(1, MakeRound(1, 1), kFirstRound, 1)).status()) ==
              "push: writer is 1, expected one of member 0's");
   BOOST_TEST(!group.Ask<PushPulled>(group.members[0], PushPull{group.PushOf(1, MakeRound(1, 1), kFirstRound, 1), group.PullOf(1, MakeRound(1, 1))}).ok());
+  BOOST_TEST(group.AskUntil<StatePiece>(0, FetchState{.group = kMembers, .at = 0}).ok());   // it works in its group from here on
   BOOST_TEST(!group.Ask<ReduceTaken>(group.members[0], ReduceMessage{.group = kMembers, .table = 5}).ok());
   BOOST_TEST(!group.Ask<Called>(group.members[0], Call{.call = {.function = "no_such"}, .at = 0, .assigned = {}}).ok());
   group.system.Stop(group.copies[1]);

@@ -1,4 +1,4 @@
-# Heads of what members of a group send each other; see ps/group_messages.h for the meaning.
+# Heads of what members of a group send each other; see ps/group/messages.h for the meaning.
 @0xe2c1b7f4a9d06358;
 
 using Cxx = import "/capnp/c++.capnp";

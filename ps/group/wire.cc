@@ -1,9 +1,9 @@
-#include "ps/group_wire.h"
+#include "ps/group/wire.h"
 
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/wire.h"
-#include "ps/group.capnp.h"
+#include "ps/group/group.capnp.h"
 
 namespace troupe {
 namespace {

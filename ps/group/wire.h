@@ -3,7 +3,7 @@
 
 #include "absl/status/statusor.h"
 #include "actors/proxy.h"
-#include "ps/group_messages.h"
+#include "ps/group/messages.h"
 #include "ps/wire.h"
 
 namespace troupe {

@@ -1,5 +1,5 @@
 // The messages of a group's members through their frames and back, and frames that are cut or garbage.
-#include "ps/group_wire.h"
+#include "ps/group/wire.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
