@@ -1,13 +1,13 @@
 #include "ps/all_reduce.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "ps/internal/stream_copy.h"
 
 namespace troupe {
 namespace {
@@ -21,13 +21,6 @@ void Add(const ReduceCounts& from, ReduceCounts& into) {
   into.nonzeros += from.nonzeros;
 }
 
-/// May it be written to? Whoever had it before, perhaps on another thread, is done with it then.
-bool Unused(const std::shared_ptr<std::vector<float>>& array) {
-  if (array == nullptr || array.use_count() != 1) return false;
-  std::atomic_thread_fence(std::memory_order_acquire);
-  return true;
-}
-
 }   // namespace
 
 absl::StatusOr<AllReduce> AllReduce::Make(const AllReduceOptions& options) {
@@ -39,7 +32,7 @@ absl::StatusOr<AllReduce> AllReduce::Make(const AllReduceOptions& options) {
   return AllReduce(options);
 }
 
-AllReduce::AllReduce(const AllReduceOptions& options) : options_(options) {
+AllReduce::AllReduce(const AllReduceOptions& options) : options_(options), partials_(options.floats), sums_(options.floats) {
   uint64_t chunks = std::max<uint64_t>(1, CeilDivide(options.floats, options.chunk_floats_max));
   if (options.topology == KeptBy::kRing) {   // as many for every member to start
     const uint64_t members = options.members;
@@ -81,13 +74,13 @@ absl::Status AllReduce::Refuse(const ReduceMessage& message, const std::string& 
                                                  message.chunk, " of turn ", message.turn, " to member ", options_.member, ": ", what));
 }
 
-absl::Status AllReduce::Contribute(std::vector<float> values, const ReduceCounts& counts, std::vector<Outgoing>& out) {
+absl::Status AllReduce::Contribute(std::shared_ptr<const std::vector<float>> values, const ReduceCounts& counts, std::vector<Outgoing>& out) {
   if (contributed_) return absl::FailedPreconditionError(absl::StrCat("all-reduce: member ", options_.member, " gives numbers of turn ", turn_, " twice"));
-  if (!values.empty() && values.size() != options_.floats)
-    return absl::InvalidArgumentError(absl::StrCat("all-reduce: ", values.size(), " numbers, expected ", options_.floats));
+  if (values != nullptr && values->size() != options_.floats)
+    return absl::InvalidArgumentError(absl::StrCat("all-reduce: ", values->size(), " numbers, expected ", options_.floats));
   contributed_ = true;
   own_counts_ = counts;
-  own_ = values.empty() ? nullptr : std::make_shared<std::vector<float>>(std::move(values));
+  own_ = std::move(values);
   // A ring's chunks in the order in which they leave here first.
   const uint32_t first = options_.topology == KeptBy::kRing ? options_.member % chunks_ : 0;
   for (uint32_t i = 0; i < chunks_; ++i) Combine((first + i) % chunks_, out);
@@ -135,17 +128,11 @@ void AllReduce::Combine(uint32_t number, std::vector<Outgoing>& out) {
       values = theirs;
       continue;
     }
-    const float* from = theirs.As<float>().data();
-    if (own_ == nullptr) {   // the other child's, which is not to be changed
-      BlockBuilder sum(floats * sizeof(float));
-      const float* first = values.As<float>().data();
-      float* to = sum.As<float>().data();
-      for (uint64_t k = 0; k < floats; ++k) to[k] = first[k] + from[k];
-      values = std::move(sum).Finish();
-    } else {   // nobody has been given this part of it yet
-      float* to = own_->data() + begin;
-      for (uint64_t k = 0; k < floats; ++k) to[k] += from[k];
-    }
+    if (partial_ == nullptr) partial_ = partials_.Take();
+    float* to = partial_->data() + begin;
+    const float *first = values.As<float>().data(), *second = theirs.As<float>().data();
+    for (uint64_t k = 0; k < floats; ++k) to[k] = first[k] + second[k];
+    values = Block::View(to, floats * sizeof(float), partial_);
   }
   if (links.to) {
     out.push_back({*links.to, {.from = options_.member, .turn = turn_, .chunk = number, .whole = false, .counts = counts, .values = std::move(values)}});
@@ -159,13 +146,12 @@ void AllReduce::Finish(uint32_t number, const ReduceCounts& counts, const Block&
   chunk.whole = true;
   chunk.counts = counts;
   ++finished_;
-  if (sum_ == nullptr) {
-    auto& before = Unused(sums_[0]) ? sums_[0] : sums_[1];
-    sum_ = Unused(before) ? std::exchange(before, nullptr) : std::make_shared<std::vector<float>>(options_.floats);
-  }
+  if (sum_ == nullptr) sum_ = sums_.Take();
   float* to = sum_->data() + Begin(number);
   if (values.empty()) {
     std::fill_n(to, SizeOf(number), 0.0f);
+  } else if (options_.floats * sizeof(float) >= internal::kStreamedBytes) {
+    internal::StreamCopy(to, values.As<float>().data(), values.As<float>().size());
   } else {
     std::memcpy(to, values.data(), values.size());
   }
@@ -179,18 +165,22 @@ std::optional<AllReduce::Sum> AllReduce::Take() {
   if (finished_ < chunks_) return std::nullopt;
   std::vector<Chunk>& chunks = chunks_of_[turn_ % 2];
   Sum sum{.values = std::exchange(sum_, nullptr), .counts = chunks[0].counts};
-  sums_[turn_ % 2] = sum.values;
   chunks.assign(chunks_, {});
   ++turn_;
   finished_ = 0;
   contributed_ = false;
-  given_ = std::exchange(own_, nullptr);
+  own_ = nullptr;
+  partial_ = nullptr;
   return sum;
 }
 
-std::vector<float> AllReduce::Spare() {
-  if (!Unused(given_)) return {};
-  return std::move(*std::exchange(given_, nullptr));
+void AllReduce::Restart() {
+  turn_ = 0;
+  finished_ = 0;
+  contributed_ = false;
+  own_ = nullptr;
+  partial_ = sum_ = nullptr;
+  for (auto& chunks : chunks_of_) chunks.assign(chunks_, {});
 }
 
 std::string AllReduce::WaitsFor() const {

@@ -21,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "actors/block.h"
+#include "ps/internal/spare_arrays.h"
 #include "ps/types.h"
 
 namespace troupe {
@@ -34,6 +35,7 @@ struct ReduceCounts {
 
 /// Part of the sum on its way from one member to another.
 struct ReduceMessage {
+  uint64_t group = 0;   ///< of which members (GroupView::number): not looked at here
   uint32_t table = 0;   ///< whose numbers: not looked at here
   uint32_t from = 0;    ///< the member that sends it
   uint64_t turn = 0;
@@ -68,9 +70,10 @@ class AllReduce {
   /// InvalidArgument: member >= members, no topology, a largest chunk of 0 floats.
   static absl::StatusOr<AllReduce> Make(const AllReduceOptions& options);
 
-  /// This member's numbers of the current turn, once a turn; empty: zeros. Appends what is to be sent.
+  /// This member's numbers of the current turn, once a turn; null: zeros. They are only read, and not to be changed while anybody refers to them: messages do.
+  /// Appends what is to be sent.
   /// InvalidArgument: another number of floats. FailedPrecondition: it has given its numbers already. Nothing has changed then.
-  absl::Status Contribute(std::vector<float> values, const ReduceCounts& counts, std::vector<Outgoing>& out);
+  absl::Status Contribute(std::shared_ptr<const std::vector<float>> values, const ReduceCounts& counts, std::vector<Outgoing>& out);
   /// A message for this member: of the current turn, of the next one (a member may be one turn ahead: it cannot be two, for it needs this one's numbers), or
   /// one that is known already, which changes nothing. Appends what is to be sent.
   /// InvalidArgument: not one that this member may get: unknown chunk or sender, of another size, from the future. Nothing has changed then.
@@ -78,9 +81,8 @@ class AllReduce {
   /// The sum, when all of it is here; the next turn begins with that. Its early messages count then.
   std::optional<Sum> Take();
 
-  /// The array that this member gave to the turn before, where nobody refers to it any more, for the next one: any numbers, or empty. New
-  /// memory would come from the system page by page.
-  std::vector<float> Spare();
+  /// Begins anew with turn 0, as if nothing had come or gone: for all members at once, whose messages from before must not come to any of them any more.
+  void Restart();
 
   uint64_t turn() const { return turn_; }
   uint32_t chunks() const { return chunks_; }
@@ -123,13 +125,12 @@ class AllReduce {
   uint64_t turn_ = 0;
   bool contributed_ = false;
   ReduceCounts own_counts_;
-  /// This member's numbers, to which others' are added; messages refer to the finished parts of it. Null: zeros.
-  std::shared_ptr<std::vector<float>> own_;
-  std::shared_ptr<std::vector<float>> given_;                 // own_ of the turn before
-  std::shared_ptr<std::vector<float>> sum_;                   // of this turn; null: nothing is whole yet
-  std::array<std::shared_ptr<std::vector<float>>, 2> sums_;   // of the turns before
-  uint32_t finished_ = 0;                                     // chunks that are whole
-  std::array<std::vector<Chunk>, 2> chunks_of_;               // of the current turn and of the next, by the turn's last bit
+  std::shared_ptr<const std::vector<float>> own_;   // this member's numbers. Null: zeros
+  std::shared_ptr<std::vector<float>> partial_;     // others' added to it; messages refer to its finished parts. Null: nothing is added up yet
+  std::shared_ptr<std::vector<float>> sum_;         // of this turn; null: nothing is whole yet
+  SpareArrays partials_, sums_;
+  uint32_t finished_ = 0;                         // chunks that are whole
+  std::array<std::vector<Chunk>, 2> chunks_of_;   // of the current turn and of the next, by the turn's last bit
 };
 
 }   // namespace troupe

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "actors/check.h"
@@ -43,7 +44,7 @@ std::vector<AllReduce> Group(KeptBy topology) {
 }
 
 /// One turn, messages in the order in which they are sent.
-void Turn(std::vector<AllReduce>& members, std::vector<std::vector<float>> arrays, std::vector<AllReduce::Sum>& sums) {
+void Turn(std::vector<AllReduce>& members, const std::vector<std::shared_ptr<const std::vector<float>>>& arrays, std::vector<AllReduce::Sum>& sums) {
   std::vector<AllReduce::Outgoing> out;
   std::deque<AllReduce::Outgoing> flying;
   absl::Status status;
@@ -52,7 +53,7 @@ void Turn(std::vector<AllReduce>& members, std::vector<std::vector<float>> array
     out.clear();
   };
   for (uint32_t i = 0; i < kMembers; ++i) {
-    status.Update(members[i].Contribute(std::move(arrays[i]), {1, 0}, out));
+    status.Update(members[i].Contribute(arrays[i], {1, 0}, out));
     send();
   }
   while (!flying.empty()) {
@@ -72,26 +73,21 @@ void Turn(std::vector<AllReduce>& members, std::vector<std::vector<float>> array
 }   // namespace
 
 std::vector<BenchRow> BenchAllReduce() {
-  std::vector<std::vector<float>> arrays;
-  for (uint32_t i = 0; i < kMembers; ++i) arrays.emplace_back(kFloats, static_cast<float>(1 << i));
+  std::vector<std::shared_ptr<const std::vector<float>>> arrays;
+  for (uint32_t i = 0; i < kMembers; ++i) arrays.push_back(std::make_shared<const std::vector<float>>(kFloats, static_cast<float>(1 << i)));
   std::vector<std::vector<float>> plain(kMembers, std::vector<float>(kFloats));
   std::vector<AllReduce> ring = Group(KeptBy::kRing), tree = Group(KeptBy::kTree);
   std::vector<double> of_ring, of_tree, limit;
   for (int run = 0; run < kRuns; ++run) {
     for (const bool is_ring : {true, false}) {
       std::vector<AllReduce>& members = is_ring ? ring : tree;
-      std::vector<std::vector<float>> given;   // a turn takes them
-      for (uint32_t i = 0; i < kMembers; ++i) {
-        given.push_back(members[i].Spare());
-        given.back().assign(arrays[i].begin(), arrays[i].end());
-      }
       std::vector<AllReduce::Sum> sums;
-      (is_ring ? of_ring : of_tree).push_back(Seconds([&] { Turn(members, std::move(given), sums); }));
+      (is_ring ? of_ring : of_tree).push_back(Seconds([&] { Turn(members, arrays, sums); }));
       for (AllReduce::Sum& sum : sums) TROUPE_CHECK((*sum.values)[static_cast<size_t>(run) * 1'000'003 % kFloats] == 15);
     }
     limit.push_back(Seconds([&] {
       float* sum = plain[0].data();
-      const float *a = arrays[0].data(), *b = arrays[1].data(), *c = arrays[2].data(), *d = arrays[3].data();
+      const float *a = arrays[0]->data(), *b = arrays[1]->data(), *c = arrays[2]->data(), *d = arrays[3]->data();
       for (uint64_t i = 0; i < kFloats; ++i) sum[i] = a[i] + b[i] + c[i] + d[i];
       for (uint32_t i = 1; i < kMembers; ++i) std::memcpy(plain[i].data(), sum, kFloats * sizeof(float));
       asm volatile("" : : "r"(plain.data()) : "memory");

@@ -25,7 +25,7 @@ absl::StatusOr<GroupMember> GroupMember::Make(GroupMemberOptions options) {
     TROUPE_TRY(
         AllReduce reduce,
         AllReduce::Make({.topology = spec.kept_by, .member = member.options_.member, .members = member.options_.members, .floats = *spec.rows * spec.width}));
-    member.kept_.push_back({t, Partition(spec, member.options_.shards), std::move(reduce), std::nullopt});
+    member.kept_.push_back({t, Partition(spec, member.options_.shards), std::move(reduce), SpareArrays(*spec.rows * spec.width), std::nullopt});
   }
   if (member.kept_.empty()) return absl::InvalidArgumentError("no table is kept by workers, expected at least one");
   for (const uint32_t writer : member.options_.writers) member.writers_[writer];
@@ -33,9 +33,32 @@ absl::StatusOr<GroupMember> GroupMember::Make(GroupMemberOptions options) {
 }
 
 void GroupMember::Begin(const Opened& copy) {
+  TROUPE_CHECK(!running_);
+  if (copy.clock != over_) given_.reset();   // of a round that is over
+  if (copy.clock < over_) {                  // what it had itself was more, or other, than its group knows
+    contributions_.clear();
+    for (auto& [number, writer] : writers_) writer = {};
+  }
   over_ = copy.clock;
-  for (auto& [number, writer] : writers_) writer.clock = over_;
+  last_ = 0;
   for (const Sequence sequence : copy.applied.As<Sequence>()) last_ = std::max(last_, sequence);
+  contributions_.erase(contributions_.begin(), contributions_.upper_bound(over_));
+  for (auto& [number, writer] : writers_) writer.clock = std::max(writer.clock, over_);
+  EndWriters();
+}
+
+void GroupMember::Stop() {
+  running_ = false;
+  for (Kept& kept : kept_) {
+    kept.reduce.Restart();
+    kept.sum.reset();
+  }
+}
+
+void GroupMember::Go(Effects& effects) {
+  TROUPE_CHECK(!running_);
+  running_ = true;
+  Advance(effects);
 }
 
 std::optional<size_t> GroupMember::IndexOf(uint32_t table) const {
@@ -96,13 +119,13 @@ void GroupMember::AddTo(Contribution& contribution, const Push& push) {
   for (const PushPart& part : push.parts.As<PushPart>()) {
     const size_t index = *IndexOf(part.table);
     const TableSpec& spec = SpecOf(kept_[index]);
-    std::vector<float>& values = contribution.values[index];
-    if (values.empty()) {
-      values = kept_[index].reduce.Spare();
-      values.assign(*spec.rows * spec.width, 0);
+    std::shared_ptr<std::vector<float>>& values = contribution.values[index];
+    if (values == nullptr) {
+      values = kept_[index].arrays.Take();
+      std::fill(values->begin(), values->end(), 0.0f);
     }
     for (uint32_t i = 0; i < part.count; ++i) {
-      float* to = values.data() + (part.dense != 0 ? part.first + i : *keys++) * spec.width;
+      float* to = values->data() + (part.dense != 0 ? part.first + i : *keys++) * spec.width;
       for (uint32_t j = 0; j < spec.width; ++j) to[j] += *from++;
     }
     contribution.nonzeros += part.nonzeros;
@@ -144,6 +167,7 @@ absl::StatusOr<std::optional<Pushed>> GroupMember::OnPush(const Push& push, Effe
 }
 
 absl::Status GroupMember::OnMessage(const ReduceMessage& message, Effects& effects) {
+  TROUPE_CHECK(running_);
   const auto index = IndexOf(message.table);
   if (!index) return absl::InvalidArgumentError(absl::StrCat("all-reduce: table ", message.table, " is not kept by workers"));
   const size_t before = effects.messages.size();
@@ -154,8 +178,8 @@ absl::Status GroupMember::OnMessage(const ReduceMessage& message, Effects& effec
 }
 
 void GroupMember::Advance(Effects& effects) {
-  for (;;) {
-    if (!contributed_ && !Contribute(effects)) return;
+  while (running_) {
+    if (!Contribute(effects)) return;
     bool all = true;
     for (Kept& kept : kept_) {
       if (!kept.sum) kept.sum = kept.reduce.Take();
@@ -166,36 +190,43 @@ void GroupMember::Advance(Effects& effects) {
   }
 }
 
-/// False: a writer's part of the round is still missing.
-bool GroupMember::Contribute(Effects& effects) {
+bool GroupMember::AddUpOwn() {
+  if (given_) return true;
   const Round round = over_ + 1;   // if any writer of the group has a batch left in the phase
   for (const auto& [number, writer] : writers_) {
     if (writer.clock < round && writer.ending < round) return false;
   }
-  Contribution sum;
-  sum.values.resize(kept_.size());
-  ReduceCounts counts;
-  if (auto given = contributions_.extract(round)) {
-    counts.writers = given.mapped().size();
-    for (auto& [number, contribution] : given.mapped()) {
-      counts.nonzeros += contribution.nonzeros;
-      for (size_t t = 0; t < kept_.size(); ++t) {
-        std::vector<float>& into = sum.values[t];
-        if (into.empty()) {
-          into = std::move(contribution.values[t]);
-        } else {
-          for (size_t i = 0; i < contribution.values[t].size(); ++i) into[i] += contribution.values[t][i];
-        }
+  given_.emplace();
+  given_->values.resize(kept_.size());
+  const auto pushed = contributions_.extract(round);
+  if (!pushed) return true;
+  given_->counts.writers = pushed.mapped().size();
+  for (auto& [number, contribution] : pushed.mapped()) {
+    given_->counts.nonzeros += contribution.nonzeros;
+    for (size_t t = 0; t < contribution.values.size(); ++t) {
+      if (contribution.values[t] == nullptr) continue;
+      if (given_->values[t] == nullptr) {
+        given_->values[t] = std::move(contribution.values[t]);
+        continue;
       }
+      float* into = given_->values[t]->data();
+      const std::vector<float>& from = *contribution.values[t];
+      for (size_t i = 0; i < from.size(); ++i) into[i] += from[i];
     }
   }
+  return true;
+}
+
+/// Gives it to the all-reduces that do not have it yet. False: a writer's part of the round is still missing.
+bool GroupMember::Contribute(Effects& effects) {
+  if (!AddUpOwn()) return false;
   for (size_t t = 0; t < kept_.size(); ++t) {
+    if (kept_[t].sum || kept_[t].reduce.contributed()) continue;
     const size_t before = effects.messages.size();
-    const absl::Status status = kept_[t].reduce.Contribute(std::move(sum.values[t]), counts, effects.messages);
+    const absl::Status status = kept_[t].reduce.Contribute(given_->values[t], given_->counts, effects.messages);
     TROUPE_CHECK(status.ok());   // once a turn, and of the right size
     for (size_t i = before; i < effects.messages.size(); ++i) effects.messages[i].message.table = kept_[t].table;
   }
-  contributed_ = true;
   return true;
 }
 
@@ -236,10 +267,30 @@ void GroupMember::EndRound(Effects& effects) {
   }
   if (counts.writers > 0) last_ = round << 8;
   over_ = round;
-  contributed_ = false;
+  given_.reset();
+  EndWriters();
+}
+
+void GroupMember::EndWriters() {
   for (auto& [number, writer] : writers_) {
     if (writer.ending != 0 && writer.ending <= over_) writer.clock = std::max(writer.clock, std::exchange(writer.ending, 0));
   }
+}
+
+absl::Status GroupMember::Explain(const Push& round, const absl::Status& refused) const {
+  std::span<const float> values = round.values.As<float>();
+  for (const PushPart& part : round.parts.As<PushPart>()) {
+    const TableSpec& spec = options_.tables[part.table];
+    const auto mine = values.first(uint64_t{part.count} * spec.width);
+    values = values.subspan(mine.size());
+    const auto bad = std::ranges::find_if(mine, [](float value) { return !std::isfinite(value); });
+    if (bad == mine.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': in batch ", OrdinalOf(round.round), " of phase ", PhaseOf(round.round),
+                                                   " the gradients of all workers add up to ", *bad, " for row ",
+                                                   part.first + static_cast<uint64_t>(bad - mine.begin()) / spec.width,
+                                                   ": each of them is finite, their sum is too large for a float (a smaller learning rate?)"));
+  }
+  return refused;
 }
 
 std::string GroupMember::WaitsFor() const {

@@ -725,8 +725,9 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   }
   TROUPE_TRY(Shard shard, Shard::Make(std::move(shard_options)));
   uint64_t first_of_log = 0;
+  if (options.state != nullptr) TROUPE_RETURN_IF_ERROR(shard.Load(*options.state));
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
-    if (uri.empty()) continue;
+    if (uri.empty() || options.state != nullptr) continue;
     auto sections = ReadSnapshot(system.storage(), uri);
     if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
     TROUPE_RETURN_IF_ERROR(sections.status());

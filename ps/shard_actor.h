@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "actors/system.h"
@@ -18,6 +20,8 @@ struct ShardActorOptions {
   std::chrono::milliseconds snapshot_interval{500};
   /// What to begin with when there is no snapshot at snapshot_uri: a checkpoint of an earlier run; empty: zeros.
   std::string restore_uri;
+  /// What to begin with in place of any file: another shard's state, as Shard::Save has given it; null: the files.
+  std::shared_ptr<const std::vector<SnapshotSection>> state = nullptr;
   /// A local folder for a log of what the shard is told, each push on the disk before it is answered (push_log.h); snapshot_uri then holds what the log does
   /// not go back to, and is written when the log has grown by `log_bytes_max`. Empty: none. Not for tables that go by rounds, or whose encoding leaves keys out
   /// ("cache"); rows that come with SaveRows or Call are not logged.

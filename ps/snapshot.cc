@@ -128,8 +128,12 @@ absl::Status WriteSnapshot(Storage& storage, const std::string& uri, const std::
 
 absl::StatusOr<std::vector<SnapshotSection>> ReadSnapshot(Storage& storage, const std::string& uri) {
   TROUPE_TRY(const Block file, storage.Read(uri));
+  return ParseSnapshot(file, uri);
+}
+
+absl::StatusOr<std::vector<SnapshotSection>> ParseSnapshot(const Block& file, const std::string& name) {
   std::vector<SnapshotSection> sections;
-  if (const char* error = Reader(file).Read(&sections)) return absl::DataLossError(absl::StrCat(uri, ": ", error));
+  if (const char* error = Reader(file).Read(&sections)) return absl::DataLossError(absl::StrCat(name, ": ", error));
   return sections;
 }
 

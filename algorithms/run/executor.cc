@@ -23,6 +23,7 @@
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/run/process_cluster.h"
+#include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
 #include "ps/wire.h"
 
@@ -40,15 +41,8 @@ absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
 }
 
 absl::Status MakeWorkerHere(System& system, ActorId id, const Block& arguments, std::chrono::milliseconds request_timeout) {
-  TROUPE_TRY(WorkerJob job, DecodeWorkerJob(arguments));
-  std::vector<ShardActor> shards;
-  for (const ShardPlace& shard : job.shards) {
-    if (!shard.places.empty()) system.network().Locate(shard.node, shard.places);   // else the driver has told
-    shards.push_back(SpawnProxy<ShardActor>(system, {.to = {shard.node, Incarnation{0}, shard.actor}, .timeout = request_timeout}));
-  }
-  TROUPE_TRY(WorkerActor worker, SpawnWorker(system, job.options, std::move(shards)));
-  Expose(system, id, worker);
-  return absl::OkStatus();
+  TROUPE_TRY(const WorkerJob job, DecodeWorkerJob(arguments));
+  return StartWorker(system, id, job, request_timeout).status();
 }
 
 /// Ends this process when its parent is gone, and what is left of the job's folder with it.

@@ -12,6 +12,5 @@ namespace troupe {
 std::string BuildId();
 /// Makes Spawn "shard" and Spawn "worker" known. `request_timeout`: of a worker's requests to shards.
 void RegisterJobFactories(System& system, std::chrono::milliseconds request_timeout);
-inline constexpr ActorId kJobActor{1};   ///< the shard or worker of an executor
 
 }   // namespace troupe

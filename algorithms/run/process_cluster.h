@@ -42,7 +42,7 @@ struct ProcessOptions {
   std::function<void(std::string)> log;
 };
 
-/// Unimplemented: a table that workers keep (ring, tree): workers of different processes do not talk to each other yet.
+/// Errors: no folder for the job, no free port.
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster);
 
 /// The life of a child: argv[1] is "worker" or "shard". Serves until it is killed, or exits within 2 s when its parent is gone;

@@ -15,9 +15,11 @@
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/run/executor.h"
+#include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
+#include "ps/partition.h"
 #include "ps/wire.h"
 
 namespace troupe {
@@ -64,10 +66,10 @@ class ProcessCluster final : public Cluster {
     if (launcher_ != nullptr) launcher_->KillAll();
     if (system_ != nullptr) {
       StopAndWait(*system_, workers_);
-      StopAndWait(*system_, shards_);
+      StopAndWait(*system_, places_of_rows_);
     }
     workers_.clear();
-    shards_.clear();
+    places_of_rows_.clear();
     system_ = nullptr;
     launcher_ = nullptr;   // with the job's folder
   }
@@ -99,11 +101,15 @@ class ProcessCluster final : public Cluster {
       if (!child.places.empty()) system_->network().Locate(child.node, child.places);
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
       if (i < cluster_.shards) {
-        shards_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
+        places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
       } else {
         workers_.push_back(SpawnProxy<WorkerActor>(*system_, proxy));
       }
       children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, &child] { return StartChild(child); }});
+    }
+    if (Keeps()) {
+      const Address tables{NodeOf(0), Incarnation{0}, kMemberActor};
+      places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, {.to = tables, .timeout = options_.request_timeout}));
     }
     supervisor_ = SpawnSupervisor(*system_, options_.restart, std::move(children),
                                   {.restarted =
@@ -117,7 +123,7 @@ class ProcessCluster final : public Cluster {
 
   System& system() override { return *system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
-  const std::vector<ShardActor>& shards() const override { return shards_; }
+  const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   uint64_t restarts() const override { return restarts_; }
   absl::Status Await(Ending& ending) override {
     do {   // before the first wait as well: phases may be shorter than it
@@ -150,6 +156,9 @@ class ProcessCluster final : public Cluster {
     std::string place = launcher_->PlaceOf(node);
     return place.empty() ? std::vector<std::string>() : std::vector{std::move(place)};
   }
+  NodeId NodeOf(uint32_t worker) const { return NodeId{cluster_.shards + worker + 1}; }
+  /// Do the workers keep tables?
+  bool Keeps() const { return PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards; }
 
   /// Nodes: 0 this process, then the shards, then the workers.
   std::unique_ptr<Child> Describe(uint32_t i) {
@@ -166,7 +175,7 @@ class ProcessCluster final : public Cluster {
       child->spawn = [this, index](uint64_t incarnation) { return SpawnOfShard(index, incarnation); };
     } else {
       child->inherit = options_.nodes ? std::vector<int>() : cluster_.worker.source.spool_fds;
-      child->spawn = [this, index](uint64_t) { return SpawnOfWorker(index); };
+      child->spawn = [this, index](uint64_t incarnation) { return SpawnOfWorker(index, incarnation); };
     }
     return child;
   }
@@ -174,32 +183,42 @@ class ProcessCluster final : public Cluster {
   /// Lives of drivers before this one have other numbers, and so have their processes.
   uint64_t LivesBefore() const { return options_.nodes ? (options_.nodes->attempt - 1) * kLivesOfAttempt : 0; }
 
+  /// Where this life of what is called `what` keeps its state, and which state it begins with.
+  void KeepIn(const std::string& what, uint64_t incarnation, ShardActorOptions& options) const {
+    const std::string file = absl::StrCat(launcher_->folder(), "/", what, ".snapshot");
+    options.snapshot_uri = file;
+    if (!launcher_->lives_overlap()) return;
+    options.snapshot_uri = absl::StrCat(file, ".", incarnation);
+    for (uint64_t life = incarnation - 1; life > LivesBefore(); --life) {   // the newest of the lives before it that has left something
+      std::error_code ignored;
+      std::string earlier = absl::StrCat(file, ".", life);
+      if (!std::filesystem::exists(earlier, ignored)) continue;
+      options.restore_uri = std::move(earlier);
+      return;
+    }
+  }
+
   Spawn SpawnOfShard(uint32_t index, uint64_t incarnation) const {
     ShardActorOptions shard = ShardOptionsOf(cluster_, index);
-    const std::string& folder = launcher_->folder();
-    shard.snapshot_uri = absl::StrCat(folder, "/shard-", index, ".snapshot");
-    if (launcher_->lives_overlap()) {   // begins with what the newest life before it has left
-      const std::string own = shard.snapshot_uri;
-      shard.snapshot_uri = absl::StrCat(own, ".", incarnation);
-      for (uint64_t life = incarnation - 1; life > LivesBefore(); --life) {
-        std::error_code ignored;
-        std::string earlier = absl::StrCat(own, ".", life);
-        if (!std::filesystem::exists(earlier, ignored)) continue;
-        shard.restore_uri = std::move(earlier);
-        break;
-      }
-    }
-    shard.tier_folder = absl::StrCat(folder, "/shard-", index, ".rows", launcher_->lives_overlap() ? absl::StrCat(".", incarnation) : "");
+    KeepIn(absl::StrCat("shard-", index), incarnation, shard);
+    shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows", launcher_->lives_overlap() ? absl::StrCat(".", incarnation) : "");
     shard.snapshot_interval = options_.snapshot_interval;
     shard.pull_wait_max = options_.request_timeout * 4 / 5;
     return {.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)};
   }
 
-  Spawn SpawnOfWorker(uint32_t index) const {
+  Spawn SpawnOfWorker(uint32_t index, uint64_t incarnation) const {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     if (options_.nodes) job.options.source.spool_fds.clear();   // they are this machine's
     job.options.splits = SplitsOf(index, cluster_.workers, cluster_.splits);
     for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, PlacesOfNode(NodeId{s + 1}), kJobActor});
+    std::vector<ShardPlace> workers;
+    for (uint32_t w = 0; w < cluster_.workers; ++w) workers.push_back({NodeOf(w), PlacesOfNode(NodeOf(w)), kJobActor});
+    job.group = GroupJobOf(cluster_, index, std::move(workers));
+    if (job.group && index == 0) {   // what a group goes on from that has lost all its members
+      KeepIn("tables-of-workers", incarnation, job.group->copy);
+      job.group->copy.snapshot_interval = options_.snapshot_interval;
+    }
     return {.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)};
   }
 
@@ -320,7 +339,7 @@ class ProcessCluster final : public Cluster {
   std::unique_ptr<System> system_;
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
-  std::vector<ShardActor> shards_;
+  std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;
   std::atomic<uint64_t> restarts_{0};
   std::atomic<bool> closing_{false};
@@ -331,11 +350,6 @@ class ProcessCluster final : public Cluster {
 }   // namespace
 
 absl::StatusOr<std::unique_ptr<Cluster>> MakeProcessCluster(const ProcessOptions& options, const ClusterOptions& cluster) {
-  for (const TableSpec& table : cluster.tables) {
-    if (table.kept_by == KeptBy::kShards) continue;
-    return absl::UnimplementedError(absl::StrCat("consistency of table '", table.name, "' is '", ToString(cluster.consistency.Of(table.name)),
-                                                 "', which works in one process only: leave --processes away, or choose bsp"));
-  }
   auto made = std::make_unique<ProcessCluster>(options, cluster);
   TROUPE_RETURN_IF_ERROR(made->Start());
   return made;

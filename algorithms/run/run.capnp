@@ -77,6 +77,9 @@ struct WorkerJob {
   shards @14 :List(Place);                 # where shard i is
   replicaBytes @15 :UInt64;
   replicaStaleness @16 :UInt32;
+  members @17 :List(Place);                # where worker i keeps its copy of the tables; empty: no worker keeps any
+  member @18 :UInt32;                      # which of them this one is
+  copy @19 :Data;                          # a ShardJob of ps.capnp: its copy
 
   struct Param {
     name @0 :Text;

@@ -226,12 +226,18 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setReplicaBytes(options.replicas.bytes_max);
     to.setReplicaStaleness(options.replicas.staleness);
     Fill(to.initShards(static_cast<unsigned>(job.shards.size())), job.shards);
+    if (!job.group) return;
+    Fill(to.initMembers(static_cast<unsigned>(job.group->members.size())), job.group->members);
+    to.setMember(job.group->member);
+    const Block copy = EncodeShardJob(job.group->copy);
+    to.setCopy(kj::arrayPtr(reinterpret_cast<const kj::byte*>(copy.data()), copy.size()));
   });
 }
 
 absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
   WorkerJob job;
   std::string consistency;
+  Block copy;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::WorkerJob>(arguments, [&](wire::WorkerJob::Reader from) {
     WorkerOptions& options = job.options;
     options.algorithm = Text(from.getAlgorithm());
@@ -252,7 +258,15 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     options.replicas = {.bytes_max = from.getReplicaBytes(), .staleness = from.getReplicaStaleness()};
     job.shards = Read(from.getShards());
     options.shards = static_cast<uint32_t>(job.shards.size());
+    if (from.getMembers().size() == 0) return;
+    job.group = {.member = from.getMember(), .members = Read(from.getMembers()), .copy = {}};
+    copy = Block::Copy(from.getCopy().begin(), from.getCopy().size());
   }));
+  if (job.group) {
+    TROUPE_TRY(job.group->copy, DecodeShardJob(copy));
+    if (job.group->member >= job.group->members.size())
+      return absl::InvalidArgumentError(absl::StrCat("worker job: member is ", job.group->member, ", expected < ", job.group->members.size()));
+  }
   TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
   for (uint32_t split : job.options.splits) {

@@ -1,12 +1,14 @@
 // How the workers' messages travel, from the schema run.capnp.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "actors/proxy.h"
 #include "algorithms/run/messages.h"
 #include "algorithms/run/worker_actor.h"
+#include "ps/shard_actor.h"
 
 namespace troupe {
 
@@ -23,7 +25,7 @@ struct Codec<PhaseReport> {
   static absl::StatusOr<PhaseReport> Decode(const Frame& frame);
 };
 
-/// Where a worker in another process finds a shard.
+/// Where a worker in another process finds a shard, or the member of a group that another worker has.
 struct ShardPlace {
   NodeId node{};
   std::vector<std::string> places;
@@ -46,11 +48,18 @@ struct Locations {
 struct Located {};
 /// From the driver at its end: the process is not wanted any more. It ends without an answer.
 struct Leave {};
-inline constexpr ActorId kDirectoryActor{2};   ///< takes Attach at the driver, Locations and Leave at the others
+inline constexpr ActorId kDirectoryActor{3};   ///< takes Attach at the driver, Locations and Leave at the others
 
+/// A worker's share in the tables that the workers keep.
+struct GroupJob {
+  uint32_t member = 0;
+  std::vector<ShardPlace> members;   ///< of all workers, with this one
+  ShardActorOptions copy;            ///< as ShardJob says it
+};
 struct WorkerJob {
   WorkerOptions options;
   std::vector<ShardPlace> shards;
+  std::optional<GroupJob> group = {};   ///< none: workers keep no table
 };
 /// The arguments with which a worker is spawned in another process.
 Block EncodeWorkerJob(const WorkerJob& job);

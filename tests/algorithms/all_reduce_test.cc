@@ -6,11 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
-#include "algorithms/run/checkpoint.h"
-#include "algorithms/run/process_cluster.h"
-#include "algorithms/run/trainer.h"
 #include "tests/algorithms/host.h"
 #include "tests/algorithms/memory_source.h"
+#include "tests/algorithms/trainer_run.h"
 
 namespace troupe {
 namespace {
@@ -18,7 +16,6 @@ namespace {
 using testing::TestRow;
 
 constexpr uint32_t kSplits = 6;
-constexpr const char* kModel = "mem:/model";
 
 /// Rows of two classes; 7 columns, pieces that do not divide evenly among the splits.
 std::shared_ptr<const Source> Dense() {
@@ -43,20 +40,14 @@ std::shared_ptr<const Source> Sparse() {
   return source;
 }
 
-TrainOptions Options(const std::string& consistency, uint32_t workers, std::map<std::string, std::string> params = {}) {
-  TrainOptions options;
-  options.algorithm = "logistic_regression";
+LocalOptions Plain(std::map<std::string, std::string> params) {
   params.emplace("batch_size", "16");
-  options.params = std::move(params);
-  options.data.uri = "memory";
-  options.opened = Dense();
-  options.epochs = 4;
-  options.seed = 5;
-  options.workers = workers;
-  options.splits = kSplits;
+  return {.algorithm = "logistic_regression", .params = std::move(params), .source = Dense(), .splits = kSplits, .seed = 5, .epochs = 4};
+}
+
+TrainOptions Options(const std::string& consistency, uint32_t workers, std::map<std::string, std::string> params = {}) {
+  TrainOptions options = testing::OptionsOf(Plain(std::move(params)), workers, 1);
   options.consistency = *ParseConsistencies(consistency);
-  options.memory_bytes = 64 << 20;
-  options.model_uri = kModel;
   return options;
 }
 
@@ -68,9 +59,9 @@ struct Run {
 
 absl::StatusOr<Run> TrainHere(const TrainOptions& options) {
   System system({.compute_threads = 2});
-  auto report = Train(options, system.storage(), [&](const ClusterOptions& cluster) { return MakeLocalCluster(system, cluster); }, {});
+  auto report = testing::TrainIn(system, options);
   if (!report.ok()) return report.status();
-  auto model = LoadModel(system.storage(), kModel);
+  auto model = LoadModel(system.storage(), testing::kModel);
   if (!model.ok()) return model.status();
   return Run{*report, *std::move(model)};
 }
@@ -159,54 +150,24 @@ BOOST_AUTO_TEST_CASE(assigned_rows_are_saved) {
   }
 }
 
-/// A cluster whose trainer falls after its n-th wait.
-class FallingCluster final : public Cluster {
- public:
-  FallingCluster(std::unique_ptr<Cluster> cluster, int waits) : cluster_(std::move(cluster)), waits_(waits) {}
-  System& system() override { return cluster_->system(); }
-  const std::vector<WorkerActor>& workers() const override { return cluster_->workers(); }
-  const std::vector<ShardActor>& shards() const override { return cluster_->shards(); }
-  uint64_t restarts() const override { return 0; }
-  absl::Status Await(Ending& ending) override {
-    TROUPE_RETURN_IF_ERROR(cluster_->Await(ending));
-    return --waits_ > 0 ? absl::OkStatus() : absl::AbortedError("the trainer falls");
-  }
-
- private:
-  std::unique_ptr<Cluster> cluster_;
-  int waits_;
-};
-
 BOOST_AUTO_TEST_CASE(a_run_is_taken_up_from_one_workers_copy_with_the_same_bits) {
   for (const char* consistency : {"ring", "tree", "asp,w=ring"}) {
     TrainOptions options = Options(consistency, 3, {{"rule", "adam"}, {"learning_rate", "0.02"}});
     options.shards = 2;
     const std::string expected = Trained(options).rows();
-    options.checkpoint_uri = "mem:/checkpoint";
-    options.checkpoint_every_s = 0;
-    options.resume = true;
+    testing::KeepCheckpoints(options);
     System system({.compute_threads = 2});
     uint64_t taken_up = 0;
-    for (int waits = 1;; ++waits) {
-      const auto falling = [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
-        if (!cluster.restore_uris.empty()) {
-          ++taken_up;
-          BOOST_TEST(cluster.restore_uris.size() == 3u);   // of both shards and of the workers' copies
-        }
-        TROUPE_TRY(std::unique_ptr<Cluster> made, MakeLocalCluster(system, cluster));
-        return std::make_unique<FallingCluster>(std::move(made), waits);
-      };
-      const auto report = Train(options, system.storage(), falling, {});
-      if (absl::IsAborted(report.status())) {
-        BOOST_REQUIRE_LT(waits, 1000);
-        continue;
-      }
-      BOOST_REQUIRE_MESSAGE(report.ok(), report.status().ToString());
-      BOOST_TEST(report->ledger_applied == report->ledger_read);
-      break;
-    }
+    const auto begins = [&](const ClusterOptions& cluster) {
+      if (cluster.restore_uris.empty()) return;
+      ++taken_up;
+      BOOST_TEST(cluster.restore_uris.size() == 3u);   // of both shards and of the workers' copies
+    };
+    const auto report = testing::TrainFalling(system, options, begins, [] {});
+    BOOST_REQUIRE_MESSAGE(report.ok(), report.status().ToString());
+    BOOST_TEST(report->ledger_applied == report->ledger_read);
     BOOST_TEST(taken_up > 1u);
-    const auto model = LoadModel(system.storage(), kModel);
+    const auto model = LoadModel(system.storage(), testing::kModel);
     BOOST_REQUIRE_MESSAGE(model.ok(), model.status().ToString());
     BOOST_TEST(ShowModel(**model, true) == expected);
   }
@@ -228,12 +189,6 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_kept_by_workers_is_refused) {
   // A batch that fails ends the run, though other workers wait for its numbers.
   TrainOptions diverging = Options("ring", 3, {{"rule", "sgd"}, {"learning_rate", "1e30"}, {"clip_value", "0"}});
   BOOST_TEST(Error(diverging).starts_with("INVALID_ARGUMENT: "));
-  ClusterOptions cluster;
-  cluster.consistency = *ParseConsistencies("asp,w=tree");
-  cluster.tables = {{.name = "w", .rows = 3, .rule_options = {}}};
-  KeepTables(cluster.consistency, cluster.tables);
-  BOOST_TEST(MakeProcessCluster({}, cluster).status().ToString() ==
-             "UNIMPLEMENTED: consistency of table 'w' is 'tree', which works in one process only: leave --processes away, or choose bsp");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -48,6 +48,17 @@ WorkerJob SomeJob() {
   job.shards = {{NodeId{1}, {"unix:/a"}, ActorId{1}}, {NodeId{2}, {"unix:/b", "tcp:b:7"}, ActorId{3}}};
   return job;
 }
+/// Of a worker that keeps a table.
+WorkerJob GroupedJob() {
+  WorkerJob job = SomeJob();
+  job.options.consistency = *ParseConsistencies("asp,w=ring");
+  job.group = {.member = 1, .members = {{NodeId{3}, {"unix:/c"}, ActorId{2}}, {NodeId{4}, {"tcp:d:1"}, ActorId{2}}}, .copy = {}};
+  job.group->copy.shard.tables = {{.name = "w", .rows = 5, .rule_options = {}}};
+  job.group->copy.shard.consistency = job.options.consistency;
+  job.group->copy.shard.stable_when_applied = true;
+  job.group->copy.snapshot_uri = "file:/e";
+  return job;
+}
 
 bool SameBytes(const Block& a, const Block& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
@@ -106,6 +117,24 @@ BOOST_AUTO_TEST_CASE(a_report_comes_out_as_it_went_in) {
   BOOST_TEST((split.collected == Numbers{3, 4, 5}));
 }
 
+BOOST_AUTO_TEST_CASE(the_job_of_a_worker_that_keeps_a_table_comes_out_as_it_went_in) {
+  const Block bytes = EncodeWorkerJob(GroupedJob());
+  const auto decoded = DecodeWorkerJob(bytes);
+  BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
+  BOOST_TEST(SameBytes(EncodeWorkerJob(*decoded), bytes));
+  BOOST_REQUIRE(decoded->group.has_value());
+  BOOST_TEST(decoded->group->member == 1u);
+  BOOST_REQUIRE_EQUAL(decoded->group->members.size(), 2u);
+  BOOST_TEST((decoded->group->members[1].node == NodeId{4}));
+  BOOST_TEST(decoded->group->members[1].places.at(0) == "tcp:d:1");
+  BOOST_TEST((decoded->group->members[1].actor == ActorId{2}));
+  BOOST_REQUIRE_EQUAL(decoded->group->copy.shard.tables.size(), 1u);
+  BOOST_TEST((decoded->group->copy.shard.tables[0].kept_by == KeptBy::kRing));
+  BOOST_TEST(decoded->group->copy.shard.stable_when_applied);
+  BOOST_TEST(decoded->group->copy.snapshot_uri == "file:/e");
+  BOOST_TEST(!DecodeWorkerJob(EncodeWorkerJob(SomeJob()))->group.has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_workers_job_comes_out_as_it_went_in) {
   const WorkerJob job = SomeJob();
   const Block bytes = EncodeWorkerJob(job);
@@ -143,6 +172,9 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
   job = SomeJob();
   job.shards.clear();
   BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: no shards");
+  job = GroupedJob();
+  job.group->member = 2;
+  BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: member is 2, expected < 2");
   Frame frame = Codec<PhaseReport>::Encode(SomeReport());
   frame.bulk[1] = Block::Adopt(std::vector<uint64_t>{1});
   BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: lengths do not fit its splits");
@@ -155,7 +187,7 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
 BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(SomeRun());
   Damage(SomeReport());
-  const Block bytes = EncodeWorkerJob(SomeJob());
+  const Block bytes = EncodeWorkerJob(GroupedJob());
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto cut = DecodeWorkerJob(Block::Copy(bytes.data(), size));
     if (!cut.ok()) BOOST_TEST(absl::IsInvalidArgument(cut.status()));

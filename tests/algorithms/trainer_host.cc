@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "algorithms/run/checkpoint.h"
-#include "algorithms/run/trainer.h"
 #include "tests/algorithms/host.h"
+#include "tests/algorithms/trainer_run.h"
 #include "tests/support/seeds.h"
 #include "tests/support/sim.h"
 #include "tests/support/sim_cluster.h"
@@ -18,29 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr const char* kModel = "mem:/model";
-
-TrainOptions OptionsOf(const LocalOptions& local, uint32_t workers, uint32_t shards) {
-  TrainOptions options;
-  options.algorithm = local.algorithm;
-  options.params = local.params;
-  options.data.uri = "memory";   // only its name
-  options.opened = local.source;
-  options.epochs = local.epochs;
-  options.seed = local.seed;
-  options.workers = workers;
-  options.splits = local.splits;
-  options.shards = shards;
-  options.memory_bytes = 64 << 20;
-  options.model_uri = kModel;
-  return options;
-}
-
-void KeepCheckpoints(TrainOptions& options) {
-  options.checkpoint_uri = "mem:/checkpoint";
-  options.checkpoint_every_s = 0;
-  options.resume = true;
-}
 /// 0: there is none yet.
 uint64_t CheckpointId(Storage& storage) {
   const auto checkpoint = ReadCheckpoint(storage, "mem:/checkpoint");
@@ -62,30 +39,11 @@ class LocalHost : public Host {
   std::string name() const override { return absl::StrCat("trainer (workers ", workers_, ", shards ", shards_, ")"); }
   absl::StatusOr<HostResult> Train(const LocalOptions& local) override {
     System system({.compute_threads = 2});
-    const ClusterFactory here = [&system](const ClusterOptions& cluster) { return MakeLocalCluster(system, cluster); };
-    return ResultOf(troupe::Train(OptionsOf(local, workers_, shards_), system.storage(), here, {}), system.storage(), 0);
+    return ResultOf(TrainIn(system, OptionsOf(local, workers_, shards_)), system.storage(), 0);
   }
 
  protected:
   const uint32_t workers_, shards_;
-};
-
-/// A cluster whose trainer falls after its n-th wait. What it waited for has come: requests that nobody waits for any more would outlive the run.
-class FallingCluster final : public Cluster {
- public:
-  FallingCluster(std::unique_ptr<Cluster> cluster, int waits) : cluster_(std::move(cluster)), waits_(waits) {}
-  System& system() override { return cluster_->system(); }
-  const std::vector<WorkerActor>& workers() const override { return cluster_->workers(); }
-  const std::vector<ShardActor>& shards() const override { return cluster_->shards(); }
-  uint64_t restarts() const override { return cluster_->restarts(); }
-  absl::Status Await(Ending& ending) override {
-    TROUPE_RETURN_IF_ERROR(cluster_->Await(ending));
-    return --waits_ > 0 ? absl::OkStatus() : absl::AbortedError("the trainer falls");
-  }
-
- private:
-  std::unique_ptr<Cluster> cluster_;
-  int waits_;
 };
 
 /// Falls after its first wait, is taken up, falls after its second, and so on until it is done.
@@ -99,15 +57,9 @@ class FallingLocalHost final : public LocalHost {
     TrainOptions options = OptionsOf(local, workers_, shards_);
     KeepCheckpoints(options);
     uint64_t falls = 0;
-    for (int waits = 1;; ++waits) {
-      const ClusterFactory falling = [&system, waits](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
-        TROUPE_TRY(std::unique_ptr<Cluster> made, MakeLocalCluster(system, cluster));
-        return std::make_unique<FallingCluster>(std::move(made), waits);
-      };
-      const auto report = troupe::Train(options, system.storage(), falling, {});
-      if (!absl::IsAborted(report.status())) return ResultOf(report, system.storage(), falls);
-      if (CheckpointId(system.storage()) > 0) ++falls;
-    }
+    const auto report = TrainFalling(
+        system, options, [](const ClusterOptions&) {}, [&] { falls += CheckpointId(system.storage()) > 0; });
+    return ResultOf(report, system.storage(), falls);
   }
 };
 

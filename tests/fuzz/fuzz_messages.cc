@@ -8,6 +8,7 @@
 #include "algorithms/run/wire.h"
 #include "ps/call.h"
 #include "ps/encoding/packing.h"
+#include "ps/group/wire.h"
 #include "ps/shard.h"
 #include "ps/wire.h"
 
@@ -93,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
   const Frame frame = FrameOf(data, size);
-  switch (data[0] % 30) {
+  switch (data[0] % 36) {
     case 0: {
       // Also without a head that fits: the arrays are what a shard has to check.
       Push push;
@@ -242,6 +243,32 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 29:
       Decoded<Released>(frame);
+      break;
+    case 30:
+      if (const auto message = Decoded<ReduceMessage>(frame)) {
+        AllReduce member = *AllReduce::Make({.topology = KeptBy::kTree, .member = 1, .members = 4, .floats = 4});
+        std::vector<AllReduce::Outgoing> out;
+        Check(member.Receive(*message, out));
+        Check(member.Contribute(nullptr, {}, out));
+      }
+      break;
+    case 31:
+      Decoded<ReduceTaken>(frame);
+      break;
+    case 32:
+      if (const auto assign = Decoded<AssignCopy>(frame)) Check(SmallShard().OnAssign(assign->assign));
+      break;
+    case 33:
+      if (const auto greeting = Decoded<Greeting>(frame)) {
+        GroupView view = *GroupView::Make(1, 3, 1);
+        Check(view.Hear(*greeting).status());
+      }
+      break;
+    case 34:
+      Decoded<FetchState>(frame);
+      break;
+    case 35:
+      Decoded<StatePiece>(frame);
       break;
     default:
       break;

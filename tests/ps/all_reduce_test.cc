@@ -52,9 +52,10 @@ struct Group {
       flying.push_back({one.to, std::move(one.message)});
     }
   }
-  void Contribute(uint32_t i, std::vector<float> values, ReduceCounts given = {1, 10}) {
+  /// Empty: zeros.
+  void Contribute(uint32_t i, const std::vector<float>& values, ReduceCounts given = {1, 10}) {
     std::vector<AllReduce::Outgoing> out;
-    BOOST_REQUIRE(members[i].Contribute(std::move(values), given, out).ok());
+    BOOST_REQUIRE(members[i].Contribute(values.empty() ? nullptr : std::make_shared<const std::vector<float>>(values), given, out).ok());
     Send(i, std::move(out));
     TakeDone(i);
   }
@@ -146,28 +147,59 @@ BOOST_AUTO_TEST_CASE(every_member_has_the_plain_sum_whatever_the_order_of_the_me
 }
 
 BOOST_AUTO_TEST_CASE(arrays_are_used_again_when_nobody_refers_to_them) {
-  for (const KeptBy topology : kTopologies) {
+  SpareArrays arrays(30);
+  auto first = arrays.Take();
+  BOOST_TEST(first->size() == 30u);
+  const float* memory = first->data();
+  BOOST_TEST(arrays.Take()->data() != memory);
+  first = nullptr;
+  first = arrays.Take();
+  BOOST_TEST(first->data() == memory);
+  const std::vector<std::shared_ptr<std::vector<float>>> many{arrays.Take(), arrays.Take(), arrays.Take(), arrays.Take(),
+                                                              arrays.Take()};   // more than are remembered
+  for (size_t i = 0; i < many.size(); ++i)
+    for (size_t j = 0; j < i; ++j) BOOST_TEST(many[i]->data() != many[j]->data());
+  for (const KeptBy topology : kTopologies) {   // turn after turn, some sums kept and some messages coming once more
     Group group(topology, 3, 30, 10, 1);
-    const auto turn = [&] {
-      for (uint32_t i = 0; i < 3; ++i) {
-        std::vector<float> values = group.members[i].Spare();
-        values.assign(30, 1);
-        group.Contribute(i, std::move(values));
-      }
+    for (int turn = 0; turn < 9; ++turn) {
+      for (uint32_t i = 0; i < 3; ++i) group.Contribute(i, std::vector<float>(30, 1));
       while (!group.flying.empty()) group.Step();
-    };
-    turn();
-    BOOST_TEST(group.members[0].Spare().empty());   // a message refers to it that was delivered and may come again
-    group.delivered.clear();
-    const std::vector<float> spare = group.members[0].Spare();
-    BOOST_TEST(spare.size() == 30u);
-    BOOST_TEST(group.members[0].Spare().empty());
-    group.kept.clear();
-    for (int i = 0; i < 8; ++i) turn();
+    }
     const std::vector<float> threes(30, 3);
     for (const auto& sum : group.kept) BOOST_TEST(*sum == threes, boost::test_tools::per_element());
     for (uint32_t i = 0; i < 3; ++i)
       for (const std::vector<float>& sum : group.sums[i]) BOOST_TEST(sum == threes, boost::test_tools::per_element());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_that_begins_anew_has_the_same_bits_and_nothing_twice) {
+  for (const KeptBy topology : kTopologies) {
+    for (uint32_t n = 1; n <= 6; ++n) {
+      for (uint64_t seed = 1; seed <= 10; ++seed) {
+        const auto numbers = [&](uint32_t i) { return Numbers(SeedOf(0, i), 101); };
+        Group calm(topology, n, 101, 20, seed), disturbed(topology, n, 101, 20, seed);
+        for (uint32_t i = 0; i < n; ++i) calm.Contribute(i, numbers(i));
+        while (!calm.flying.empty()) calm.Step();
+        for (uint32_t i = 0; i < n; ++i) disturbed.Contribute(i, numbers(i));
+        for (uint64_t steps = disturbed.random.Below(2 * n * n); steps > 0 && !disturbed.flying.empty(); --steps) disturbed.Step();
+        disturbed.flying.clear();   // of before: whoever hears of the new beginning takes none of them
+        disturbed.delivered.clear();
+        for (uint32_t i = 0; i < n; ++i) {
+          disturbed.members[i].Restart();
+          BOOST_TEST(disturbed.members[i].turn() == 0u);
+          BOOST_TEST(!disturbed.members[i].contributed());
+          BOOST_TEST(!disturbed.members[i].Take().has_value());
+          disturbed.sums[i].clear();
+          disturbed.counts[i].clear();
+        }
+        for (uint32_t i = 0; i < n; ++i) disturbed.Contribute(i, numbers(i));
+        while (!disturbed.flying.empty()) disturbed.Step();
+        for (uint32_t i = 0; i < n; ++i) {
+          BOOST_TEST((disturbed.sums[i].at(0) == calm.sums[0].at(0)));
+          BOOST_TEST((disturbed.counts[i].at(0) == ReduceCounts{n, uint64_t{10} * n}));
+        }
+      }
+    }
   }
 }
 
@@ -259,7 +291,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_is_refused_and_changes_nothing) {
              })) == "expected it from elsewhere");
   BOOST_TEST(Message(group.members[1].Receive(with([](ReduceMessage& m) { m.chunk = 3; }), out)) ==
              "all-reduce: member 0 sends a part of chunk 3 of turn 0 to member 1: expected one of 3 chunks");
-  BOOST_TEST(Message(group.members[0].Contribute(std::vector<float>(11), {}, out)) == "all-reduce: 11 numbers, expected 12");
+  BOOST_TEST(Message(group.members[0].Contribute(std::make_shared<const std::vector<float>>(11), {}, out)) == "all-reduce: 11 numbers, expected 12");
   BOOST_TEST(!group.members[0].contributed());
 
   // It all goes on as if nothing had been.

@@ -1,14 +1,30 @@
-// Server-side functions over tables that the workers keep, in whole runs: what reads answers what the serial oracle does, what changes rows is refused.
+// Tables that the workers keep, in whole runs. On simulated nodes that fall, over networks that lose, delay, double and cut: the model of an undisturbed run,
+// bit for bit, the same at every worker, each batch once. Server-side functions: what reads answers what the serial oracle does, what changes rows is refused.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "actors/gather.h"
+#include "actors/proxy.h"
 #include "actors/status.h"
+#include "algorithms/model.h"
 #include "algorithms/registry.h"
+#include "algorithms/run/checkpoint.h"
 #include "algorithms/run/local_runner.h"
+#include "algorithms/run/start_worker.h"
 #include "algorithms/run/trainer.h"
+#include "caf/send.hpp"
+#include "ps/group/wire.h"
+#include "tests/algorithms/memory_source.h"
+#include "tests/support/seeds.h"
+#include "tests/support/sim.h"
+#include "tests/support/sim_cluster.h"
 
 namespace troupe::testing {
 namespace {
@@ -81,7 +97,286 @@ absl::StatusOr<TrainReport> Run(const std::string& call, const std::string& cons
   return Train(options, system.storage(), [&](const ClusterOptions& cluster) { return MakeLocalCluster(system, cluster); }, {});
 }
 
+// --- faults ---
+
+using std::chrono::milliseconds;
+
+/// Rows of two classes; 5 columns, pieces that do not divide evenly among the splits.
+std::shared_ptr<const Source> InSmallPieces() {
+  static const auto source = [] {
+    Random random(11);
+    std::vector<TestRow> rows(400);
+    for (TestRow& row : rows) {
+      double margin = 0.2;
+      for (int j = 0; j < 5; ++j) {
+        row.dense.push_back(static_cast<float>(random.Normal()));
+        margin += (j - 2) * 0.6 * double{row.dense.back()};
+      }
+      row.label = random.Uniform() < 1 / (1 + std::exp(-margin)) ? 1.0f : 0.0f;
+    }
+    return std::make_shared<MemorySource>(rows, 15);
+  }();
+  return source;
+}
+
+struct Job {
+  std::string algorithm = "logistic_regression";
+  std::string consistency = "ring";
+  uint32_t workers = 1, splits = 1, shards = 1;
+  bool checkpoints = false;
+};
+
+TrainOptions OptionsOf(const Job& job) {
+  TrainOptions options;
+  options.algorithm = job.algorithm;
+  options.params = {{"batch_size", "10"}, {"rule", "adam"}, {"learning_rate", "0.02"}};
+  if (job.algorithm == "k_means") options.params = {{"k", "3"}};
+  options.data.uri = "generated";
+  options.opened = InSmallPieces();
+  options.epochs = job.algorithm == "k_means" ? 5 : 2;
+  options.workers = job.workers;
+  options.splits = job.splits;
+  options.shards = job.shards;
+  options.consistency = *ParseConsistencies(job.consistency);
+  options.memory_bytes = 64 << 20;
+  options.model_uri = "mem:/model";
+  if (job.checkpoints) options.checkpoint_uri = "mem:/checkpoint";
+  options.checkpoint_every_s = 0;
+  return options;
+}
+
+std::string ModelIn(Storage& storage) {
+  const auto model = LoadModel(storage, "mem:/model");
+  BOOST_REQUIRE_MESSAGE(model.ok(), model.status().ToString());
+  return ShowModel(**model, true);
+}
+
+/// The model of the same job in one process, where nothing falls.
+const std::string& Calm(const Job& job) {
+  static std::map<std::tuple<std::string, std::string, uint32_t, uint32_t, uint32_t>, std::string> known;
+  std::string& found = known[{job.algorithm, job.consistency, job.workers, job.splits, job.shards}];
+  if (found.empty()) {
+    System system({.compute_threads = 2});
+    Job calm = job;
+    calm.checkpoints = false;
+    const auto report = Train(OptionsOf(calm), system.storage(), [&](const ClusterOptions& cluster) { return MakeLocalCluster(system, cluster); }, {});
+    BOOST_REQUIRE_MESSAGE(report.ok(), report.status().ToString());
+    found = ModelIn(system.storage());
+  }
+  return found;
+}
+
+/// A cluster whose workers' copies are all compared before it ends.
+class Compared final : public Cluster {
+ public:
+  /// `comparing` is set when the run is over.
+  Compared(Sim& sim, std::unique_ptr<Cluster> cluster, uint32_t first, uint32_t workers, bool& comparing)
+      : sim_(sim), cluster_(std::move(cluster)), first_(first), workers_(workers), comparing_(comparing) {}
+  ~Compared() override {
+    if (!over_) return;   // an error, or a trainer that falls: nothing stands to be compared
+    comparing_ = true;
+    std::vector<ShardActor> members;
+    for (uint32_t i = 0; i < workers_; ++i) {
+      members.push_back(SpawnProxy<ShardActor>(system(), {.to = {NodeId{first_ + i}, Incarnation{0}, kMemberActor}, .timeout = milliseconds(1'500)}));
+    }
+    Ending ending;
+    absl::Status status;
+    Gather<RowsSaved>(system(), members, [](size_t i) { return SaveRows{.uri = absl::StrCat("mem:/copy-", i), .at = 0, .assigned = {}}; }, {},
+                      {.is_final = nullptr, .is_enough = nullptr, .done = [&](absl::StatusOr<std::vector<RowsSaved>> saved) {
+                         status = saved.status();
+                         ending.Set();
+                       }});
+    status.Update(cluster_->Await(ending));
+    BOOST_TEST(status.ok(), status.ToString());
+    for (uint32_t i = 1; i < workers_ && status.ok(); ++i) {
+      const auto first = sim_.storage().Read("mem:/copy-0"), other = sim_.storage().Read(absl::StrCat("mem:/copy-", i));
+      BOOST_REQUIRE(first.ok() && other.ok());
+      BOOST_TEST((first->size() == other->size() && std::equal(first->data(), first->data() + first->size(), other->data())));
+    }
+    for (const ShardActor& member : members) caf::anon_send_exit(member, caf::exit_reason::kill);
+  }
+  System& system() override { return cluster_->system(); }
+  const std::vector<WorkerActor>& workers() const override { return cluster_->workers(); }
+  const std::vector<ShardActor>& shards() const override { return cluster_->shards(); }
+  uint64_t restarts() const override {   // a run asks for it last of all
+    over_ = true;
+    return cluster_->restarts();
+  }
+  absl::Status Await(Ending& ending) override {
+    const absl::Status status = cluster_->Await(ending);
+    over_ = false;
+    return status;
+  }
+
+ private:
+  Sim& sim_;
+  std::unique_ptr<Cluster> cluster_;
+  const uint32_t first_, workers_;   // nodes
+  bool& comparing_;
+  mutable bool over_ = false;
+};
+
+struct Outcome {
+  absl::StatusOr<TrainReport> report = absl::UnknownError("");
+  std::string model;
+  uint64_t trace = 0, crashes = 0, taken_up = 0;
+};
+
+/// `falls`: how often all of it ends soon after a new checkpoint, and is taken up from there.
+Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults, uint64_t falls = 0) {
+  Sim sim(seed, faults);
+  Outcome outcome;
+  TrainOptions options = OptionsOf(job);
+  options.resume = falls > 0;
+  uint32_t node = 1;
+  bool comparing = false;
+  const auto checkpoint = [&sim] {
+    const auto found = ReadCheckpoint(sim.storage(), "mem:/checkpoint");
+    return found.ok() ? found->id : 0;
+  };
+  std::function<void(uint64_t)> fall_after = [&](uint64_t id) {
+    sim.After(milliseconds(1), [&, id] {
+      if (checkpoint() == id) return fall_after(id);
+      sim.After(sim.Below(milliseconds(30)), [&] {
+        if (!comparing) sim.SetLimits(milliseconds(0), 0);
+      });
+    });
+  };
+  for (uint64_t fall = 0;; ++fall) {
+    sim.SetLimits(std::chrono::hours(1), 20'000'000 * (fall + 1));
+    if (fall < falls) fall_after(checkpoint());
+    const auto factory = SimulatedCluster(sim, {.folder = absl::StrCat("mem:/job-", fall),
+                                                .snapshot_interval = milliseconds(2 + sim.random().Below(40)),
+                                                .request_timeout = milliseconds(100),
+                                                .pull_wait_max = milliseconds(50),
+                                                .source = InSmallPieces()});
+    outcome.report = Train(options, sim.storage(),
+                           [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
+                             outcome.taken_up += !cluster.restore_uris.empty();
+                             TROUPE_TRY(std::unique_ptr<Cluster> made, factory(cluster));
+                             const uint32_t first = node + cluster.shards;
+                             node = first + cluster.workers;
+                             return std::make_unique<Compared>(sim, std::move(made), first, cluster.workers, comparing);
+                           },
+                           {});
+    if (!absl::IsDeadlineExceeded(outcome.report.status()) || fall == falls) break;
+  }
+  outcome.trace = sim.trace();
+  outcome.crashes = sim.crashes();
+  if (outcome.report.ok()) outcome.model = ModelIn(sim.storage());
+  return outcome;
+}
+
+Job AnyJob(Random& random) {
+  Job job;
+  job.consistency = random.Below(2) == 0 ? "ring" : "tree";
+  job.workers = static_cast<uint32_t>(1 + random.Below(4));
+  job.splits = job.workers + static_cast<uint32_t>(random.Below(3));
+  job.shards = static_cast<uint32_t>(1 + random.Below(2));
+  return job;
+}
+
+Faults BadNetwork(Random& random) {
+  Faults faults;
+  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
+  faults.ordered = random.Below(2) == 0;
+  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
+  if (random.Below(2) == 0) faults.twice = 0.3 * random.Uniform();
+  if (random.Below(2) == 0) faults.slow = 0.02;
+  if (random.Below(2) == 0) {
+    faults.cut_every = milliseconds(40);
+    faults.cuts_max = 5;
+  }
+  return faults;
+}
+Faults WithCrashes(Random& random) {
+  Faults faults = BadNetwork(random);
+  faults.crash_every = milliseconds(5 + random.Below(40));
+  faults.crashes_max = 10;
+  faults.down_max = milliseconds(1 + random.Below(60));   // several may be down at once, or all
+  return faults;
+}
+
+void CheckExact(const Job& job, const Outcome& outcome) {
+  BOOST_REQUIRE_MESSAGE(outcome.report.ok(), outcome.report.status().ToString());
+  BOOST_TEST((outcome.report->ledger_read > 0u) == (job.algorithm != "k_means"));   // which assigns, and pushes nothing
+  BOOST_TEST(outcome.report->ledger_applied == outcome.report->ledger_read);
+  BOOST_TEST((outcome.model == Calm(job)));
+}
+
 BOOST_AUTO_TEST_SUITE(KeptByWorkers)
+
+BOOST_AUTO_TEST_CASE(a_bad_network_changes_nothing) {
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(seed);
+    const Job job = AnyJob(random);
+    BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers") {
+      CheckExact(job, Simulate(seed, job, BadNetwork(random)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(whoever_falls_the_model_has_the_same_bits_at_every_worker) {
+  uint64_t crashes = 0;
+  for (const uint64_t seed : Seeds(200)) {
+    Random random(1000 + seed);
+    Job job = AnyJob(random);
+    job.checkpoints = random.Below(3) == 0;
+    BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers, " << job.shards << " shards") {
+      const Outcome outcome = Simulate(seed, job, WithCrashes(random));
+      CheckExact(job, outcome);
+      crashes += outcome.crashes;
+    }
+  }
+  BOOST_TEST(crashes > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(rows_that_were_assigned_outlive_whoever_falls) {
+  for (const uint64_t seed : Seeds(100)) {
+    Random random(4000 + seed);
+    Job job = AnyJob(random);
+    job.algorithm = "k_means";
+    BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers, " << job.shards << " shards") {
+      CheckExact(job, Simulate(seed, job, WithCrashes(random)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(beside_tables_at_shards_every_batch_counts_once) {
+  for (const uint64_t seed : Seeds(50)) {
+    Random random(2000 + seed);
+    Job job = AnyJob(random);
+    job.consistency = random.Below(2) == 0 ? "asp,w=ring" : "ssp:2,w=tree";
+    BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers, " << job.shards << " shards") {
+      CheckExact(job, Simulate(seed, job, WithCrashes(random)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_ends_is_taken_up_from_its_last_checkpoint) {
+  uint64_t taken_up = 0;
+  for (const uint64_t seed : Seeds(30)) {
+    Random random(3000 + seed);
+    Job job = AnyJob(random);
+    job.checkpoints = true;
+    BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers, " << job.shards << " shards") {
+      Faults faults = WithCrashes(random);
+      faults.crashes_max = 3;
+      const Outcome outcome = Simulate(seed, job, faults, 2);
+      CheckExact(job, outcome);
+      taken_up += outcome.taken_up;
+    }
+  }
+  BOOST_TEST(taken_up > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_same_seed_is_the_same_run) {
+  Random random(7);
+  Job job = AnyJob(random);
+  job.workers = job.splits = 3;
+  const Faults faults = WithCrashes(random);
+  BOOST_TEST(Simulate(7, job, faults).trace == Simulate(7, job, faults).trace);
+}
 
 BOOST_AUTO_TEST_CASE(functions_that_read_answer_what_the_oracle_says) {
   for (const char* call : {"norm", "dot"}) {

@@ -5,14 +5,13 @@
 #include "absl/strings/str_cat.h"
 #include "actors/proxy.h"
 #include "actors/status.h"
-#include "algorithms/run/wire.h"
+#include "algorithms/run/start_worker.h"
 #include "caf/send.hpp"
+#include "ps/partition.h"
 #include "ps/wire.h"
 
 namespace troupe::testing {
 namespace {
-
-constexpr ActorId kActor{1};
 
 class SimCluster final : public Cluster {
  public:
@@ -32,12 +31,20 @@ class SimCluster final : public Cluster {
       shard.pull_wait_max = options_.pull_wait_max;
       AddShard(EncodeShardJob(shard));
     }
+    std::vector<ShardPlace> workers;   // nodes are numbered as they are added
+    for (uint32_t i = 0; i < cluster_.workers; ++i) workers.push_back({NodeId{static_cast<uint32_t>(nodes_.back()) + 1 + i}, {}, kJobActor});
     for (uint32_t i = 0; i < cluster_.workers; ++i) {
       WorkerJob job{.options = cluster_.worker, .shards = {}};
       job.options.splits = SplitsOf(i, cluster_.workers, cluster_.splits);
-      for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], {}, kActor});
+      for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], {}, kJobActor});
+      job.group = GroupJobOf(cluster_, i, workers);
+      if (job.group && i == 0) {
+        job.group->copy.snapshot_uri = absl::StrCat(options_.folder, "/tables-of-workers.snapshot");
+        job.group->copy.snapshot_interval = options_.snapshot_interval;
+      }
       AddWorker(EncodeWorkerJob(job));
     }
+    if (PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards) shards_.push_back(Proxy<ShardActor>(system(), workers[0].node, kMemberActor));
     sim_.StartFaults();
   }
 
@@ -51,15 +58,15 @@ class SimCluster final : public Cluster {
 
  private:
   template <class Handle>
-  Handle Proxy(System& system, NodeId node) const {
-    return SpawnProxy<Handle>(system, {.to = {node, Incarnation{0}, kActor}, .timeout = options_.request_timeout});
+  Handle Proxy(System& system, NodeId node, ActorId actor = kJobActor) const {
+    return SpawnProxy<Handle>(system, {.to = {node, Incarnation{0}, actor}, .timeout = options_.request_timeout});
   }
 
   void AddShard(Block arguments) {
     nodes_.push_back(sim_.AddNode([arguments](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
       TROUPE_TRY(ShardActorOptions options, DecodeShardJob(arguments));
       TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
-      Expose(system, kActor, shard);
+      Expose(system, kJobActor, shard);
       return std::vector<caf::actor>{caf::actor_cast<caf::actor>(shard)};
     }));
     shards_.push_back(Proxy<ShardActor>(system(), nodes_.back()));
@@ -69,16 +76,7 @@ class SimCluster final : public Cluster {
     nodes_.push_back(sim_.AddNode([this, arguments](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
       TROUPE_TRY(WorkerJob job, DecodeWorkerJob(arguments));
       job.options.opened = options_.source;
-      std::vector<caf::actor> actors;
-      std::vector<ShardActor> shards;
-      for (const ShardPlace& shard : job.shards) {
-        shards.push_back(Proxy<ShardActor>(system, shard.node));
-        actors.push_back(caf::actor_cast<caf::actor>(shards.back()));
-      }
-      TROUPE_TRY(WorkerActor worker, SpawnWorker(system, job.options, std::move(shards)));
-      Expose(system, kActor, worker);
-      actors.insert(actors.begin(), caf::actor_cast<caf::actor>(worker));
-      return actors;
+      return StartWorker(system, kJobActor, job, options_.request_timeout);
     }));
     if (workers_.empty()) sim_.SetPace(nodes_.back(), options_.first_workers_pace);
     workers_.push_back(Proxy<WorkerActor>(system(), nodes_.back()));

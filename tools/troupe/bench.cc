@@ -10,6 +10,7 @@
 #include "ps/bench_actor.h"
 #include "ps/bench_all_reduce.h"
 #include "ps/bench_encoding.h"
+#include "ps/bench_group.h"
 #include "ps/bench_processes.h"
 #include "ps/bench_rules.h"
 #include "tools/troupe/child_roles.h"
@@ -32,6 +33,8 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what, bool full
     for (BenchRow& row : processes) rows.push_back(std::move(row));
     for (BenchRow& row : BenchRules(full)) rows.push_back(std::move(row));
     for (BenchRow& row : BenchAllReduce()) rows.push_back(std::move(row));
+    TROUPE_TRY(std::vector<BenchRow> group, BenchGroup(BenchGroupPeerCommand()));
+    for (BenchRow& row : group) rows.push_back(std::move(row));
     for (BenchRow& row : BenchTables(full)) rows.push_back(std::move(row));
     if (full) {
       for (BenchRow& row : BenchEncodings()) rows.push_back(std::move(row));

@@ -7,12 +7,13 @@
 
 #include "actors/bench_link.h"
 #include "algorithms/run/process_cluster.h"
+#include "ps/bench_group.h"
 #include "ps/bench_processes.h"
 
 namespace troupe {
 namespace {
 
-constexpr char kBenchLinkPeer[] = "bench-link-peer", kBenchProcessesPeer[] = "bench-ps-peer";
+constexpr char kBenchLinkPeer[] = "bench-link-peer", kBenchProcessesPeer[] = "bench-ps-peer", kBenchGroupPeer[] = "bench-group-peer";
 
 std::vector<std::string> This(const char* role) {
   std::error_code error;
@@ -27,6 +28,7 @@ std::optional<int> RunChildRole(int argc, char** argv) {
   if (word == "worker" || word == "shard") return RunExecutor(argc, argv);
   if (word == kBenchLinkPeer) return RunBenchLinkPeer({argv + 2, argv + argc});
   if (word == kBenchProcessesPeer) return RunBenchProcessesPeer({argv + 2, argv + argc});
+  if (word == kBenchGroupPeer) return RunBenchGroupPeer({argv + 2, argv + argc});
   return std::nullopt;
 }
 
@@ -36,6 +38,10 @@ std::vector<std::string> BenchLinkPeerCommand() {
 
 std::vector<std::string> BenchProcessesPeerCommand() {
   return This(kBenchProcessesPeer);
+}
+
+std::vector<std::string> BenchGroupPeerCommand() {
+  return This(kBenchGroupPeer);
 }
 
 }   // namespace troupe

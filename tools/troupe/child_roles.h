@@ -13,5 +13,7 @@ std::optional<int> RunChildRole(int argc, char** argv);
 std::vector<std::string> BenchLinkPeerCommand();
 /// The same for RunBenchProcessesPeer.
 std::vector<std::string> BenchProcessesPeerCommand();
+/// The same for RunBenchGroupPeer.
+std::vector<std::string> BenchGroupPeerCommand();
 
 }   // namespace troupe
