@@ -195,6 +195,10 @@ caf::behavior MemberBehavior(Self* self) {
       [](const Prepare&) -> caf::result<Prepared> { return NoCuts(); },
       [](const Freeze&) -> caf::result<Frozen> { return NoCuts(); },
       [](const Release&) -> caf::result<Released> { return NoCuts(); },
+      [self](const AskRanges& ask) { return AskCopy<Ranges>(self, ask); },
+      [](const Stand&) -> caf::result<Standing> { return NoCuts(); },
+      [](const TakeIn&) -> caf::result<TakenIn> { return NoCuts(); },
+      [](const Settle&) -> caf::result<Settled> { return NoCuts(); },
       [self](MemberTick) {
         MemberState& state = self->state;
         const std::string waits = state.member->WaitsFor();
