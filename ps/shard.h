@@ -98,7 +98,9 @@ class Shard {
   /// The move is over. With `commit` the next map holds; what has come of rounds that were dealt by the old one, and is not applied, is gone: its writers have
   /// it. FailedPrecondition: a commit of what this shard has not agreed to.
   absl::Status OnSettle(const Settle& settle);
-  Ranges OnAskRanges(const AskRanges& ask) const;
+  /// Unavailable, where loads are asked for, which is how a move begins: rounds that the last one has sent back to their writers are not applied again yet. (Moves
+  /// that follow too fast would else send them back for ever.)
+  absl::StatusOr<Ranges> OnAskRanges(const AskRanges& ask) const;
 
   /// Every writer's rounds up to here have been applied.
   Round applied() const;
@@ -203,6 +205,7 @@ class Shard {
     std::vector<SnapshotSection> arrived = {};   // as they came, for the snapshot: their rows are in the tables, their sequences in the ledger
   };
   std::optional<Move> move_;                // from Stand to Settle
+  std::vector<Round> sent_back_;            // by writer: what had arrived when the last move was committed; empty: no move yet
   std::vector<uint64_t> pushed_, pulled_;   // by slot: rows
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP

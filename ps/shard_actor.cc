@@ -821,7 +821,7 @@ caf::behavior ShardBehavior(Self* self) {
         self->state.shard->DropView(release.cut);
         return Released{};
       },
-      [self](const AskRanges& ask) { return self->state.shard->OnAskRanges(ask); },
+      [self](const AskRanges& ask) { return Reply(self->state.shard->OnAskRanges(ask)); },
       [self](const Stand& stand) -> caf::result<Standing> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Standing>>();
         WhenUnread(self->state, [self, stand, promise] {

@@ -143,6 +143,7 @@ void Shard::Commit() {
   map_ = move_->map;
   move_.reset();
   // What has come of later rounds was dealt by the old map.
+  sent_back_ = arrived_.clocks();
   arrived_ = applied_;
   halves_.assign(options_.writers, {});
   begun_ = applied_.clocks();
@@ -150,7 +151,11 @@ void Shard::Commit() {
   pulled_rows_.Clear();
 }
 
-Ranges Shard::OnAskRanges(const AskRanges& ask) const {
+absl::StatusOr<Ranges> Shard::OnAskRanges(const AskRanges& ask) const {
+  for (uint32_t writer = 0; ask.loads && writer < sent_back_.size(); ++writer) {
+    if (applied_.clock(writer) >= sent_back_[writer]) continue;
+    return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " waits for rounds of writer ", writer, " that the last move of ranges has sent back"));
+  }
   std::vector<RangeLoad> loads;
   for (uint32_t table = 0; ask.loads && table < tables_.size(); ++table) {
     for (uint32_t range = 0; range < map_.ranges(table); ++range) {
@@ -159,7 +164,7 @@ Ranges Shard::OnAskRanges(const AskRanges& ask) const {
       loads.push_back({.table = table, .range = range, .pushed = pushed_[slot], .pulled = pulled_[slot], .bytes = tables_[table].bytes(range)});
     }
   }
-  return {.map = map_.Encode(), .loads = Block::Adopt(std::move(loads)), .in_doubt = in_doubt()};
+  return Ranges{.map = map_.Encode(), .loads = Block::Adopt(std::move(loads)), .in_doubt = in_doubt()};
 }
 
 }   // namespace troupe

@@ -208,6 +208,7 @@ class TrainerDriver final : public Driver {
   std::shared_ptr<Ending> moving_;   // ranges move, or it is looked whether they should
   uint64_t looks_ = 0;
   SteadyTime looked_at_ = std::chrono::steady_clock::now();
+  bool saves_next_ = false;    // where both are due
   bool ranges_stay_ = false;   // for a reason that does not go away
   std::vector<TrainReport::Move> moves_;
   uint64_t moves_failed_ = 0;
@@ -312,9 +313,12 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
   }
   const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
   const bool open = phase.pushes && !over && saved_.phases < phase_number_;   // the driver has not yet said that this phase is done
-  if (open && saving_ == nullptr && moving_ == nullptr && RebalanceDue()) {
+  if (!open || saving_ != nullptr || moving_ != nullptr) return;
+  const bool save = passed_phase_ != phase_number_ && CheckpointDue();
+  if (RebalanceDue() && (!save || !std::exchange(saves_next_, true))) {   // by turns
     StartRebalance();
-  } else if (open && saving_ == nullptr && moving_ == nullptr && passed_phase_ != phase_number_ && CheckpointDue()) {
+  } else if (save) {
+    saves_next_ = false;
     // Under BSP all shards cut after the same round, one that none has reached yet. Else each when it is asked, but none that is still catching up in an
     // earlier phase: a run that is taken up does not go back there.
     const bool bsp = options_.consistency.all.in_rounds();

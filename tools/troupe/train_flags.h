@@ -12,7 +12,7 @@
 namespace troupe {
 
 struct TrainFlags {
-  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, log;
+  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, rebalance, log;
   std::vector<std::string> params;   // "k=v"
   bool processes = false, resume = false, json = false, explain = false;
 
@@ -23,6 +23,7 @@ struct TrainFlags {
  private:
   absl::Status ReadParams(TrainOptions& options) const;
   absl::Status ReadCheckpoint(TrainOptions& options) const;
+  absl::Status ReadRebalance(TrainOptions& options) const;
 };
 
 }   // namespace troupe
