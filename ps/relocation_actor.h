@@ -28,6 +28,8 @@ struct MoveOptions {
   std::chrono::milliseconds step_max{2'000};
   /// How long a shard that does not answer is told the end of the move: it may have to be replaced first.
   std::chrono::milliseconds patience{120'000};
+  /// Asked before each step: false, and there is no next one, nor an end: whoever wanted the move is gone, and the shards with it. Null: true.
+  std::function<bool()> wanted = nullptr;
 };
 
 struct MovedRanges {

@@ -401,8 +401,13 @@ void TrainerDriver::StartRebalance() {
     });
     return moves;
   };
+  const auto wanted = [lifeline = lifeline_] {
+    bool alive = false;
+    lifeline->IfAlive([&] { alive = true; });
+    return alive;
+  };
   const std::vector<ShardActor> shards(cluster_.shards().begin(), cluster_.shards().begin() + options_.shards);
-  MoveRanges(cluster_.system(), shards, tables_, choose, {.folder = cluster_.move_folder(), .number = ++looks_},
+  MoveRanges(cluster_.system(), shards, tables_, choose, {.folder = cluster_.move_folder(), .number = ++looks_, .wanted = wanted},
              [this, lifeline = lifeline_, ending](const absl::StatusOr<MovedRanges>& moved) {
                lifeline->IfAlive([&] { OnRebalanced(moved); });
                ending->Set();
@@ -544,7 +549,7 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
   RowsSaved all;
   for (const RowsSaved& shard : saved) {
-    if (shard.epoch != map_.epoch() && tables_[0].kept_by == KeptBy::kShards)
+    if (shard.epoch != map_.epoch())
       return absl::InternalError(absl::StrCat("a shard saved the ranges of map ", shard.epoch, ", expected ", map_.epoch()));
     all.rows += shard.rows;
     all.nonzeros += shard.nonzeros;
@@ -588,7 +593,7 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
 
 /// InvalidArgument: there are no cuts at which ranges could move, or they cannot be written as a whole.
 absl::Status CheckRangesMove(const Consistencies& consistency, std::span<const TableSpec> tables) {
-  const bool rounds = consistency.Of(tables[0].name).in_rounds();
+  const bool rounds = !tables.empty() && consistency.Of(tables[0].name).in_rounds();
   for (const TableSpec& table : tables) {
     const auto refuse = [&](std::string_view what) {
       return absl::InvalidArgumentError(absl::StrCat("--rebalance: table '", table.name, "' ", std::string(what)));
