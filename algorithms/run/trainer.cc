@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -54,10 +55,12 @@ class Lifeline {
     std::lock_guard lock(mutex_);
     alive_ = false;
   }
+  /// Without waiting for anybody.
+  bool alive() const { return alive_; }
 
  private:
   std::mutex mutex_;
-  bool alive_ = true;
+  std::atomic<bool> alive_ = true;
 };
 
 /// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own
@@ -401,11 +404,7 @@ void TrainerDriver::StartRebalance() {
     });
     return moves;
   };
-  const auto wanted = [lifeline = lifeline_] {
-    bool alive = false;
-    lifeline->IfAlive([&] { alive = true; });
-    return alive;
-  };
+  const auto wanted = [lifeline = lifeline_] { return lifeline->alive(); };
   const std::vector<ShardActor> shards(cluster_.shards().begin(), cluster_.shards().begin() + options_.shards);
   MoveRanges(cluster_.system(), shards, tables_, choose, {.folder = cluster_.move_folder(), .number = ++looks_, .wanted = wanted},
              [this, lifeline = lifeline_, ending](const absl::StatusOr<MovedRanges>& moved) {
