@@ -129,6 +129,28 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
   }
 }
 
+BOOST_AUTO_TEST_CASE(ranges_that_move_count_everything_once_whoever_is_killed) {
+  const Scratch scratch;
+  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 3), seed = FromEnvironment("TROUPE_TEST_SEED", 11);
+  std::mt19937 random(seed);
+  const Outcome stay = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "stay", {}), {}, random);
+  CheckEndedWell(stay);
+  const std::string expected = ModelText(scratch, scratch / "stay");
+  const Outcome calm = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "calm", {"--rebalance", "20ms"}), {}, random);
+  CheckEndedWell(calm);
+  BOOST_TEST((ModelText(scratch, scratch / "calm") == expected));
+  BOOST_TEST(Number(calm.ended.out, "ranges") > 0);
+  for (unsigned run = 0; run < runs; ++run) {
+    const std::vector<double> times = KillTimes(run, calm.seconds, random);
+    BOOST_TEST_CONTEXT("TROUPE_TEST_SEED=" << seed << " run " << run << ", " << times.size() << " kills, the first after " << times.front() << " s") {
+      const Outcome outcome = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", {"--rebalance", "20ms"}), times, random, "shard");
+      CheckEndedWell(outcome);
+      BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
+      BOOST_TEST(testing::Names(scratch / "tmp").empty());
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(over_tcp_everything_is_counted_once_too) {
   const Scratch scratch;
   std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 5));

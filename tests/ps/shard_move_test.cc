@@ -220,7 +220,7 @@ BOOST_AUTO_TEST_CASE(what_has_come_of_a_round_by_the_old_map_goes_back_to_its_wr
       BOOST_TEST((again->outcome == Pushed::Outcome::kMoved));
       BOOST_TEST(again->epoch == 1u);
       BOOST_TEST(job.all[s].OnOpen({WriterId{0}})->epoch == 1u);
-      const auto pulled = job.all[s].OnPull({.writer = WriterId{0}, .round = round});
+      const auto pulled = job.all[s].OnPull({.writer = WriterId{0}, .round = round, .parts = {}, .keys = {}});
       BOOST_REQUIRE(pulled.ok());
       BOOST_TEST(pulled->moved == 1u);
     }
@@ -304,9 +304,9 @@ BOOST_AUTO_TEST_CASE(what_cannot_move_is_refused_and_nothing_has_changed) {
   BOOST_TEST(!shard.tables()[0].Owns(5));
   shard.EndCut(10);
   BOOST_TEST(Job::Same(before, shard.Save()));
-  const auto newer = shard.OnPush({.writer = WriterId{0}, .round = MakeRound(1, 9), .previous = MakeRound(1, 3), .epoch = 4});
+  const auto newer = shard.OnPush({.writer = WriterId{0}, .round = MakeRound(1, 9), .previous = MakeRound(1, 3), .parts = {}, .keys = {}, .values = {}, .epoch = 4});
   BOOST_TEST(absl::IsUnavailable(newer.status()));
-  BOOST_TEST(absl::IsUnavailable(shard.OnPull({.writer = WriterId{0}, .round = MakeRound(1, 9), .epoch = 4}).status()));
+  BOOST_TEST(absl::IsUnavailable(shard.OnPull({.writer = WriterId{0}, .round = MakeRound(1, 9), .parts = {}, .keys = {}, .epoch = 4}).status()));
 }
 
 BOOST_AUTO_TEST_CASE(tables_with_rows_on_the_disk_stay) {

@@ -279,8 +279,8 @@ BOOST_AUTO_TEST_CASE(a_cuts_messages_come_out_as_they_went_in) {
 
 BOOST_AUTO_TEST_CASE(a_moves_messages_and_the_epoch_of_the_others_come_out_as_they_went_in) {
   using std::chrono::milliseconds;
-  BOOST_TEST(Again(Push{.writer = WriterId{1}, .epoch = 7}).epoch == 7U);
-  BOOST_TEST(Again(Pull{.writer = WriterId{1}, .epoch = 8}).epoch == 8U);
+  BOOST_TEST(Again(Push{.writer = WriterId{1}, .parts = {}, .keys = {}, .values = {}, .epoch = 7}).epoch == 7U);
+  BOOST_TEST(Again(Pull{.writer = WriterId{1}, .parts = {}, .keys = {}, .epoch = 8}).epoch == 8U);
   const Pushed moved = Again(Pushed{.outcome = Pushed::Outcome::kMoved, .clock = 3, .epoch = 9});
   BOOST_TEST((moved.outcome == Pushed::Outcome::kMoved));
   BOOST_TEST(moved.epoch == 9U);
