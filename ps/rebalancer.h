@@ -23,7 +23,7 @@ struct RebalanceOptions {
   /// A range that has moved stays where it is for so many looks.
   uint32_t rest = 4;
   /// Floats pushed and pulled since the last look; with less there is nothing to see.
-  uint64_t traffic_min = 10'000;
+  uint64_t traffic_min = 1'000;
   /// What of the load is memory, the rest is traffic.
   double memory_share = 0.25;
 };
