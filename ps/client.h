@@ -1,6 +1,6 @@
 // The writers' end of the parameter server, inside the actor that owns it: sends each writer's pushes and pulls to every shard, holds pushes until they are
-// stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds. When ranges have
-// moved (Pushed::kMoved), it learns the new map, deals what it holds and asks for by that one, and goes on; its owner hears nothing of it.
+// stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds. When ranges
+// have moved (Pushed::kMoved), it learns the new map, deals what it holds and asks for by that one, and goes on; its owner hears nothing of it.
 //
 // walk of a push:  owner's job: Router::Push -> Client::Push (numbers it) -- mailbox or RPC --> shard actor (de-duplicates, applies, answers) -> Client (drops
 // what is stable)

@@ -246,8 +246,9 @@ struct Ranges {
   uint64_t in_doubt = 0;   ///< the cut of a move that the shard has agreed to and not heard the end of; 0: none
 };
 
-/// A move of ranges (range_map.h, relocation_actor.h), after Prepare: goes on to exactly `clocks` and stays there. The ranges that are here by the present map and not by
-/// `map` are written to `uri`. DeadlineExceeded, Unavailable: as Freeze, and nothing is held any more. FailedPrecondition: what the shard has does not move.
+/// A move of ranges (range_map.h, relocation_actor.h), after Prepare: goes on to exactly `clocks` and stays there. The ranges that are here by the present map
+/// and not by `map` are written to `uri`. DeadlineExceeded, Unavailable: as Freeze, and nothing is held any more. FailedPrecondition: what the shard has does
+/// not move.
 struct Stand {
   uint64_t cut = 0;
   Block clocks;   ///< Round[], by writer

@@ -39,8 +39,8 @@ class RangeMap {
   /// The first table of its shape: moves that name others are of it.
   uint32_t FirstLike(uint32_t table) const { return first_of_[shape_of_[table]]; }
 
-  /// The map of the next epoch. InvalidArgument: a table, range or shard that is not there, a range twice, one that is there already, or of a table that workers
-  /// keep.
+  /// The map of the next epoch. InvalidArgument: a table, range or shard that is not there, a range twice, one that is there already, or of a table that
+  /// workers keep.
   absl::StatusOr<RangeMap> After(std::span<const RangeMove> moves) const;
 
   /// As it travels: uint64_t[]. Decode: InvalidArgument where it is not one of these tables and shards.
@@ -51,10 +51,10 @@ class RangeMap {
  private:
   MapEpoch epoch_ = 0;
   uint32_t shards_ = 0;
-  std::vector<uint32_t> shape_of_;               // by table
-  std::vector<uint32_t> first_of_;               // by shape: its first table
-  std::vector<std::vector<uint32_t>> owners_;    // by shape and range
-  std::vector<uint8_t> kept_by_shards_;          // by shape
+  std::vector<uint32_t> shape_of_;              // by table
+  std::vector<uint32_t> first_of_;              // by shape: its first table
+  std::vector<std::vector<uint32_t>> owners_;   // by shape and range
+  std::vector<uint8_t> kept_by_shards_;         // by shape
 };
 
 /// All ranges of `shard`, dealt out to the others one by one, so that each gets as many as the others: what a shard that is to end gives away.

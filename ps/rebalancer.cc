@@ -59,8 +59,9 @@ Rebalancer::Decision Rebalancer::Look(const RangeMap& map, std::span<const Range
     }
     if (best == nullptr || share[*best] < 0.01 * mean) break;   // what is left is one hot range, or not worth it
     decision.moves.push_back({best->first, best->second, to});
-    decision.reasons.push_back(absl::StrFormat("range %d of table '%s' from shard %d, which has %.0f %% of the load, to shard %d with %.0f %%: it is %.1f %% of it",
-                                               best->second, tables_[best->first].name, from, 100 * of_shard[from], to, 100 * of_shard[to], 100 * share[*best]));
+    decision.reasons.push_back(
+        absl::StrFormat("range %d of table '%s' from shard %d, which has %.0f %% of the load, to shard %d with %.0f %%: it is %.1f %% of it", best->second,
+                        tables_[best->first].name, from, 100 * of_shard[from], to, 100 * of_shard[to], 100 * share[*best]));
     of_shard[from] -= share[*best];
     of_shard[to] += share[*best];
     moved_at_[*best] = looks_;

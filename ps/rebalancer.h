@@ -36,13 +36,13 @@ class Rebalancer {
     std::vector<RangeMove> moves;
     std::vector<std::string> reasons;   ///< one for each move; what moves nothing has none
   };
-  /// `loads`: of all shards, as they are now; it keeps them, to see the difference at the next look. A range's load is its share of all floats pushed and pulled
-  /// since, and of the bytes held. From the busiest shard to the least busy goes the range that comes nearest to half of what they differ by, and so on while
-  /// that shard is too busy.
+  /// `loads`: of all shards, as they are now; it keeps them, to see the difference at the next look. A range's load is its share of all floats pushed and
+  /// pulled since, and of the bytes held. From the busiest shard to the least busy goes the range that comes nearest to half of what they differ by, and so on
+  /// while that shard is too busy.
   Decision Look(const RangeMap& map, std::span<const RangeLoad> loads);
 
  private:
-  using Place = std::pair<uint32_t, uint32_t>;   // first table of the shape, range
+  using Place = std::pair<uint32_t, uint32_t>;               // first table of the shape, range
   std::map<std::pair<uint32_t, uint32_t>, uint64_t> seen_;   // by table and range: rows
   std::map<Place, uint64_t> moved_at_;                       // look
   uint64_t looks_ = 0;

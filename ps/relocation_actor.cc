@@ -32,8 +32,8 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
         choose_(std::move(choose)),
         options_(std::move(options)),
         done_(std::move(done)),
-        cut_(std::max<uint64_t>(1, Mix64(Mix64(static_cast<uint64_t>(system.node()) + 1) ^ Mix64(static_cast<uint64_t>(system.incarnation()) + 7) ^
-                                         Mix64(~options_.number)))) {}
+        cut_(std::max<uint64_t>(
+            1, Mix64(Mix64(static_cast<uint64_t>(system.node()) + 1) ^ Mix64(static_cast<uint64_t>(system.incarnation()) + 7) ^ Mix64(~options_.number)))) {}
 
   void Start() {
     Ask<Ranges>(AskRanges{.loads = true}, options_.step_max, [self = shared_from_this()](const absl::StatusOr<std::vector<Ranges>>& ranges) {
@@ -169,8 +169,9 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
         if (Gets(shard)) requests[shard].uris.push_back(UriOf(giver));
       }
     }
-    AskEach<TakenIn>([requests](size_t shard) { return requests[shard]; }, options_.step_max,
-                     [self = shared_from_this()](const absl::StatusOr<std::vector<TakenIn>>& taken) { taken.ok() ? self->Decide() : self->GiveUp(taken.status()); });
+    AskEach<TakenIn>(
+        [requests](size_t shard) { return requests[shard]; }, options_.step_max,
+        [self = shared_from_this()](const absl::StatusOr<std::vector<TakenIn>>& taken) { taken.ok() ? self->Decide() : self->GiveUp(taken.status()); });
   }
 
   void Decide() {
@@ -189,8 +190,9 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
     Ask<Settled>(Settle{.cut = cut_, .epoch = next_.epoch(), .commit = commit}, options_.patience,
                  [self = shared_from_this(), pause, commit, why](const absl::StatusOr<std::vector<Settled>>& settled) {
                    if (!settled.ok()) {
-                     self->done_(commit ? absl::UnavailableError(absl::StrCat("ranges have moved, but a shard has not heard of it: ", settled.status().message()))
-                                        : why);
+                     self->done_(commit
+                                     ? absl::UnavailableError(absl::StrCat("ranges have moved, but a shard has not heard of it: ", settled.status().message()))
+                                     : why);
                      return;
                    }
                    self->CleanUp(commit ? absl::StatusOr<MovedRanges>(MovedRanges{.map = self->next_, .pause = pause}) : why);

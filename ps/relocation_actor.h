@@ -1,6 +1,6 @@
 // Moves ranges between the shards of a running job, at a cut: all shards stand at one vector clock, those that give write what leaves, the others read it, all
-// agree, and from there on the next map holds. No push is lost, none counts twice, and no request fails: what was dealt by the old map is answered that there is
-// another (docs/relocation.md).
+// agree, and from there on the next map holds. No push is lost, none counts twice, and no request fails: what was dealt by the old map is answered that there
+// is another (docs/relocation.md).
 //
 // Prepare -> Stand -> TakeIn (each shard agrees, and its snapshot says so) -> the decision is written -> Settle, until all have answered.
 // Whatever fails before the decision: Settle without `commit`, and the old map goes on.
@@ -37,11 +37,11 @@ struct MovedRanges {
   std::chrono::microseconds pause{0};   ///< from the first shard that is asked to stop to the decision: pushes of later rounds waited for so long at most
 };
 
-/// `shards`, `tables`: all of the job. Calls done once, in some actor's context. One at a time of a job; the end of one that was cut off, because its process fell,
-/// is brought about first. `choose` gets the present map and says what is to move; nothing: done.
-/// Errors: Unavailable, DeadlineExceeded: no cut was reached, or a shard did not answer before the decision: the old map goes on, another attempt may do better.
-/// FailedPrecondition: tables that do not move (memory_max, kept by workers, only some by rounds), shards that log. InvalidArgument as RangeMap::After.
-/// After the decision only Unavailable: a shard has not heard of it within `patience`; the map of the next attempt is the new one.
+/// `shards`, `tables`: all of the job. Calls done once, in some actor's context. One at a time of a job; the end of one that was cut off, because its process
+/// fell, is brought about first. `choose` gets the present map and says what is to move; nothing: done. Errors: Unavailable, DeadlineExceeded: no cut was
+/// reached, or a shard did not answer before the decision: the old map goes on, another attempt may do better. FailedPrecondition: tables that do not move
+/// (memory_max, kept by workers, only some by rounds), shards that log. InvalidArgument as RangeMap::After. After the decision only Unavailable: a shard has
+/// not heard of it within `patience`; the map of the next attempt is the new one.
 void MoveRanges(System& system, const std::vector<ShardActor>& shards, const std::vector<TableSpec>& tables,
                 std::function<std::vector<RangeMove>(const RangeMap&, const std::vector<Ranges>&)> choose, const MoveOptions& options,
                 std::function<void(absl::StatusOr<MovedRanges>)> done);

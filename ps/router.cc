@@ -417,15 +417,22 @@ RoutedPush Router::Again(const RoutedPush& push) const {
         values = values.subspan(floats);
         if (i > 0 && chunk.parts[i - 1].table != part.table) ++run;
         if (run < chunk.packing.values.size() && std::ranges::find(codes, part.table, &TablePush::table) == codes.end()) {
-          codes.push_back({.table = part.table, .keys = {}, .values = {}, .nonzeros = {}, .code = chunk.packing.values[run].code, .scale = chunk.packing.values[run].scale});
+          codes.push_back({.table = part.table,
+                           .keys = {},
+                           .values = {},
+                           .nonzeros = {},
+                           .code = chunk.packing.values[run].code,
+                           .scale = chunk.packing.values[run].scale});
         }
       }
     }
   }
   for (const Share& share : shares) {   // those that travel as they are
-    if (std::ranges::find(codes, share.part->table, &TablePush::table) == codes.end()) codes.push_back({.table = share.part->table, .keys = {}, .values = {}, .nonzeros = {}});
+    if (std::ranges::find(codes, share.part->table, &TablePush::table) == codes.end())
+      codes.push_back({.table = share.part->table, .keys = {}, .values = {}, .nonzeros = {}});
   }
-  std::ranges::stable_sort(shares, [](const Share& a, const Share& b) { return std::tie(a.part->table, a.part->range) < std::tie(b.part->table, b.part->range); });
+  std::ranges::stable_sort(shares,
+                           [](const Share& a, const Share& b) { return std::tie(a.part->table, a.part->range) < std::tie(b.part->table, b.part->range); });
   RoutedPush again;
   again.shards.resize(shards_);
   again.after = push.after;

@@ -98,8 +98,8 @@ class Shard {
   /// The move is over. With `commit` the next map holds; what has come of rounds that were dealt by the old one, and is not applied, is gone: its writers have
   /// it. FailedPrecondition: a commit of what this shard has not agreed to.
   absl::Status OnSettle(const Settle& settle);
-  /// Unavailable, where loads are asked for, which is how a move begins: rounds that the last one has sent back to their writers are not applied again yet. (Moves
-  /// that follow too fast would else send them back for ever.)
+  /// Unavailable, where loads are asked for, which is how a move begins: rounds that the last one has sent back to their writers are not applied again yet.
+  /// (Moves that follow too fast would else send them back for ever.)
   absl::StatusOr<Ranges> OnAskRanges(const AskRanges& ask) const;
 
   /// Every writer's rounds up to here have been applied.

@@ -141,7 +141,7 @@ struct ShardState {
     bool written = false;
     std::vector<std::function<void(absl::StatusOr<Standing>)>> answers;
   };
-  std::optional<Leaving> leaving;   // of a move's cut that is reached: what is given away
+  std::optional<Leaving> leaving;                                  // of a move's cut that is reached: what is given away
   std::vector<std::function<void(const absl::Status&)>> unsaved;   // answers to what the next snapshot for the shard's replacement has to have
 };
 using Self = caf::stateful_actor<ShardState>;
@@ -457,8 +457,7 @@ void EndCut(Self* self, uint64_t cut) {
   EndLeaving(self, cut);
   if (state.freezing && state.freezing->cut == cut) {
     const auto freezing = *std::exchange(state.freezing, std::nullopt);
-    for (const auto& answer : freezing.answers)
-      answer(Unreached(state));
+    for (const auto& answer : freezing.answers) answer(Unreached(state));
   }
   WhenUnread(state, [self, cut] {
     self->state.shard->EndCut(cut);
@@ -571,8 +570,8 @@ void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<S
     if (state.shard->HoldsFor(stand.cut)) EndCut(self, stand.cut);
     return;
   }
-  state.leaving = ShardState::Leaving{
-      .cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
+  state.leaving =
+      ShardState::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
   state.leaving->answers.push_back(std::move(answer));
   self->delayed_send(self, stand.wait, FreezeExpired{stand.cut});
   self->delayed_send(self, stand.wait + stand.hold, HoldExpired{stand.cut});

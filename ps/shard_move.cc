@@ -154,7 +154,8 @@ void Shard::Commit() {
 absl::StatusOr<Ranges> Shard::OnAskRanges(const AskRanges& ask) const {
   for (uint32_t writer = 0; ask.loads && writer < sent_back_.size(); ++writer) {
     if (applied_.clock(writer) >= sent_back_[writer]) continue;
-    return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " waits for rounds of writer ", writer, " that the last move of ranges has sent back"));
+    return absl::UnavailableError(
+        absl::StrCat("shard ", options_.shard, " waits for rounds of writer ", writer, " that the last move of ranges has sent back"));
   }
   std::vector<RangeLoad> loads;
   for (uint32_t table = 0; ask.loads && table < tables_.size(); ++table) {

@@ -101,8 +101,15 @@ class TrainerDriver final : public Driver {
  public:
   TrainerDriver(const TrainOptions& options, const DataShape& shape, const std::vector<TableSpec>& tables, Cluster& cluster, Storage& storage, int epochs,
                 const TrainEvents& events)
-      : options_(options), shape_(shape), tables_(tables), cluster_(cluster), storage_(storage), epochs_(epochs), events_(events),
-        map_(tables, options.shards), rebalancer_(tables) {}
+      : options_(options),
+        shape_(shape),
+        tables_(tables),
+        cluster_(cluster),
+        storage_(storage),
+        epochs_(epochs),
+        events_(events),
+        map_(tables, options.shards),
+        rebalancer_(tables) {}
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
@@ -205,7 +212,7 @@ class TrainerDriver final : public Driver {
   SteadyTime saved_at_ = std::chrono::steady_clock::now();
   std::shared_ptr<Ending> saving_;   // a checkpoint is being written
   absl::Status saving_failed_;
-  RangeMap map_;                     // of the ranges
+  RangeMap map_;   // of the ranges
   Rebalancer rebalancer_;
   Rebalancer::Decision decision_;    // of the move under way
   std::shared_ptr<Ending> moving_;   // ranges move, or it is looked whether they should
@@ -548,8 +555,7 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
   RowsSaved all;
   for (const RowsSaved& shard : saved) {
-    if (shard.epoch != map_.epoch())
-      return absl::InternalError(absl::StrCat("a shard saved the ranges of map ", shard.epoch, ", expected ", map_.epoch()));
+    if (shard.epoch != map_.epoch()) return absl::InternalError(absl::StrCat("a shard saved the ranges of map ", shard.epoch, ", expected ", map_.epoch()));
     all.rows += shard.rows;
     all.nonzeros += shard.nonzeros;
     all.late += shard.late;

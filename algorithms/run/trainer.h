@@ -68,7 +68,7 @@ struct TrainReport {
   /// Moves of ranges: those that were made, and attempts that came to nothing (a shard fell, or no cut was reached in time).
   struct Move {
     uint32_t ranges = 0;
-    double pause_ms = 0;                  ///< that pushes of later rounds waited at most
+    double pause_ms = 0;                     ///< that pushes of later rounds waited at most
     std::vector<std::string> reasons = {};   ///< of the rebalancer
   };
   std::vector<Move> moves;

@@ -147,9 +147,9 @@ BOOST_AUTO_TEST_CASE(ranges_that_move_count_everything_once_whoever_is_killed) {
     }
   }
   const auto arguments = [&](const std::string& model, std::vector<std::string> more) {
-    std::vector<std::string> all{"train",     "--algorithm", "logistic_regression", "--data",  scratch / "few.svm", "--model",       scratch / model,
-                                 "--workers", "2",           "--shards",            "4",       "--epochs",          "2",             "--param",
-                                 "batch_size=16", "--json"};
+    std::vector<std::string> all{
+        "train", "--algorithm", "logistic_regression", "--data", scratch / "few.svm", "--model", scratch / model, "--workers", "2", "--shards", "4", "--epochs",
+        "2",     "--param",     "batch_size=16",       "--json"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   };

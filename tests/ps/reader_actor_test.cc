@@ -50,7 +50,7 @@ struct Fixture : testing::VirtualSystem {
   std::vector<Push> Next(uint32_t writer) {
     const Round round = done[writer] + 1;
     RoutedPush routed = router->Push({{.table = 0, .keys = kKeys, .values = std::vector<float>(24, 1), .nonzeros = {}},
-                                     {.table = 1, .keys = kKeys, .values = std::vector<float>(12, 1), .nonzeros = {}}});
+                                      {.table = 1, .keys = kKeys, .values = std::vector<float>(12, 1), .nonzeros = {}}});
     std::vector<Push> messages;
     for (auto& chunks : routed.shards) {
       for (PushPart& part : chunks[0].parts) {

@@ -10,8 +10,8 @@
 #include "actors/text.h"
 #include "ps/cut.h"
 #include "ps/router.h"
-#include "ps/shard.h"
 #include "ps/row_tier.h"
+#include "ps/shard.h"
 
 namespace troupe {
 namespace {
@@ -304,14 +304,16 @@ BOOST_AUTO_TEST_CASE(what_cannot_move_is_refused_and_nothing_has_changed) {
   BOOST_TEST(!shard.tables()[0].Owns(5));
   shard.EndCut(10);
   BOOST_TEST(Job::Same(before, shard.Save()));
-  const auto newer = shard.OnPush({.writer = WriterId{0}, .round = MakeRound(1, 9), .previous = MakeRound(1, 3), .parts = {}, .keys = {}, .values = {}, .epoch = 4});
+  const auto newer =
+      shard.OnPush({.writer = WriterId{0}, .round = MakeRound(1, 9), .previous = MakeRound(1, 3), .parts = {}, .keys = {}, .values = {}, .epoch = 4});
   BOOST_TEST(absl::IsUnavailable(newer.status()));
   BOOST_TEST(absl::IsUnavailable(shard.OnPull({.writer = WriterId{0}, .round = MakeRound(1, 9), .parts = {}, .keys = {}, .epoch = 4}).status()));
 }
 
 BOOST_AUTO_TEST_CASE(tables_with_rows_on_the_disk_stay) {
   std::vector<TableSpec> tables{{.name = "w", .width = 1, .rows = {}, .rule = "sgd", .rule_options = {}, .ranges = 4, .limits = {.memory_max = 1 << 20}}};
-  auto shard = Shard::Make({.tables = tables, .shard = 0, .shards = 2, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .tiers = MemoryTiers()});
+  auto shard = Shard::Make(
+      {.tables = tables, .shard = 0, .shards = 2, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}, .tiers = MemoryTiers()});
   BOOST_REQUIRE_MESSAGE(shard.ok(), shard.status().ToString());
   BOOST_REQUIRE(shard->OnPrepare({.cut = 1, .hold = milliseconds(1)}).ok());
   const RangeMap next = *shard->map().After(std::vector<RangeMove>{{0, 0, 1}});

@@ -290,11 +290,13 @@ BOOST_AUTO_TEST_CASE(a_moves_messages_and_the_epoch_of_the_others_come_out_as_th
   BOOST_TEST(Again(Called{.parts = {}, .keys = {}, .numbers = {}, .epoch = 13}).epoch == 13U);
   BOOST_TEST(Again(Prepared{Array<Round>({5}), 14}).epoch == 14U);
   BOOST_TEST(Again(AskRanges{.loads = true}).loads);
-  const Ranges ranges = Again(Ranges{.map = Array<uint64_t>({1, 2}), .loads = Array<RangeLoad>({{.table = 1, .range = 2, .pushed = 3, .pulled = 4, .bytes = 5}}), .in_doubt = 6});
+  const Ranges ranges =
+      Again(Ranges{.map = Array<uint64_t>({1, 2}), .loads = Array<RangeLoad>({{.table = 1, .range = 2, .pushed = 3, .pulled = 4, .bytes = 5}}), .in_doubt = 6});
   BOOST_TEST(ranges.map.As<uint64_t>()[1] == 2U);
   BOOST_TEST(ranges.loads.As<RangeLoad>()[0].pulled == 4U);
   BOOST_TEST(ranges.in_doubt == 6U);
-  const Stand stand = Again(Stand{.cut = 4, .clocks = Array<Round>({9}), .map = Array<uint64_t>({3}), .uri = "mem:/x", .wait = milliseconds(5), .hold = milliseconds(6)});
+  const Stand stand =
+      Again(Stand{.cut = 4, .clocks = Array<Round>({9}), .map = Array<uint64_t>({3}), .uri = "mem:/x", .wait = milliseconds(5), .hold = milliseconds(6)});
   BOOST_TEST(stand.cut == 4U);
   BOOST_TEST(stand.clocks.As<Round>()[0] == 9U);
   BOOST_TEST(stand.map.As<uint64_t>()[0] == 3U);

@@ -1,4 +1,5 @@
-// Training runs whose ranges move at any moment, on simulated clusters with every fault there is: the same counts, and under BSP the oracle's model bit for bit.
+// Training runs whose ranges move at any moment, on simulated clusters with every fault there is: the same counts, and under BSP the oracle's model bit for
+// bit.
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <memory>
@@ -87,7 +88,8 @@ const std::string& Oracle(const TrainOptions& options) {
   static std::map<std::tuple<std::string, uint32_t>, std::string> known;
   std::string& found = known[{options.algorithm, *options.splits}];
   if (found.empty()) {
-    const auto result = RunLocal({.algorithm = options.algorithm, .params = options.params, .source = Data(), .splits = *options.splits, .epochs = *options.epochs, .resumed = {}});
+    const auto result = RunLocal(
+        {.algorithm = options.algorithm, .params = options.params, .source = Data(), .splits = *options.splits, .epochs = *options.epochs, .resumed = {}});
     BOOST_REQUIRE_MESSAGE(result.ok(), result.status().ToString());
     const auto model = MakeModel(*result);
     BOOST_REQUIRE(model.ok());

@@ -1,5 +1,5 @@
-// Ranges that move between shards while writers push and readers read, on simulated clusters with every fault there is: no read is torn, every push counts once,
-// no range is lost or at two shards, and nothing hangs, also when whoever moves them falls in the middle.
+// Ranges that move between shards while writers push and readers read, on simulated clusters with every fault there is: no read is torn, every push counts
+// once, no range is lost or at two shards, and nothing hangs, also when whoever moves them falls in the middle.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <functional>

@@ -21,7 +21,8 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
-  line.Value("--rebalance", "TIME", &rebalance, "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
+  line.Value("--rebalance", "TIME", &rebalance,
+             "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
   line.Value("--log", "FILE", &log, "append what happens to this file");
   line.Switch("--explain", &explain, "only plan: how the tables would be laid out over shards, and why, by a sample of the data; nothing is trained");
   line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");

@@ -48,7 +48,12 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
   if (options.replicas.bytes_max > 0) json.Object("pulls", JsonObject().Whole("asked", report.rows_pulled).Whole("copied", report.rows_copied));
   if (options.rebalance_every_s >= 0) {
     const Moves moves = MovesOf(report);
-    json.Object("moves", JsonObject().Whole("ranges", moves.ranges).Whole("times", report.moves.size()).Whole("failed", report.moves_failed).Number("pause_ms", moves.pause_ms).Number("pause_ms_max", moves.pause_ms_max));
+    json.Object("moves", JsonObject()
+                             .Whole("ranges", moves.ranges)
+                             .Whole("times", report.moves.size())
+                             .Whole("failed", report.moves_failed)
+                             .Number("pause_ms", moves.pause_ms)
+                             .Number("pause_ms_max", moves.pause_ms_max));
   }
   if (report.dropped > 0 || report.evicted > 0) json.Object("limits", JsonObject().Whole("dropped", report.dropped).Whole("evicted", report.evicted));
   return json.Line();
@@ -71,9 +76,10 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
     table.Row({"rows pulled", absl::StrCat(WithThousands(report.rows_pulled), " from shards, ", WithThousands(report.rows_copied), " from copies")});
   if (options.rebalance_every_s >= 0) {
     const Moves moves = MovesOf(report);
-    table.Row({"ranges moved", absl::StrCat(WithThousands(moves.ranges), " in ", report.moves.size(), " moves",
-                                            report.moves.empty() ? "" : absl::StrFormat(", pushes waited %.0f ms, at most %.0f ms a move", moves.pause_ms, moves.pause_ms_max),
-                                            report.moves_failed == 0 ? "" : absl::StrCat("; ", report.moves_failed, " came to nothing"))});
+    table.Row({"ranges moved",
+               absl::StrCat(WithThousands(moves.ranges), " in ", report.moves.size(), " moves",
+                            report.moves.empty() ? "" : absl::StrFormat(", pushes waited %.0f ms, at most %.0f ms a move", moves.pause_ms, moves.pause_ms_max),
+                            report.moves_failed == 0 ? "" : absl::StrCat("; ", report.moves_failed, " came to nothing"))});
   }
   if (report.dropped > 0) table.Row({"not admitted", WithThousands(report.dropped) + " rows of gradients"});
   if (report.evicted > 0) table.Row({"evicted", WithThousands(report.evicted) + " rows"});
