@@ -1,5 +1,6 @@
 #include "ps/call.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -26,8 +27,13 @@ absl::Status CheckReads(const FunctionCall& call, const Function& function) {
   return absl::InvalidArgumentError(absl::StrCat("function '", call.function, "' changes rows: it travels with a push"));
 }
 
-/// Every part of one shard's answer, into the tree.
-absl::Status AddParts(const Called& called, const ReadingFunction& function, PartTree& tree) {
+struct PartOfShard {
+  size_t shard;
+  PartTree::Node node;
+};
+
+/// Every part of one shard's answer, checked.
+absl::Status ReadParts(const Called& called, const ReadingFunction& function, size_t shard, std::vector<PartOfShard>& parts) {
   if (!called.parts.IsArrayOf<CalledPart>() || !called.keys.IsArrayOf<Key>() || !called.numbers.IsArrayOf<double>())
     return absl::InvalidArgumentError("arrays are cut or not aligned");
   std::span<const Key> keys = called.keys.As<Key>();
@@ -38,7 +44,7 @@ absl::Status AddParts(const Called& called, const ReadingFunction& function, Par
     keys = keys.subspan(part.keys);
     numbers = numbers.subspan(part.numbers);
     TROUPE_RETURN_IF_ERROR(function.CheckPart(value));
-    TROUPE_RETURN_IF_ERROR(tree.Add({part.first, part.size, std::move(value)}));
+    parts.push_back({shard, {part.first, part.size, std::move(value)}});
   }
   if (!keys.empty() || !numbers.empty()) return absl::InvalidArgumentError("more keys or numbers than its parts say");
   return absl::OkStatus();
@@ -87,20 +93,20 @@ absl::StatusOr<RunningCall> RunningCall::Start(const FunctionCall& call, std::sp
   running.function_ = std::move(function.read);
   for (const uint32_t table : call.tables) running.tables_.push_back(&tables[table]);
   const Table& first = *running.tables_[0];
-  const uint32_t ranges = first.partition().ranges();
-  while (running.range_ < ranges && !first.Owns(running.range_)) ++running.range_;
-  running.end_ = running.range_;
-  while (running.end_ < ranges && first.Owns(running.end_)) ++running.end_;
-  running.tree_.emplace(*running.function_, ranges, running.range_);
+  running.end_ = first.partition().ranges();
   return running;
 }
 
 absl::StatusOr<bool> RunningCall::Advance(uint64_t floats) {
   for (uint64_t seen = 0; range_ < end_ && seen < floats; ++range_) {
-    TROUPE_CHECK(tree_->Add({range_, 1, function_->Map(RangeReader(tables_, range_))}).ok());
+    if (!tables_[0]->Owns(range_)) continue;
+    if (trees_.empty() || trees_.back().next() != range_) trees_.emplace_back(*function_, end_, range_);
+    TROUPE_CHECK(trees_.back().Add({range_, 1, function_->Map(RangeReader(tables_, range_))}).ok());
     for (const Table* table : tables_) TROUPE_RETURN_IF_ERROR(table->usable());
     seen += tables_[0]->rows(range_) * tables_[0]->spec().width + 1;
-    if (tree_->bytes() > kCalledBytesMax) {
+    size_t bytes = 0;
+    for (const PartTree& tree : trees_) bytes += tree.bytes();
+    if (bytes > kCalledBytesMax) {
       return absl::InvalidArgumentError(
           absl::StrCat("the answer of a shard takes more than ", HumanBytes(kCalledBytesMax), ", expected less: ask for less at once"));
     }
@@ -112,10 +118,12 @@ Called RunningCall::Answer() const {
   std::vector<CalledPart> parts;
   std::vector<Key> keys;
   std::vector<double> numbers;
-  for (const PartTree::Node& node : tree_->nodes()) {
-    parts.push_back({.first = node.first, .size = node.size, .keys = node.value.keys.size(), .numbers = node.value.numbers.size()});
-    keys.insert(keys.end(), node.value.keys.begin(), node.value.keys.end());
-    numbers.insert(numbers.end(), node.value.numbers.begin(), node.value.numbers.end());
+  for (const PartTree& tree : trees_) {
+    for (const PartTree::Node& node : tree.nodes()) {
+      parts.push_back({.first = node.first, .size = node.size, .keys = node.value.keys.size(), .numbers = node.value.numbers.size()});
+      keys.insert(keys.end(), node.value.keys.begin(), node.value.keys.end());
+      numbers.insert(numbers.end(), node.value.numbers.begin(), node.value.numbers.end());
+    }
   }
   return {.parts = Block::Adopt(std::move(parts)), .keys = Block::Adopt(std::move(keys)), .numbers = Block::Adopt(std::move(numbers))};
 }
@@ -124,9 +132,19 @@ absl::StatusOr<FunctionValue> MergeCalled(const FunctionCall& call, std::span<co
   TROUPE_TRY(Function function, MakeFunction(call, tables));
   TROUPE_RETURN_IF_ERROR(CheckReads(call, function));
   PartTree tree(*function.read, RangeCount(tables[call.tables[0]]));
+  const auto of_shard = [&](const absl::Status& status, size_t shard) {
+    return WithContext(status, absl::StrCat("function '", call.function, "': answer of shard ", shard));
+  };
+  std::vector<PartOfShard> parts;
   for (size_t shard = 0; shard < shards.size(); ++shard) {
-    if (absl::Status status = AddParts(shards[shard], *function.read, tree); !status.ok())
-      return WithContext(status, absl::StrCat("function '", call.function, "': answer of shard ", shard));
+    if (shards[shard].epoch != shards[0].epoch) {
+      return absl::UnavailableError(absl::StrCat("function '", call.function, "': ranges have moved between the answers of shard 0 and of shard ", shard));
+    }
+    if (absl::Status status = ReadParts(shards[shard], *function.read, shard, parts); !status.ok()) return of_shard(status, shard);
+  }
+  std::ranges::stable_sort(parts, {}, [](const PartOfShard& part) { return part.node.first; });   // shards have ranges here and there
+  for (PartOfShard& part : parts) {
+    if (absl::Status status = tree.Add(std::move(part.node)); !status.ok()) return of_shard(status, part.shard);
   }
   absl::StatusOr<FunctionValue> whole = std::move(tree).Whole();
   if (!whole.ok()) return WithContext(whole.status(), absl::StrCat("function '", call.function, "'"));

@@ -17,7 +17,8 @@ namespace troupe {
 inline constexpr size_t kCalledBytesMax = 48 << 20;
 
 /// The parts of ranges, merged as the leaves of one binary tree over all ranges of the table: whoever holds a whole subtree merges it. So every sum is taken in
-/// the same order, however the ranges are spread, and a shard answers at most two parts for each level of the tree.
+/// the same order, however the ranges are spread, and a shard answers at most two parts
+/// for each level of the tree and each run of ranges that it has.
 class PartTree {
  public:
   PartTree(const ReadingFunction& function, uint32_t ranges, uint32_t first = 0) : function_(&function), ranges_(ranges), next_(first) {}
@@ -30,6 +31,8 @@ class PartTree {
   /// Parts come in the order of their ranges. InvalidArgument: not the part that follows.
   absl::Status Add(Node node);
   const std::vector<Node>& nodes() const { return nodes_; }
+  /// The range whose part comes next.
+  uint64_t next() const { return next_; }
   /// Keys and numbers of all parts held.
   size_t bytes() const;
   /// The one part of all ranges. InvalidArgument: some are missing.
@@ -57,11 +60,11 @@ class RunningCall {
   std::unique_ptr<ReadingFunction> function_;
   std::vector<const Table*> tables_;   // of the call
   uint32_t range_ = 0, end_ = 0;
-  std::optional<PartTree> tree_;
+  std::vector<PartTree> trees_;   // one for each run of ranges that the shard has
 };
 
 /// What all shards together answer to `call`. `tables`: all of the job. Errors as MakeFunction, and InvalidArgument naming the shard whose answer is cut or not
-/// what the function makes.
+/// what the function makes. Unavailable: answers by different maps of the ranges; ask again.
 absl::StatusOr<FunctionValue> MergeCalled(const FunctionCall& call, std::span<const TableSpec> tables, std::span<const Called> shards);
 
 /// A call over whole tables in one place: what the shards would answer together, bit for bit. A changing one answers nothing.

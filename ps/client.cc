@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "actors/caf_status.h"
 #include "actors/check.h"
+#include "actors/status.h"
+#include "actors/text.h"
 #include "caf/typed_actor.hpp"
 
 namespace troupe {
@@ -39,6 +41,7 @@ void Client::Start(WriterId writer) {
   stream.starting = shards_.size();
   stream.start_clock = UINT64_MAX;
   stream.furthest = 0;
+  stream.epoch = router_->epoch();
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
     Lane& lane = stream.lanes[shard];
     DropHeld(lane, lane.held.size());
@@ -76,6 +79,7 @@ void Client::SendCheck(WriterId writer, uint32_t shard) {
             Lane& now = streams_[writer].lanes[shard];
             if (now.generation != generation) return;
             now.checking = false;
+            if (OnEpoch(writer, shard, opened.epoch)) return;
             if (opened.clock < known) {
               OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
               return;
@@ -92,6 +96,7 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
   lane.checking = false;
+  if (OnEpoch(writer, shard, opened.epoch)) return;
   if (stream.starting > 0) {
     lane.broken_since.reset();
     lane.live = true;
@@ -203,26 +208,40 @@ void Client::Empty(Stream& stream, Lane& lane, Held& refused) {
 }
 
 void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
+  if (streams_[writer].epoch != router_->epoch()) DealAgain(writer);   // another one that shares the router has heard of a newer map
   Stream& stream = streams_[writer];
   TROUPE_CHECK(stream.starting == 0 && round > stream.sent);
-  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
-    Lane& lane = stream.lanes[shard];
-    std::vector<RoutedPush::Chunk>& chunks = push.shards[shard];
-    for (size_t i = 0; i < chunks.size(); ++i) {
-      for (PushPart& part : chunks[i].parts) {
+  if (push.epoch != stream.epoch) push = router_->Again(push);
+  for (std::vector<RoutedPush::Chunk>& chunks : push.shards) {
+    for (RoutedPush::Chunk& chunk : chunks) {
+      for (PushPart& part : chunk.parts) {
         Sequence& last = stream.last[router_->Slot(part.table, part.range)];
         part.sequence = round << 8;
         part.previous = last;
         last = part.sequence;
       }
+    }
+  }
+  Hold(stream, writer, {std::move(push), round, stream.sent});
+  for (Lane& lane : stream.lanes) lane.combine = combine;
+  stream.sent = round;
+  stream.rounds.push_back(round);
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
+}
+
+void Client::Hold(Stream& stream, WriterId writer, HeldRound round) {
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    std::vector<RoutedPush::Chunk>& chunks = round.push.shards[shard];
+    for (size_t i = 0; i < chunks.size(); ++i) {
       Held held;
       held.message.writer = writer;
-      held.message.round = round;
-      held.message.previous = stream.sent;
+      held.message.round = round.round;
+      held.message.previous = round.previous;
       held.message.chunk = static_cast<uint32_t>(i);
       held.message.round_over = i + 1 == chunks.size();
-      held.message.after = push.after;
-      if (held.message.round_over) held.message.change = push.change;
+      held.message.after = round.push.after;
+      held.message.epoch = round.push.epoch;
+      if (held.message.round_over) held.message.change = round.push.change;
       held.message.parts = Block::Adopt(std::move(chunks[i].parts));
       held.message.keys = std::move(chunks[i].keys);
       held.message.values = std::move(chunks[i].values);
@@ -231,22 +250,122 @@ void Client::Push(WriterId writer, Round round, RoutedPush push, bool combine) {
       held.bytes = sizeof(Held) + held.message.parts.size() + held.message.keys.size() + held.message.values.size();
       held_bytes_ += held.bytes;
       held.message.wants_snapshot = held_bytes_ > options_.held_bytes_max / 2;
-      lane.held.push_back(std::move(held));
+      stream.lanes[shard].held.push_back(std::move(held));
     }
-    lane.combine = combine;
   }
-  stream.sent = round;
-  stream.rounds.push_back(round);
-  for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
+}
+
+std::vector<Client::HeldRound> Client::TakeHeld(Stream& stream) {
+  struct Gathered {
+    HeldRound held;
+    size_t whole = 0;   // lanes that have all of it
+  };
+  std::map<Round, Gathered> rounds;
+  Round broken = 0;
+  for (size_t shard = 0; shard < stream.lanes.size(); ++shard) {
+    uint32_t chunks = 0;
+    for (Held& held : stream.lanes[shard].held) {
+      ::troupe::Push& message = held.message;
+      Gathered& round = rounds[message.round];
+      round.held.round = message.round;
+      round.held.previous = message.previous;
+      round.held.push.shards.resize(stream.lanes.size());
+      round.held.push.after = message.after;
+      round.held.push.change = message.change;
+      const std::span<const PushPart> parts = message.parts.As<PushPart>();
+      round.held.push.shards[shard].push_back({{parts.begin(), parts.end()}, message.keys, message.values, message.keys_hash, message.packing});
+      chunks = message.chunk == 0 ? 1 : chunks + 1;
+      if (message.round_over && chunks == message.chunk + 1) ++round.whole;
+    }
+  }
+  for (const auto& [round, gathered] : rounds) {
+    if (gathered.whole < stream.lanes.size()) broken = round;
+  }
+  for (Lane& lane : stream.lanes) DropHeld(lane, lane.held.size());
+  std::vector<HeldRound> taken;
+  for (auto& [round, gathered] : rounds) {
+    if (round > broken) taken.push_back(std::move(gathered.held));
+  }
+  return taken;
+}
+
+bool Client::OnEpoch(WriterId writer, uint32_t shard, MapEpoch epoch) {
+  const Stream& stream = streams_[writer];
+  if (epoch == stream.epoch) return false;
+  if (epoch < stream.epoch) {
+    OnFault(writer, shard, absl::UnavailableError(absl::StrCat("the shard has map ", epoch, " of the ranges, expected ", stream.epoch)));
+  } else if (epoch > router_->epoch()) {
+    FetchMap(shard);
+  } else {
+    DealAgain(writer);
+  }
+  return true;
+}
+
+void Client::FetchMap(uint32_t shard) {
+  if (std::exchange(fetching_, true)) return;
+  self_->request(shards_[shard], caf::infinite, AskRanges{})
+      .then(
+          [this, shard](const Ranges& ranges) {
+            fetching_ = false;
+            auto map = RangeMap::Decode(router_->tables(), router_->map()->shards(), ranges.map);
+            if (!map.ok()) {
+              failed_ = true;
+              events_.failed(WithContext(map.status(), absl::StrCat("shard ", shard)));
+              return;
+            }
+            router_->Follow(std::move(*map));
+            std::vector<WriterId> behind;
+            for (const auto& [writer, stream] : streams_) {
+              if (stream.epoch < router_->epoch()) behind.push_back(writer);
+            }
+            for (const WriterId writer : behind) DealAgain(writer);
+          },
+          [this](const caf::error& error) {
+            fetching_ = false;
+            // Each lane hears of the new map again when it is asked; those that have answered to Start need not be.
+            for (auto& [writer, stream] : streams_) {
+              for (uint32_t lane = 0; lane < stream.lanes.size(); ++lane) {
+                if (stream.starting == 0 || !stream.lanes[lane].live) OnFault(writer, lane, FromError(error));
+              }
+            }
+          });
+}
+
+void Client::DealAgain(WriterId writer) {
+  Stream& stream = streams_[writer];
+  if (stream.starting > 0) {
+    Start(writer);
+    return;
+  }
+  std::vector<HeldRound> held = TakeHeld(stream);
+  stream.epoch = router_->epoch();
+  for (HeldRound& round : held) {
+    round.push = router_->Again(round.push);
+    Hold(stream, writer, std::move(round));
+  }
+  for (Pulling& pulling : stream.pulls) {
+    pulling.pull = pulling.asked->epoch == stream.epoch ? pulling.asked : std::make_shared<const RoutedPull>(router_->Again(*pulling.asked));
+    for (PullingLane& lane : pulling.lanes) lane = {};
+  }
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    Lane& lane = stream.lanes[shard];
+    lane.live = lane.combine = lane.checking = false;
+    lane.unsent = 0;
+    lane.in_flight = lane.pieces_in_flight = 0;
+    SendOpen(writer, shard);
+  }
 }
 
 PullNumber Client::Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull, int priority) {
+  if (streams_[writer].epoch != router_->epoch()) DealAgain(writer);
   Stream& stream = streams_[writer];
   TROUPE_CHECK(stream.starting == 0 && stream.pulls.size() < kPullsMax);
   uint32_t slot = 0;
   while (std::ranges::find(stream.pulls, slot, &Pulling::slot) != stream.pulls.end()) ++slot;
   const auto behind = std::ranges::find_if(stream.pulls, [priority](const Pulling& other) { return other.priority < priority; });
-  stream.pulls.insert(behind, {++stream.last_pull, slot, priority, round, std::move(pull), std::vector<PullingLane>(shards_.size())});
+  std::shared_ptr<const RoutedPull> sent = pull->epoch == stream.epoch ? pull : std::make_shared<const RoutedPull>(router_->Again(*pull));
+  stream.pulls.insert(behind, {++stream.last_pull, slot, priority, round, std::move(pull), std::move(sent), std::vector<PullingLane>(shards_.size())});
   for (Lane& lane : stream.lanes) lane.combine = false;
   const PullNumber number = stream.last_pull;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
@@ -293,6 +412,7 @@ Pull Client::PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint
                          .piece = pulling.slot << kPieceBits | static_cast<uint32_t>(piece),
                          .tables = pulling.pull->tables,
                          .packing = share.PackingOf(piece),
+                         .epoch = stream.epoch,
                          .answer_bytes = share.FloatsOf(piece) * sizeof(float)};
   LeaveKnownKeys(lane.known, message);
   return message;
@@ -370,13 +490,19 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
           [this, writer, shard, generation, number = pulling.number, piece](const PushPulled& both) {
             if (streams_[writer].lanes[shard].generation != generation) return;
             OnPushed(writer, shard, both.pushed);
-            if (both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, number, piece, both.pulled);
+            // The lane has begun again where the push's answer, or the map in the pull's, wanted it.
+            const bool same = streams_[writer].lanes[shard].generation == generation;
+            if (same && both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, number, piece, both.pulled);
           },
           fault);
 }
 
 void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
   Lane& lane = streams_[writer].lanes[shard];
+  if (pushed.outcome == Pushed::Outcome::kMoved) {
+    OnEpoch(writer, shard, pushed.epoch);
+    return;
+  }
   if (pushed.outcome == Pushed::Outcome::kExpect) {
     OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
     return;
@@ -401,6 +527,10 @@ void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
   lane.broken_since.reset();
+  if (pulled.moved != 0) {
+    OnEpoch(writer, shard, pulled.moved);
+    return;
+  }
   if (lane.pieces_in_flight > 0) --lane.pieces_in_flight;
   const auto found = std::ranges::find(stream.pulls, number, &Pulling::number);
   if (found == stream.pulls.end() || found->lanes[shard].over || piece >= found->lanes[shard].sent) {   // cancelled, or asked again
@@ -415,16 +545,38 @@ void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t
     return;
   }
   of.clock = std::min(of.clock, pulled.clock);
-  if (events_.piece == nullptr || !events_.piece(writer, number, shard, piece, pulled.values)) of.values[piece] = pulled.values;
+  const bool as_asked = found->pull == found->asked;
+  if (!as_asked || events_.piece == nullptr || !events_.piece(writer, number, shard, piece, pulled.values)) of.values[piece] = pulled.values;
   of.over = ++of.answered == of.values.size();
   Pump(writer, shard);
   if (!of.over || std::ranges::any_of(found->lanes, [](const PullingLane& other) { return !other.over; })) return;
   std::vector<Block> values;
   for (PullingLane& other : found->lanes)
     values.insert(values.end(), std::make_move_iterator(other.values.begin()), std::make_move_iterator(other.values.end()));
-  for (uint32_t i = 0; i < stream.lanes.size(); ++i) stream.lanes[i].pulled_clock = found->lanes[i].clock;
+  Round all = UINT64_MAX;
+  for (const PullingLane& other : found->lanes) all = std::min(all, other.clock);
+  for (uint32_t i = 0; i < stream.lanes.size(); ++i) stream.lanes[i].pulled_clock = as_asked ? found->lanes[i].clock : all;
+  if (!as_asked) {
+    auto restored = AsAsked(writer, *found, values);
+    if (!restored.ok()) {
+      OnFault(writer, shard, restored.status());
+      return;
+    }
+    values = std::move(*restored);
+  }
   stream.pulls.erase(found);
   events_.pulled(writer, number, std::move(values));
+}
+
+absl::StatusOr<std::vector<Block>> Client::AsAsked(WriterId writer, const Pulling& pulling, std::span<const Block> values) const {
+  TROUPE_TRY(std::vector<Block> restored, router_->Restore(*pulling.asked, *pulling.pull, values));
+  size_t answer = 0;
+  for (uint32_t shard = 0; events_.piece != nullptr && shard < pulling.asked->shards.size(); ++shard) {
+    for (size_t message = 0; message < pulling.asked->shards[shard].messages(); ++message, ++answer) {
+      if (events_.piece(writer, pulling.number, shard, message, restored[answer])) restored[answer] = Block();
+    }
+  }
+  return restored;
 }
 
 void Client::DropHeld(Lane& lane, size_t count) {

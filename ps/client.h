@@ -1,5 +1,6 @@
 // The writers' end of the parameter server, inside the actor that owns it: sends each writer's pushes and pulls to every shard, holds pushes until they are
-// stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds.
+// stable, and after any loss finds out what a shard still has and sends the rest again, or asks its owner to recompute what it no longer holds. When ranges
+// have moved (Pushed::kMoved), it learns the new map, deals what it holds and asks for by that one, and goes on; its owner hears nothing of it.
 //
 // walk of a push:  owner's job: Router::Push -> Client::Push (numbers it) -- mailbox or RPC --> shard actor (de-duplicates, applies, answers) -> Client (drops
 // what is stable)
@@ -128,7 +129,8 @@ class Client {
     uint32_t slot;   // no other has it now
     int priority;
     Round round;
-    std::shared_ptr<const RoutedPull> pull;
+    std::shared_ptr<const RoutedPull> asked;   // by the owner
+    std::shared_ptr<const RoutedPull> pull;    // what is sent: the same, or dealt again by the stream's map
     std::vector<PullingLane> lanes;
   };
   struct Stream {
@@ -140,6 +142,7 @@ class Client {
     PullNumber last_pull = 0;
     size_t starting = 0;   // lanes whose Open is under way in Start
     Round start_clock = 0, furthest = 0;
+    MapEpoch epoch = 0;   // the map by which all of its messages are dealt
   };
 
   void SendOpen(WriterId writer, uint32_t shard);
@@ -150,6 +153,19 @@ class Client {
   void OnPullFault(WriterId writer, uint32_t shard, PullNumber number, const absl::Status& status);
   void OnFault(WriterId writer, uint32_t shard, const absl::Status& status);
   void Pump(WriterId writer, uint32_t shard);
+  /// The shard has this map of the ranges. False: it is the stream's; else the stream begins again with a newer one, or asks the shard again later.
+  bool OnEpoch(WriterId writer, uint32_t shard, MapEpoch epoch);
+  void FetchMap(uint32_t shard);
+  /// Deals all that the writer holds and asks for by the router's map, and asks each shard what it has.
+  void DealAgain(WriterId writer);
+  /// A round as all lanes hold it.
+  struct HeldRound {
+    RoutedPush push;
+    Round round, previous;
+  };
+  /// All held rounds, taken from the lanes; without those up to the last that some lane has let go of.
+  std::vector<HeldRound> TakeHeld(Stream& stream);
+  void Hold(Stream& stream, WriterId writer, HeldRound held);
   bool Continues(const Lane& lane, const Opened& opened) const;
   void SendPush(WriterId writer, uint32_t shard, bool with_pull);
   void OnPushFault(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const absl::Status& status);
@@ -165,6 +181,8 @@ class Client {
   /// Its next message.
   ::troupe::Pull PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint32_t shard) const;
   void SendPull(Pulling& pulling, WriterId writer, uint32_t shard);
+  /// The answers to what was dealt again, as answers to what the owner asked.
+  absl::StatusOr<std::vector<Block>> AsAsked(WriterId writer, const Pulling& pulling, std::span<const Block> values) const;
 
   struct Retry {
     std::chrono::steady_clock::time_point at;
@@ -181,6 +199,7 @@ class Client {
   std::vector<Retry> retries_;
   std::chrono::steady_clock::time_point checked_at_{};
   size_t held_bytes_ = 0;
+  bool fetching_ = false;   // the map
   bool failed_ = false;
 };
 

@@ -503,6 +503,10 @@ caf::behavior MemberBehavior(Self* self, ShardActor copy) {
       [](const Prepare&) -> caf::result<Prepared> { return NoCuts(); },
       [](const Freeze&) -> caf::result<Frozen> { return NoCuts(); },
       [](const Release&) -> caf::result<Released> { return NoCuts(); },
+      [self](const AskRanges& ask) { return AskCopy<Ranges>(self, ask); },
+      [](const Stand&) -> caf::result<Standing> { return NoCuts(); },
+      [](const TakeIn&) -> caf::result<TakenIn> { return NoCuts(); },
+      [](const Settle&) -> caf::result<Settled> { return NoCuts(); },
       [](const Thunk& thunk) { thunk.run(); },
       [self](MemberTick) { OnTick(self); },
   };

@@ -63,6 +63,7 @@ struct Push {
   Round after = 0;
   /// A function that changes rows, only where the round is over: applied once, after the round's gradients. BSP: in the order of the writers. Null: none.
   std::shared_ptr<const FunctionCall> change = nullptr;
+  MapEpoch epoch = 0;   ///< the map by which its round is dealt to shards; a shard with another one takes nothing of it
 };
 
 /// reply to Push
@@ -71,11 +72,13 @@ struct Pushed {
     kApplied,    ///< this round, or it had been before
     kExpect,     ///< there is a gap: the shard has this writer's rounds up to `clock` and wants the next ones
     kNeedKeys,   ///< the shard does not remember these keys: nothing has changed, the message is wanted with them
+    kMoved,      ///< the shard has a newer map, `epoch`: nothing has changed, the round is wanted by that one (AskRanges)
   };
   Outcome outcome = Outcome::kApplied;
   Round clock = 0;    ///< all of this writer's rounds up to here have arrived
   Round stable = 0;   ///< and up to here they survive the shard's death
   Round closed = 0;   ///< with backup workers: what is pushed of rounds up to here comes too late
+  MapEpoch epoch = 0;
 };
 
 struct PullPart {
@@ -103,6 +106,7 @@ struct Pull {
   /// The rows as they are in the view that Freeze made of this cut: `writer` and `round` do not matter, nothing waits. NotFound: the view has ended, or the
   /// shard was replaced. 0: the tables.
   uint64_t view = 0;
+  MapEpoch epoch = 0;        ///< as in Push; not for a view, which stays as it was made
   size_t answer_bytes = 0;   ///< of the values, where the writer knows: it chooses the lane, and does not travel
 };
 /// reply to Pull
@@ -112,6 +116,8 @@ struct Pulled {
   bool needs_keys = false;   ///< the shard does not remember these keys: there are no values
   /// Every writer's rounds up to here are in the rows (of tables in rounds: have arrived): how long a copy of them may serve. Of a view: 0.
   Round clock = 0;
+  /// Not 0: the shard has a newer map, this one, and there are no values.
+  MapEpoch moved = 0;
 };
 
 /// A push and the next batch's pull in one message: one request and one reply a shard and batch.
@@ -134,6 +140,7 @@ struct Opened {
   Round clock = 0;
   Round stable = 0;
   Block applied;   ///< uint64_t[]: last sequence of this writer by (table, range), tables in order, all ranges of each (0: none, or not this shard's)
+  MapEpoch epoch = 0;
 };
 
 /// Sets rows without a rule; repeating it changes nothing.
@@ -167,6 +174,7 @@ struct RowsSaved {
   uint64_t late = 0;       ///< and behind what came too late
   uint64_t dropped = 0;    ///< rows of gradients that came before their keys were admitted
   uint64_t evicted = 0;    ///< rows that were let go, by age or for lack of room
+  MapEpoch epoch = 0;      ///< of the map whose ranges these are
 };
 
 /// A function that reads rows, over all that the shard has of its tables: as they are when every writer's clock is at least `at` (a writer that is to see what
@@ -189,6 +197,7 @@ struct Called {
   Block parts;     ///< CalledPart[], by rising range
   Block keys;      ///< Key[]
   Block numbers;   ///< double[]
+  MapEpoch epoch = 0;
 };
 
 /// A cut begins (cut.h): until Freeze is done, Release comes, or `hold` has passed, the shard applies no push of a round that it has nothing of yet. Such
@@ -200,6 +209,7 @@ struct Prepare {
 /// reply to Prepare
 struct Prepared {
   Block clocks;   ///< Round[], by writer: the newest round of which anything is applied here
+  MapEpoch epoch = 0;
 };
 
 /// Goes on to exactly `clocks`, keeps all tables as they are there as the view `cut` for `lease`, then goes on as before. DeadlineExceeded: not reached within
@@ -218,11 +228,63 @@ struct Release {
 };
 struct Released {};
 
+/// Where are the ranges? And, where `loads` is set, what is done to those that are here.
+struct AskRanges {
+  bool loads = false;
+};
+/// Of one range of one table that the shard has. Counts since the shard began.
+struct RangeLoad {
+  uint32_t table, range;
+  uint64_t pushed, pulled;   ///< rows
+  uint64_t bytes;            ///< of its rows with their state
+};
+static_assert(sizeof(RangeLoad) == 32);
+/// reply to AskRanges
+struct Ranges {
+  Block map;               ///< RangeMap
+  Block loads;             ///< RangeLoad[]
+  uint64_t in_doubt = 0;   ///< the cut of a move that the shard has agreed to and not heard the end of; 0: none
+};
+
+/// A move of ranges (range_map.h, relocation_actor.h), after Prepare: goes on to exactly `clocks` and stays there. The ranges that are here by the present map
+/// and not by `map` are written to `uri`. DeadlineExceeded, Unavailable: as Freeze, and nothing is held any more. FailedPrecondition: what the shard has does
+/// not move.
+struct Stand {
+  uint64_t cut = 0;
+  Block clocks;   ///< Round[], by writer
+  Block map;      ///< RangeMap, the next one
+  std::string uri;
+  std::chrono::milliseconds wait{0};   ///< for the clocks
+  std::chrono::milliseconds hold{0};   ///< and then for TakeIn
+};
+/// reply to Stand
+struct Standing {};
+
+/// Reads the ranges that come here by the map of Stand, and agrees to it: from now on the shard, or its replacement, waits for Settle, however long it takes.
+/// Unavailable: it does not stand at this cut. Repeating it is harmless.
+struct TakeIn {
+  uint64_t cut = 0;
+  std::vector<std::string> uris;   ///< of the shards that give
+};
+/// reply to TakeIn
+struct TakenIn {};
+
+/// The move's end: the map of Stand holds from here on (`commit`), or nothing has happened. Answered when the shard's replacement would know it as well.
+/// Repeating it is harmless.
+struct Settle {
+  uint64_t cut = 0;
+  MapEpoch epoch = 0;   ///< of the map of Stand
+  bool commit = false;
+};
+/// reply to Settle
+struct Settled {};
+
 using ShardActor =
     caf::typed_actor<caf::replies_to<Push>::with<Pushed>, caf::replies_to<Pull>::with<Pulled>, caf::replies_to<PushPull>::with<PushPulled>,
                      caf::replies_to<Open>::with<Opened>, caf::replies_to<Assign>::with<Assigned>, caf::replies_to<TakeSnapshot>::with<SnapshotTaken>,
                      caf::replies_to<SaveRows>::with<RowsSaved>, caf::replies_to<Call>::with<Called>, caf::replies_to<Prepare>::with<Prepared>,
-                     caf::replies_to<Freeze>::with<Frozen>, caf::replies_to<Release>::with<Released>>;
+                     caf::replies_to<Freeze>::with<Frozen>, caf::replies_to<Release>::with<Released>, caf::replies_to<AskRanges>::with<Ranges>,
+                     caf::replies_to<Stand>::with<Standing>, caf::replies_to<TakeIn>::with<TakenIn>, caf::replies_to<Settle>::with<Settled>>;
 
 }   // namespace troupe
 
@@ -248,3 +310,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Freeze)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Frozen)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Release)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Released)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskRanges)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Ranges)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Stand)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Standing)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakeIn)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakenIn)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Settle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Settled)

@@ -26,6 +26,7 @@ struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
   packing @8 :Packing;
   after @9 :UInt64;
   change @10 :FunctionCall;                # null: none
+  epoch @11 :UInt64;
 }
 struct Pushed @0xa8b1f3b0c5d20102 {
   expect @0 :Bool;
@@ -33,6 +34,8 @@ struct Pushed @0xa8b1f3b0c5d20102 {
   stable @2 :UInt64;
   needKeys @3 :Bool;
   closed @4 :UInt64;
+  moved @5 :Bool;
+  epoch @6 :UInt64;
 }
 struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   writer @0 :UInt32;
@@ -43,11 +46,13 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   piece @5 :UInt32;
   tables @6 :UInt64;
   view @7 :UInt64;
+  epoch @8 :UInt64;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;
   packing @1 :Packing;
   clock @2 :UInt64;
+  moved @3 :UInt64;
 }
 struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pull parts, keys
   push @0 :Push;
@@ -63,6 +68,7 @@ struct Open @0xa8b1f3b0c5d20107 {
 struct Opened @0xa8b1f3b0c5d20108 {        # bulk: applied
   clock @0 :UInt64;
   stable @1 :UInt64;
+  epoch @2 :UInt64;
 }
 struct Assign @0xa8b1f3b0c5d20109 {        # bulk: keys, values
   table @0 :UInt32;
@@ -87,6 +93,7 @@ struct RowsSaved @0xa8b1f3b0c5d2010e {
   late @2 :UInt64;
   dropped @3 :UInt64;
   evicted @4 :UInt64;
+  epoch @5 :UInt64;
 }
 struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned table
   call @0 :FunctionCall;
@@ -94,6 +101,7 @@ struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned
   assigned @2 :List(UInt32);               # tables
 }
 struct Called @0xa8b1f3b0c5d20110 {        # bulk: parts, keys, numbers
+  epoch @0 :UInt64;
 }
 
 struct Prepare @0xa8b1f3b0c5d20111 {
@@ -101,6 +109,7 @@ struct Prepare @0xa8b1f3b0c5d20111 {
   holdMs @1 :UInt32;
 }
 struct Prepared @0xa8b1f3b0c5d20112 {      # bulk: clocks
+  epoch @0 :UInt64;
 }
 struct Freeze @0xa8b1f3b0c5d20113 {        # bulk: clocks
   cut @0 :UInt64;
@@ -113,6 +122,33 @@ struct Release @0xa8b1f3b0c5d20115 {
   cut @0 :UInt64;
 }
 struct Released @0xa8b1f3b0c5d20116 {
+}
+struct AskRanges @0xa8b1f3b0c5d20117 {
+  loads @0 :Bool;
+}
+struct Ranges @0xa8b1f3b0c5d20118 {        # bulk: map, loads
+  inDoubt @0 :UInt64;
+}
+struct Stand @0xa8b1f3b0c5d20119 {         # bulk: clocks, map
+  cut @0 :UInt64;
+  uri @1 :Text;
+  waitMs @2 :UInt32;
+  holdMs @3 :UInt32;
+}
+struct Standing @0xa8b1f3b0c5d2011a {
+}
+struct TakeIn @0xa8b1f3b0c5d2011b {
+  cut @0 :UInt64;
+  uris @1 :List(Text);
+}
+struct TakenIn @0xa8b1f3b0c5d2011c {
+}
+struct Settle @0xa8b1f3b0c5d2011d {
+  cut @0 :UInt64;
+  epoch @1 :UInt64;
+  commit @2 :Bool;
+}
+struct Settled @0xa8b1f3b0c5d2011e {
 }
 
 struct FunctionCall {

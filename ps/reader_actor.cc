@@ -44,6 +44,7 @@ struct View {
 };
 
 struct Reading {
+  Read read;
   RoutedPull pull;
   // Its cut begins after this, or is none of those that had begun when it came.
   Time not_before;
@@ -162,8 +163,15 @@ void Ask(Self* self, const ReadingPtr& reading, size_t shard) {
           });
 }
 
+RoutedPull Route(const Router& router, const Read& read) {
+  std::vector<Router::TablePull> wanted;
+  for (const Read::Rows& rows : read.rows) wanted.push_back({.table = rows.table, .keys = rows.keys.As<Key>()});
+  return router.Pull(wanted);
+}
+
 void Serve(Self* self, const ReadingPtr& reading) {
   ReaderState& state = self->state;
+  if (reading->pull.epoch != state.router->epoch()) reading->pull = Route(*state.router, reading->read);   // ranges have moved while it waited for the view
   reading->view = state.view;
   reading->values.resize(state.shards.size());
   std::vector<size_t> asked;
@@ -240,9 +248,30 @@ void OnFrozen(Self* self) {
   ServeWaiting(self);
 }
 
+/// The view that there is was made by an older map: it serves those that are reading it, and no others.
+void Follow(Self* self, size_t shard) {
+  self->request(self->state.shards[shard], 2 * self->state.options.step_max, AskRanges{})
+      .then(
+          [self](const Ranges& ranges) {
+            ReaderState& state = self->state;
+            auto map = RangeMap::Decode(state.router->tables(), static_cast<uint32_t>(state.shards.size()), ranges.map);
+            if (!map.ok() || map->epoch() <= state.router->epoch()) return;
+            state.router->Follow(std::move(*map));
+            state.view = nullptr;
+          },
+          [](const caf::error&) {});   // the next cut asks again
+}
+
 void OnPrepared(Self* self) {
   ReaderState& state = self->state;
   Making& making = *state.making;
+  for (size_t shard = 0; shard < making.prepared.size(); ++shard) {
+    const MapEpoch epoch = making.prepared[shard].epoch;
+    if (epoch == state.router->epoch()) continue;
+    if (epoch > state.router->epoch()) Follow(self, shard);
+    GiveUp(self, making.cut, shard, absl::UnavailableError(absl::StrCat("ranges have moved (map ", epoch, ")")));
+    return;
+  }
   auto clocks = CutOf(making.prepared);
   if (!clocks.ok()) {
     GiveUp(self, making.cut, 0, clocks.status());
@@ -282,10 +311,9 @@ caf::result<ReadRows> OnRead(Self* self, const Read& read) {
   if (state.waiting.size() >= state.options.reads_max) {
     return ToError(absl::UnavailableError(absl::StrCat("read: ", state.waiting.size(), " reads wait already")));
   }
-  std::vector<Router::TablePull> wanted;
-  for (const Read::Rows& rows : read.rows) wanted.push_back({.table = rows.table, .keys = rows.keys.As<Key>()});
   auto reading = std::make_shared<Reading>();
-  reading->pull = state.router->Pull(wanted);
+  reading->read = read;
+  reading->pull = Route(*state.router, read);
   reading->asked = self->clock().now();
   reading->not_before = reading->asked - read.max_staleness;
   reading->cuts_before = state.cuts;

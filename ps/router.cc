@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "actors/network.h"
@@ -21,7 +25,7 @@ absl::Status CheckAnswer(const RoutedPull::Share& share, size_t shard, size_t me
 
 }   // namespace
 
-/// Keys of one table sorted by range (stable): order[begin[r] .. begin[r + 1]) are the positions of range r's keys.
+/// Keys of one table sorted by range, shard by shard (stable): order[begin[i] .. begin[i + 1]) are the positions of the keys of range Order::range_at[i].
 struct Router::Grouped {
   std::vector<uint32_t> begin, order;
 };
@@ -31,6 +35,31 @@ Router::Router(std::vector<TableSpec> tables, uint32_t shards) : tables_(std::mo
     partitions_.emplace_back(spec, shards);
     first_slot_.push_back(slots_);
     slots_ += partitions_.back().ranges();
+  }
+  placement_ = PlacementOf(RangeMap(tables_, shards));
+}
+
+std::shared_ptr<const Router::Placement> Router::PlacementOf(RangeMap map) {
+  auto placement = std::make_shared<Placement>();
+  for (uint32_t table = 0; table < map.tables(); ++table) {
+    Order& order = placement->orders.emplace_back();
+    for (uint32_t range = 0; range < map.ranges(table); ++range) {
+      order.range_at.push_back(range);
+      order.shard_of.push_back(map.ShardOf(table, range));
+    }
+    if (std::ranges::is_sorted(order.shard_of)) continue;
+    std::ranges::stable_sort(order.range_at, {}, [&](uint32_t range) { return order.shard_of[range]; });
+    order.place_of.resize(order.range_at.size());
+    for (uint32_t place = 0; place < order.range_at.size(); ++place) order.place_of[order.range_at[place]] = place;
+  }
+  placement->map = std::move(map);
+  return placement;
+}
+
+void Router::Follow(RangeMap map) const {
+  const std::shared_ptr<const Placement> next = PlacementOf(std::move(map));
+  std::shared_ptr<const Placement> now = Now();
+  while (now->map.epoch() < next->map.epoch() && !placement_.compare_exchange_weak(now, next)) {
   }
 }
 
@@ -67,13 +96,15 @@ void Router::Close(RoutedPush::Chunk& chunk, std::span<const TablePush> pushes) 
   chunk.keys_hash = HashOfKeys(parts, chunk.keys);
 }
 
-void Router::Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const {
+void Router::Group(const Placement& placement, uint32_t table, std::span<const Key> keys, Grouped& grouped) const {
   const Partition& partition = partitions_[table];
+  const std::vector<uint32_t>& place_of = placement.orders[table].place_of;
   static thread_local std::vector<uint32_t> range_of;
   range_of.resize(keys.size());
   grouped.begin.assign(partition.ranges() + 1, 0);
   for (size_t i = 0; i < keys.size(); ++i) {
     range_of[i] = partition.RangeOf(keys[i]);
+    if (!place_of.empty()) range_of[i] = place_of[range_of[i]];
     ++grouped.begin[range_of[i] + 1];
   }
   for (uint32_t r = 0; r < partition.ranges(); ++r) grouped.begin[r + 1] += grouped.begin[r];
@@ -105,6 +136,7 @@ bool Router::SameKeys(const TablePush& push, const RoutedPull& pulled) const {
 
 RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) const {
   RoutedPush routed;
+  routed.epoch = pulled.epoch;
   routed.shards.resize(shards_);
   const uint32_t width = tables_[push.table].width;
   for (uint32_t shard = 0; shard < shards_; ++shard) {
@@ -151,17 +183,23 @@ RoutedPush Router::PushPulled(const TablePush& push, const RoutedPull& pulled) c
 RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled) const {
   if (pulled != nullptr && pushes.size() == 1 && pushes[0].filtered.empty() && SameKeys(pushes[0], *pulled)) return PushPulled(pushes[0], *pulled);
   std::sort(pushes.begin(), pushes.end(), [](const TablePush& a, const TablePush& b) { return a.table < b.table; });   // shards want rising parts
+  return Deal(*Now(), std::move(pushes));
+}
+
+RoutedPush Router::Deal(const Placement& placement, std::vector<TablePush> pushes) const {
   RoutedPush routed;
+  routed.epoch = placement.map.epoch();
   routed.shards.resize(shards_);
   std::vector<Grouped> grouped(pushes.size()), filtered(pushes.size());
   std::vector<size_t> floats_left(shards_);   // of rows that travel, by shard
   for (size_t p = 0; p < pushes.size(); ++p) {
     const Partition& partition = partitions_[pushes[p].table];
-    Group(pushes[p].table, pushes[p].filtered, filtered[p]);
-    Group(pushes[p].table, pushes[p].keys, grouped[p]);
-    for (uint32_t range = 0; range < partition.ranges(); ++range) {
-      const size_t rows = grouped[p].begin[range + 1] - grouped[p].begin[range];
-      floats_left[partition.ShardOf(range)] += rows * tables_[pushes[p].table].width;
+    const Order& order = placement.orders[pushes[p].table];
+    Group(placement, pushes[p].table, pushes[p].filtered, filtered[p]);
+    Group(placement, pushes[p].table, pushes[p].keys, grouped[p]);
+    for (uint32_t place = 0; place < partition.ranges(); ++place) {
+      const size_t rows = grouped[p].begin[place + 1] - grouped[p].begin[place];
+      floats_left[order.shard_of[order.range_at[place]]] += rows * tables_[pushes[p].table].width;
     }
   }
   struct Building {
@@ -184,11 +222,12 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
     const TablePush& push = pushes[p];
     const Partition& partition = partitions_[push.table];
     const uint32_t width = tables_[push.table].width;
-    for (uint32_t range = 0; range < partition.ranges(); ++range) {
-      const uint32_t begin = grouped[p].begin[range], end = grouped[p].begin[range + 1];
-      const uint32_t gone = filtered[p].begin[range + 1] - filtered[p].begin[range];
+    const Order& order = placement.orders[push.table];
+    for (uint32_t place = 0; place < partition.ranges(); ++place) {
+      const uint32_t begin = grouped[p].begin[place], end = grouped[p].begin[place + 1];
+      const uint32_t gone = filtered[p].begin[place + 1] - filtered[p].begin[place];
       if (begin == end && gone == 0) continue;
-      const uint32_t shard = partition.ShardOf(range);
+      const uint32_t range = order.range_at[place], shard = order.shard_of[range];
       Building& b = building[shard];
       const size_t part_bytes = size_t{end - begin + gone} * (sizeof(Key) + width * sizeof(float));
       if (!b.parts.empty() && b.bytes + part_bytes > kChunkBytes) close(shard);
@@ -199,7 +238,7 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
       }
       b.bytes += part_bytes;
       PushPart part{.table = push.table, .range = range, .sequence = 0, .previous = 0, .first = 0, .count = end - begin, .dense = 0, .nonzeros = 0};
-      for (uint32_t i = filtered[p].begin[range]; i < filtered[p].begin[range + 1] && !push.filtered_nonzeros.empty(); ++i)
+      for (uint32_t i = filtered[p].begin[place]; i < filtered[p].begin[place + 1] && !push.filtered_nonzeros.empty(); ++i)
         part.nonzeros += push.filtered_nonzeros[filtered[p].order[i]];
       float* out = b.values->As<float>().data() + b.floats;
       b.floats += size_t{part.count} * width;
@@ -224,7 +263,12 @@ RoutedPush Router::Push(std::vector<TablePush> pushes, const RoutedPull* pulled)
 }
 
 RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
+  return DealDense(*Now(), table, values);
+}
+
+RoutedPush Router::DealDense(const Placement& placement, uint32_t table, const Block& values) const {
   RoutedPush routed;
+  routed.epoch = placement.map.epoch();
   routed.shards.resize(shards_);
   const Partition& partition = partitions_[table];
   const size_t row_bytes = tables_[table].width * sizeof(float);
@@ -241,10 +285,10 @@ RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
   for (uint32_t range = 0; range < partition.ranges(); ++range) {
     const uint64_t rows = partition.RowsIn(range);
     if (rows == 0) continue;
-    const uint32_t shard = partition.ShardOf(range);
+    const uint32_t shard = placement.orders[table].shard_of[range];
     Run& run = runs[shard];
     const size_t begin = partition.FirstRow(range) * row_bytes, end = begin + rows * row_bytes;
-    if (!run.parts.empty() && end - run.begin > kChunkBytes) close(shard);
+    if (!run.parts.empty() && (run.end != begin || end - run.begin > kChunkBytes)) close(shard);
     if (run.parts.empty()) run.begin = begin;
     run.end = end;
     run.parts.push_back({.table = table,
@@ -263,7 +307,9 @@ RoutedPush Router::PushDense(uint32_t table, const Block& values) const {
 }
 
 RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
+  const std::shared_ptr<const Placement> placement = Now();
   RoutedPull routed;
+  routed.epoch = placement->map.epoch();
   routed.shards.resize(shards_);
   std::vector<std::vector<PullPart>> parts(shards_);
   std::vector<std::vector<Key>> keys(shards_);
@@ -271,11 +317,12 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
   for (const TablePull& pull : pulls) {
     const Partition& partition = partitions_[pull.table];
     routed.tables |= uint64_t{1} << std::min(pull.table, 63u);
-    Group(pull.table, pull.keys, grouped);
+    const Order& places = placement->orders[pull.table];
+    Group(*placement, pull.table, pull.keys, grouped);
     RoutedPull::Order order{.table = pull.table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0)};
-    for (uint32_t range = 0; range < partition.ranges(); ++range) {
-      const uint32_t begin = grouped.begin[range], end = grouped.begin[range + 1];
-      const uint32_t shard = partition.ShardOf(range);
+    for (uint32_t place = 0; place < partition.ranges(); ++place) {
+      const uint32_t begin = grouped.begin[place], end = grouped.begin[place + 1];
+      const uint32_t range = places.range_at[place], shard = places.shard_of[range];
       order.shard_begin[shard + 1] = end;
       if (begin == end) continue;
       parts[shard].push_back({.table = pull.table, .range = range, .first = 0, .count = end - begin, .dense = 0});
@@ -301,6 +348,7 @@ RoutedPull Router::Pull(std::span<const TablePull> pulls) const {
 
 RoutedPull Router::Rest(const RoutedPull& pull, std::span<const std::vector<uint8_t>> known) const {
   RoutedPull rest;
+  rest.epoch = pull.epoch;
   rest.shards.resize(shards_);
   for (const RoutedPull::Order& order : pull.orders) {
     rest.orders.push_back({.table = order.table, .position = {}, .shard_begin = std::vector<uint32_t>(shards_ + 1, 0), .rows = order.rows});
@@ -340,14 +388,16 @@ RoutedPull Router::Rest(const RoutedPull& pull, std::span<const std::vector<uint
 }
 
 RoutedPull Router::PullDense(uint32_t table) const {
+  const std::shared_ptr<const Placement> placement = Now();
   RoutedPull routed;
+  routed.epoch = placement->map.epoch();
   routed.shards.resize(shards_);
   routed.tables = uint64_t{1} << std::min(table, 63u);
   const Partition& partition = partitions_[table];
   std::vector<std::vector<PullPart>> parts(shards_);
   for (uint32_t range = 0; range < partition.ranges(); ++range) {
     const uint64_t rows = partition.RowsIn(range);
-    const uint32_t shard = partition.ShardOf(range);
+    const uint32_t shard = placement->orders[table].shard_of[range];
     if (rows == 0) continue;
     parts[shard].push_back({.table = table, .range = range, .first = partition.FirstRow(range), .count = static_cast<uint32_t>(rows), .dense = 1});
     routed.shards[shard].rows += rows;
@@ -359,6 +409,145 @@ RoutedPull Router::PullDense(uint32_t table) const {
   }
   routed.orders.push_back({.table = table, .position = {}, .shard_begin = {}});
   return routed;
+}
+
+RoutedPush Router::Again(const RoutedPush& push) const {
+  const std::shared_ptr<const Placement> placement = Now();
+  struct Share {
+    const PushPart* part;
+    std::span<const Key> keys;
+    std::span<const float> values;
+  };
+  std::vector<Share> shares;
+  std::vector<TablePush> codes;   // how each table's values travel
+  for (const std::vector<RoutedPush::Chunk>& chunks : push.shards) {
+    for (const RoutedPush::Chunk& chunk : chunks) {
+      std::span<const Key> keys = chunk.keys.As<Key>();
+      std::span<const float> values = chunk.values.As<float>();
+      size_t run = 0;
+      for (size_t i = 0; i < chunk.parts.size(); ++i) {
+        const PushPart& part = chunk.parts[i];
+        const size_t n = part.dense != 0 ? 0 : part.count, floats = size_t{part.count} * tables_[part.table].width;
+        shares.push_back({&part, keys.first(n), values.first(floats)});
+        keys = keys.subspan(n);
+        values = values.subspan(floats);
+        if (i > 0 && chunk.parts[i - 1].table != part.table) ++run;
+        if (run < chunk.packing.values.size() && std::ranges::find(codes, part.table, &TablePush::table) == codes.end()) {
+          codes.push_back({.table = part.table,
+                           .keys = {},
+                           .values = {},
+                           .nonzeros = {},
+                           .code = chunk.packing.values[run].code,
+                           .scale = chunk.packing.values[run].scale});
+        }
+      }
+    }
+  }
+  for (const Share& share : shares) {   // those that travel as they are
+    if (std::ranges::find(codes, share.part->table, &TablePush::table) == codes.end())
+      codes.push_back({.table = share.part->table, .keys = {}, .values = {}, .nonzeros = {}});
+  }
+  std::ranges::stable_sort(shares,
+                           [](const Share& a, const Share& b) { return std::tie(a.part->table, a.part->range) < std::tie(b.part->table, b.part->range); });
+  RoutedPush again;
+  again.shards.resize(shards_);
+  again.after = push.after;
+  again.change = push.change;
+  again.epoch = placement->map.epoch();
+  struct Building {
+    std::vector<PushPart> parts;
+    std::vector<Key> keys;
+    std::vector<float> values;
+  };
+  std::vector<Building> building(shards_);
+  const auto close = [&](uint32_t shard) {
+    Building b = std::exchange(building[shard], {});
+    again.shards[shard].push_back({std::move(b.parts), Block::Adopt(std::move(b.keys)), Block::Adopt(std::move(b.values)), 0, {}});
+    Close(again.shards[shard].back(), codes);
+  };
+  for (const Share& share : shares) {
+    const uint32_t shard = placement->orders[share.part->table].shard_of[share.part->range];
+    Building& b = building[shard];
+    const size_t bytes = (b.keys.size() + share.keys.size()) * sizeof(Key) + (b.values.size() + share.values.size()) * sizeof(float);
+    if (!b.parts.empty() && bytes > kChunkBytes) close(shard);
+    b.parts.push_back(*share.part);
+    b.keys.insert(b.keys.end(), share.keys.begin(), share.keys.end());
+    b.values.insert(b.values.end(), share.values.begin(), share.values.end());
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (!building[shard].parts.empty() || again.shards[shard].empty()) close(shard);
+  }
+  return again;
+}
+
+RoutedPull Router::Again(const RoutedPull& pull) const {
+  const std::shared_ptr<const Placement> placement = Now();
+  struct Asked {
+    PullPart part;
+    std::span<const Key> keys;
+  };
+  std::vector<Asked> all;
+  for (const RoutedPull::Share& share : pull.shards) {
+    std::span<const Key> keys = share.keys.As<Key>();
+    for (const PullPart& part : share.parts.As<PullPart>()) {
+      const size_t n = part.dense != 0 ? 0 : part.count;
+      all.push_back({part, keys.first(n)});
+      keys = keys.subspan(n);
+    }
+  }
+  std::ranges::stable_sort(all, [](const Asked& a, const Asked& b) { return std::tie(a.part.table, a.part.range) < std::tie(b.part.table, b.part.range); });
+  RoutedPull again;
+  again.shards.resize(shards_);
+  again.tables = pull.tables;
+  again.epoch = placement->map.epoch();
+  std::vector<std::vector<PullPart>> parts(shards_);
+  std::vector<std::vector<Key>> keys(shards_);
+  for (const Asked& asked : all) {
+    const uint32_t shard = placement->orders[asked.part.table].shard_of[asked.part.range];
+    parts[shard].push_back(asked.part);
+    keys[shard].insert(keys[shard].end(), asked.keys.begin(), asked.keys.end());
+    again.shards[shard].rows += asked.part.count;
+    again.shards[shard].floats += uint64_t{asked.part.count} * tables_[asked.part.table].width;
+  }
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    RoutedPull::Share& share = again.shards[shard];
+    FillPacking(std::span<const PullPart>(parts[shard]), {}, share.packing);
+    share.parts = Block::Adopt(std::move(parts[shard]));
+    share.keys = Block::Adopt(std::move(keys[shard]));
+    Cut(share);
+  }
+  return again;
+}
+
+absl::StatusOr<std::vector<Block>> Router::Restore(const RoutedPull& asked, const RoutedPull& sent, std::span<const Block> values) const {
+  std::map<std::pair<uint32_t, uint32_t>, std::deque<const float*>> rows;   // by table and range, in the order of the parts
+  size_t answer = 0;
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    const RoutedPull::Share& share = sent.shards[shard];
+    for (size_t message = 0; message < share.messages(); ++message, ++answer) {
+      if (answer >= values.size()) return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", message, " messages of ", share.messages()));
+      TROUPE_RETURN_IF_ERROR(CheckAnswer(share, shard, message, values[answer]));
+      const float* from = values[answer].As<float>().data();
+      for (const PullPart& part : share.PartsOf(message)) {
+        rows[{part.table, part.range}].push_back(from);
+        from += size_t{part.count} * tables_[part.table].width;
+      }
+    }
+  }
+  std::vector<Block> restored;
+  for (const RoutedPull::Share& share : asked.shards) {
+    for (size_t message = 0; message < share.messages(); ++message) {
+      BlockBuilder block(share.FloatsOf(message) * sizeof(float));
+      float* out = block.As<float>().data();
+      for (const PullPart& part : share.PartsOf(message)) {
+        std::deque<const float*>& from = rows[{part.table, part.range}];
+        out = std::copy_n(from.front(), size_t{part.count} * tables_[part.table].width, out);
+        from.pop_front();
+      }
+      restored.push_back(std::move(block).Finish());
+    }
+  }
+  return restored;
 }
 
 /// An answer of more than a chunk in several messages, which then are under way at once and are read while they are in the processor's cache.

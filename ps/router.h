@@ -1,6 +1,7 @@
 // From rows by key to messages by shard and range, and back: what a client does once for each batch, off the actor, in the job that made the batch.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "ps/messages.h"
 #include "ps/partition.h"
+#include "ps/range_map.h"
 #include "ps/table_spec.h"
 
 namespace troupe {
@@ -39,6 +41,7 @@ struct RoutedPush {
   std::vector<std::vector<Chunk>> shards;                 // by shard; at least one chunk each, an empty one where the shard gets nothing
   Round after = 0;                                        // of all of its messages: Push::after
   std::shared_ptr<const FunctionCall> change = nullptr;   // of the last one to each shard: Push::change
+  MapEpoch epoch = 0;                                     // the map by which it is dealt
 
   /// Nothing for anybody: what a change alone travels with.
   static RoutedPush Empty(size_t shards) {
@@ -72,6 +75,7 @@ struct RoutedPull {
   };
   std::vector<Share> shards;
   uint64_t tables = 0;   // Pull::tables
+  MapEpoch epoch = 0;    // the map by which it is dealt
   /// By requested table: by shard order, the position in the asker's keys of each answered row. A whole dense table has no positions: its parts say.
   struct Order {
     uint32_t table;
@@ -92,6 +96,22 @@ class Router {
   /// (table, range) pairs are numbered as the shards' ledgers number them.
   uint32_t slots() const { return slots_; }
   uint32_t Slot(uint32_t table, uint32_t range) const { return first_slot_[table] + range; }
+
+  /// The map by which rows are dealt from here on, also by those who share this router (any thread); it is of these tables and shards. An older one than it has
+  /// changes nothing.
+  void Follow(RangeMap map) const;
+  MapEpoch epoch() const { return Now()->map.epoch(); }
+  /// The map, for as long as the caller keeps it.
+  std::shared_ptr<const RangeMap> map() const {
+    const std::shared_ptr<const Placement> now = Now();
+    return {now, &now->map};
+  }
+  /// What was dealt by another map, dealt by the present one. Messages keep their numbers and their order by table and range.
+  RoutedPush Again(const RoutedPush& push) const;
+  /// For the client: it has no orders, so its answers are read by Restore.
+  RoutedPull Again(const RoutedPull& pull) const;
+  /// The answers to Again(asked), `sent`, as answers to `asked`. InvalidArgument as Gather.
+  absl::StatusOr<std::vector<Block>> Restore(const RoutedPull& asked, const RoutedPull& sent, std::span<const Block> values) const;
 
   /// `pulled`: what the same batch has pulled, or null: a push of the same keys goes the same way, without looking for it again.
   RoutedPush Push(std::vector<TablePush> pushes, const RoutedPull* pulled = nullptr) const;
@@ -126,9 +146,23 @@ class Router {
 
  private:
   struct Grouped;
+  /// Ranges in the order in which messages have them: shard by shard.
+  struct Order {
+    std::vector<uint32_t> range_at;   // by place in that order
+    std::vector<uint32_t> place_of;   // by range; empty: the same number
+    std::vector<uint32_t> shard_of;   // by range
+  };
+  struct Placement {
+    RangeMap map;
+    std::vector<Order> orders;   // by table
+  };
+  std::shared_ptr<const Placement> Now() const { return placement_.load(std::memory_order_acquire); }
+  static std::shared_ptr<const Placement> PlacementOf(RangeMap map);
   bool SameKeys(const TablePush& push, const RoutedPull& pulled) const;
   RoutedPush PushPulled(const TablePush& push, const RoutedPull& pulled) const;
-  void Group(uint32_t table, std::span<const Key> keys, Grouped& grouped) const;
+  void Group(const Placement& placement, uint32_t table, std::span<const Key> keys, Grouped& grouped) const;
+  RoutedPush Deal(const Placement& placement, std::vector<TablePush> pushes) const;
+  RoutedPush DealDense(const Placement& placement, uint32_t table, const Block& values) const;
   /// For how many ranges the keys of this table are sorted; 0: they are not.
   uint32_t SortedRanges(uint32_t table) const;
   template <class Part>
@@ -142,6 +176,7 @@ class Router {
   std::vector<uint32_t> first_slot_;
   uint32_t slots_ = 0;
   uint32_t shards_ = 1;
+  mutable std::atomic<std::shared_ptr<const Placement>> placement_;   // it only grows newer
 };
 
 }   // namespace troupe

@@ -10,14 +10,13 @@
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/encoding/value_codec.h"
+#include "ps/internal/shard_sections.h"
 
 namespace troupe {
-namespace {
 
-/// The section of a snapshot that holds a range.
-std::string RangeName(const TableSpec& spec, uint32_t range) {
-  return absl::StrCat("table/", spec.name, "/", range);
-}
+using internal::RangeName;
+
+namespace {
 
 /// In place of a range's bytes: the table whose range it shares.
 struct SharedRange {
@@ -77,6 +76,9 @@ absl::StatusOr<Shard> Shard::Make(ShardOptions options) {
   }
   shard.pulled_rows_ = PulledRows(delayed, shard.options_.writers);
   shard.sums_.resize(shard.tables_.size());
+  shard.map_ = RangeMap(shard.options_.tables, shard.options_.shards);
+  shard.pushed_.resize(slots);
+  shard.pulled_.resize(slots);
   shard.arrived_ = Ledger(shard.options_.writers, slots);
   shard.applied_ = shard.arrived_;
   shard.halves_.resize(shard.options_.writers);
@@ -156,12 +158,20 @@ void Shard::ByTable(const Push& push, Keep&& keep, Use&& use) {
 }
 
 Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
-  const Round stable = options_.stable_when_applied ? arrived_.clock(writer) : arrived_.stable(writer);
-  return {.outcome = outcome, .clock = arrived_.clock(writer), .stable = stable, .closed = options_.consistency.all.backup > 0 ? last_round_ : 0};
+  const Round stable = options_.stable_when_applied ? applied_.clock(writer) : arrived_.stable(writer);
+  return {.outcome = outcome,
+          .clock = arrived_.clock(writer),
+          .stable = stable,
+          .closed = options_.consistency.all.backup > 0 ? last_round_ : 0,
+          .epoch = map_.epoch()};
 }
 
 absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
   const auto writer = static_cast<uint32_t>(push.writer);
+  if (push.epoch != map_.epoch() && writer < options_.writers) [[unlikely]] {
+    if (push.epoch < map_.epoch()) return Answer(writer, Pushed::Outcome::kMoved);
+    return Behind(push.epoch);
+  }
   if (push.keys_hash == 0 || writer >= options_.writers) return OnWholePush(push);
   if (!push.keys_kept) {
     key_lists_[writer].Keep(push.keys_hash, push.keys, push.keys.size());
@@ -208,15 +218,15 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
     for (const PushPart& part : parts) {
       if (part.sequence <= arrived_.sequence(Slot(part.table, part.range), writer)) continue;
       arrived_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
+      pushed_[Slot(part.table, part.range)] += part.count;
       const bool late = InRounds(part.table) && Late(push);
       if (late) late_nonzeros_ += part.nonzeros;
       if (late || !InRounds(part.table)) applied_.SetSequence(Slot(part.table, part.range), writer, part.sequence);
     }
   }
-  if (push.chunk == chunks) {   // for the first time
-    if (any_in_rounds_ && !Late(push)) waiting_[push.round][writer].push_back(push);
-    half.chunks = chunks + 1;
-  }
+  // For the first time, or cut into other messages than its predecessor's (by a map in between): parts that are there twice count once.
+  if (any_in_rounds_ && !Late(push) && (push.chunk == chunks || known < parts.size())) waiting_[push.round][writer].push_back(push);
+  if (push.chunk == chunks) half.chunks = chunks + 1;
   if (push.round_over) {
     for (const uint32_t table : half.changed) pulled_rows_.Changed(table);
     half = {};
@@ -294,6 +304,10 @@ void Shard::ApplyRows(Table& table, const Push& push, std::span<const RowsIn> ro
   }
   std::vector<uint32_t>& changed = halves_[writer].changed;
   if (std::ranges::find(changed, number) == changed.end()) changed.push_back(number);
+}
+
+absl::Status Shard::Behind(MapEpoch epoch) const {
+  return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " has map ", map_.epoch(), " of the ranges, not ", epoch, " yet"));
 }
 
 bool Shard::between_rounds() const {
@@ -407,6 +421,10 @@ void Shard::FillKeys(Pull& pull) {
 }
 
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
+  if (pull.epoch != map_.epoch() && pull.view == 0) [[unlikely]] {
+    if (pull.epoch > map_.epoch()) return Behind(pull.epoch);
+    return Pulled{.values = {}, .packing = {}, .needs_keys = false, .clock = 0, .moved = map_.epoch()};
+  }
   if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true, .clock = 0};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   const auto view = views_.find(pull.view);
@@ -447,6 +465,9 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
       out += size_t{part.count} * table.spec().width;
     }
     TROUPE_RETURN_IF_ERROR(table.Pull(rows));
+    if (pull.view == 0) {
+      for (size_t part = begin; part < end; ++part) pulled_[Slot(number, parts[part].range)] += parts[part].count;
+    }
     const ValueCode code = table.spec().encoding.pulled;
     Quantise(code, 1, {its, out});
     coded |= code != ValueCode::kFloat32;
@@ -464,7 +485,7 @@ absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {
   std::vector<uint64_t> sequences(arrived_.slots());
   for (uint32_t slot = 0; slot < arrived_.slots(); ++slot) sequences[slot] = arrived_.sequence(slot, writer);
   const Pushed now = Answer(writer, Pushed::Outcome::kApplied);
-  return Opened{.clock = now.clock, .stable = now.stable, .applied = Block::Adopt(std::move(sequences))};
+  return Opened{.clock = now.clock, .stable = now.stable, .applied = Block::Adopt(std::move(sequences)), .epoch = map_.epoch()};
 }
 
 absl::Status Shard::OnAssign(const Assign& assign) {
@@ -504,7 +525,7 @@ absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
   }
   if (views_.size() >= kViewsMax) return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
   TROUPE_RETURN_IF_ERROR(gate_.Hold(prepare.cut, any_in_rounds_ ? applied_.clocks() : begun_));
-  return Prepared{Block::Copy(std::span<const Round>(gate_.clocks()))};
+  return Prepared{Block::Copy(std::span<const Round>(gate_.clocks())), map_.epoch()};
 }
 
 absl::Status Shard::OnFreeze(const Freeze& freeze) {
@@ -528,6 +549,8 @@ bool Shard::MakeView(uint64_t cut) {
 }
 
 void Shard::EndCut(uint64_t cut) {
+  if (in_doubt() != 0 && in_doubt() == cut) return;
+  if (move_ && move_->cut == cut) move_.reset();
   if (gate_.End(cut) && any_in_rounds_) ApplyCompleteRounds();
 }
 
@@ -542,11 +565,17 @@ std::vector<SnapshotSection> Shard::Save() const {
   add(applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
   add(applied_.sequences().data(), applied_.sequences().size() * sizeof(Sequence));
   sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
-  for (const Table& table : tables_) {
+  for (uint32_t number = 0; number < tables_.size(); ++number) {
+    const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (table.Owns(range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
+      if (Has(number, range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
     }
   }
+  if (map_.epoch() > 0) sections.push_back({internal::kMapSection, map_.Encode()});
+  if (in_doubt() == 0) return sections;
+  sections.push_back({internal::kMoveSection, move_->map.Encode()});
+  sections.push_back({internal::kMoveCutSection, Block::Copy(&move_->cut, sizeof move_->cut)});
+  for (const SnapshotSection& section : move_->arrived) sections.push_back({internal::kArrived + section.name, section.bytes});
   return sections;
 }
 
@@ -601,6 +630,23 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   };
   take(clocks);
   take(sequences);
+  RangeMap map(options_.tables, options_.shards), next;
+  const auto find = [&by_name](const char* name) {
+    const auto section = by_name.find(name);
+    return section == by_name.end() ? nullptr : section->second;
+  };
+  if (const Block* bytes = find(internal::kMapSection)) {
+    TROUPE_TRY(map, RangeMap::Decode(options_.tables, options_.shards, *bytes));
+  }
+  const Block *move = find(internal::kMoveSection), *cut = find(internal::kMoveCutSection);
+  if (move != nullptr) {
+    TROUPE_TRY(next, RangeMap::Decode(options_.tables, options_.shards, *move));
+    if (cut == nullptr || cut->size() != sizeof(uint64_t)) return absl::InvalidArgumentError("snapshot is of a move of ranges, and does not say of which");
+  }
+  DropArrived();
+  move_.reset();
+  gate_ = CutGate();
+  FollowMap(map);
   for (uint32_t number = 0; number < tables_.size(); ++number) {
     const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
@@ -626,7 +672,17 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   late_nonzeros_ = header.late_nonzeros;
   pulled_rows_.Clear();
   TellRounds(true);
-  return absl::OkStatus();
+  if (move == nullptr) return absl::OkStatus();
+  uint64_t number;
+  std::memcpy(&number, cut->data(), sizeof number);
+  TROUPE_RETURN_IF_ERROR(gate_.Hold(number, applied_.clocks()));
+  TROUPE_RETURN_IF_ERROR(gate_.Aim(number, applied_.clocks()));
+  std::vector<SnapshotSection> arrived;
+  for (const SnapshotSection& section : sections) {
+    if (section.name.starts_with(internal::kArrived)) arrived.push_back({section.name.substr(std::strlen(internal::kArrived)), section.bytes});
+  }
+  move_ = Move{.cut = number, .map = std::move(next)};
+  return OnTakeIn(number, arrived);
 }
 
 void Shard::SetStable(const std::vector<Round>& clocks) {

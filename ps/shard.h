@@ -16,6 +16,7 @@
 #include "ps/ledger.h"
 #include "ps/messages.h"
 #include "ps/pulled_rows.h"
+#include "ps/range_map.h"
 #include "ps/round_sum.h"
 #include "ps/row_tier.h"
 #include "ps/snapshot.h"
@@ -47,7 +48,7 @@ class Shard {
 
   /// Applies a push, keeps what is for tables in rounds (BSP) until its round is complete, recognises what is known, and drops what comes too late (backup
   /// workers). InvalidArgument: malformed (shapes, ranges, keys, not finite). Unavailable: it comes before what it is to come after. Nothing has changed then.
-  /// Keys that it refers to and that are not known are answered kNeedKeys.
+  /// Keys that it refers to and that are not known are answered kNeedKeys; a push by an older map kMoved (by a newer one: Unavailable).
   /// ResourceExhausted: it needs rows that are not in memory, and the tier takes none to make room (BSP: pushes that wait may still bring some). DataLoss: as
   /// usable().
   absl::StatusOr<Pushed> OnPush(const Push& push);
@@ -57,7 +58,7 @@ class Shard {
   std::chrono::milliseconds DelayBound(const Pull& pull) const;
   /// Remembers the keys of `pull`, or gives it those that it refers to (where they are not known: to be answered needs_keys, as it stands).
   void FillKeys(Pull& pull);
-  /// The rows. InvalidArgument: malformed. NotFound: of a view that is not there.
+  /// The rows. InvalidArgument: malformed. NotFound: of a view that is not there. By an older map: Pulled::moved (by a newer one: Unavailable).
   absl::StatusOr<Pulled> OnPull(const Pull& pull);
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
@@ -74,12 +75,32 @@ class Shard {
   /// Keeps all tables as the cut's view, when they stand at its clocks. Cost: O(ranges).
   bool MakeView(uint64_t cut);
   bool HasView(uint64_t cut) const { return views_.contains(cut); }
-  /// Holds nothing back for this cut any more.
+  /// Holds nothing back for this cut any more, unless it is one of a move that the shard has agreed to.
   void EndCut(uint64_t cut);
   void DropView(uint64_t cut) { views_.erase(cut); }
   bool HoldsFor(uint64_t cut) const { return gate_.holds(cut); }
   /// The cut that it holds pushes back for; 0: none.
   uint64_t cut() const { return gate_.cut(); }
+
+  /// A move of ranges (relocation_actor.h): Stand, until StandsAt; SaveLeaving; TakeIn; Settle. Where it has agreed (OnTakeIn), so has its snapshot.
+  const RangeMap& map() const { return map_; }
+  bool Has(uint32_t table, uint32_t range) const { return map_.ShardOf(table, range) == options_.shard; }
+  /// Errors as CutGate::Aim. InvalidArgument: no map of this job. FailedPrecondition: not the map after this one, or a table that moves has memory_max.
+  absl::Status OnStand(const Stand& stand);
+  bool StandsAt(uint64_t cut) const { return move_ && move_->cut == cut && gate_.holds(cut) && gate_.Reached(applied_.clocks()); }
+  /// The ranges that leave, and what is applied of whom in them.
+  std::vector<SnapshotSection> SaveLeaving() const;
+  /// `sections`: of all who give; those of ranges that come here are taken in. Unavailable: it does not stand at this cut. InvalidArgument: sections missing or
+  /// damaged. Nothing has changed then. It may be repeated.
+  absl::Status OnTakeIn(uint64_t cut, const std::vector<SnapshotSection>& sections);
+  /// The cut of a move that it has agreed to; 0: none.
+  uint64_t in_doubt() const { return move_ && move_->agreed ? move_->cut : 0; }
+  /// The move is over. With `commit` the next map holds; what has come of rounds that were dealt by the old one, and is not applied, is gone: its writers have
+  /// it. FailedPrecondition: a commit of what this shard has not agreed to.
+  absl::Status OnSettle(const Settle& settle);
+  /// Unavailable, where loads are asked for, which is how a move begins: rounds that the last one has sent back to their writers are not applied again yet.
+  /// (Moves that follow too fast would else send them back for ever.)
+  absl::StatusOr<Ranges> OnAskRanges(const AskRanges& ask) const;
 
   /// Every writer's rounds up to here have been applied.
   Round applied() const;
@@ -139,9 +160,19 @@ class Shard {
   void TellRounds(bool restored);
   void ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
+  absl::Status Behind(MapEpoch epoch) const;
   /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
   Block SaveRange(const Table& table, uint32_t range) const;
   absl::Status LoadRange(uint32_t number, uint32_t range, const Block& bytes);
+  /// The tables have exactly the ranges of `map`.
+  void FollowMap(const RangeMap& map);
+  /// Calls use(table, range, leaves) for every range that moves by `next`, where this shard gives or gets it.
+  template <class Use>
+  void EachMoved(const RangeMap& next, Use&& use) const;
+  absl::Status Movable(const RangeMap& next) const;
+  absl::Status TakeSections(const std::vector<SnapshotSection>& sections);
+  void DropArrived();
+  void Commit();
 
   ShardOptions options_;
   std::vector<Table> tables_;
@@ -166,6 +197,16 @@ class Shard {
   std::vector<Round> begun_;                                         // by writer, not under BSP: the newest round of which anything is applied, >= its clock
   CutGate gate_;
   std::map<uint64_t, std::vector<std::optional<Table>>> views_;   // by cut; without the tables that have limits
+  RangeMap map_;
+  struct Move {
+    uint64_t cut = 0;
+    RangeMap map;
+    bool agreed = false;
+    std::vector<SnapshotSection> arrived = {};   // as they came, for the snapshot: their rows are in the tables, their sequences in the ledger
+  };
+  std::optional<Move> move_;                // from Stand to Settle
+  std::vector<Round> sent_back_;            // by writer: what had arrived when the last move was committed; empty: no move yet
+  std::vector<uint64_t> pushed_, pulled_;   // by slot: rows
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
   uint64_t version_ = 0;

@@ -68,6 +68,15 @@ struct FreezeExpired {
 struct ViewExpired {
   uint64_t cut;
 };
+struct LeavingWritten {
+  uint64_t cut;
+  absl::Status status;
+};
+struct ArrivingRead {
+  uint64_t cut;
+  absl::StatusOr<std::vector<SnapshotSection>> sections;
+  std::function<void(absl::StatusOr<TakenIn>)> answer;
+};
 
 }   // namespace
 }   // namespace troupe
@@ -81,6 +90,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallGoesOn)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::HoldExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::FreezeExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ViewExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LeavingWritten)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ArrivingRead)
 
 namespace troupe {
 namespace {
@@ -114,6 +125,7 @@ struct ShardState {
   struct HeldPush {
     Push push;
     std::function<void()> take;
+    std::function<void(const absl::Status&)> refuse;
   };
   std::deque<HeldPush> beyond;   // pushes beyond the cut that is being made, in the order of their arrival
   struct Freezing {
@@ -122,6 +134,15 @@ struct ShardState {
     std::vector<std::function<void(absl::StatusOr<Frozen>)>> answers;
   };
   std::optional<Freezing> freezing;   // a cut that is not reached yet
+  struct Leaving {
+    uint64_t cut;
+    std::string uri;
+    caf::actor_clock::time_point until;   // then it is given up, unless the shard has agreed
+    bool written = false;
+    std::vector<std::function<void(absl::StatusOr<Standing>)>> answers;
+  };
+  std::optional<Leaving> leaving;                                  // of a move's cut that is reached: what is given away
+  std::vector<std::function<void(const absl::Status&)>> unsaved;   // answers to what the next snapshot for the shard's replacement has to have
 };
 using Self = caf::stateful_actor<ShardState>;
 
@@ -134,6 +155,7 @@ constexpr std::chrono::seconds kHoldMax{10}, kLeaseMax{600};
 
 void StartReadyCall(Self* self);
 void FreezeIfReached(Self* self);
+void SaveForAnswers(Self* self);
 
 /// Does `change` when no call is running: one result is of one state.
 void WhenUnread(ShardState& state, std::function<void()> change) {
@@ -257,7 +279,7 @@ void SnapshotForRestart(Self* self) {
 
 void TakeHeldSnapshot(Self* self) {
   ShardState& state = self->state;
-  if (!state.held || state.writing != nullptr || state.running) return;
+  if (!state.held || state.writing != nullptr || state.running || !state.unsaved.empty()) return;
   if (!state.shard->Reached(state.held->request.at)) return;
   auto [request, answers] = std::move(*state.held);
   state.held.reset();
@@ -298,7 +320,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   auto pushed = state.shard->OnPush(push);
   if (state.log != nullptr && told() != before) state.log->Append(Codec<Push>::Encode(push));
   if (!pushed.ok()) return pushed;
-  if (pushed->outcome == Pushed::Outcome::kNeedKeys) return pushed;
+  if (pushed->outcome == Pushed::Outcome::kNeedKeys || pushed->outcome == Pushed::Outcome::kMoved) return pushed;
   state.heard[static_cast<uint32_t>(push.writer)] = self->clock().now();
   if (push.wants_snapshot && state.log == nullptr) SnapshotForRestart(self);
   TakeHeldSnapshot(self);
@@ -311,7 +333,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
 template <class Answer>
 void OnPull(Self* self, Pull pull, Answer answer) {
   ShardState& state = self->state;
-  if (pull.view != 0) {
+  if (pull.view != 0 || pull.epoch != state.shard->map().epoch()) {
     answer(state.shard->OnPull(pull));
     return;
   }
@@ -355,7 +377,9 @@ void GoOn(Self* self) {
   if (!done.ok()) {
     EndCall(self, done.status());
   } else if (*done) {
-    EndCall(self, state.running->Answer());
+    Called called = state.running->Answer();
+    called.epoch = state.shard->map().epoch();
+    EndCall(self, std::move(called));
   } else {
     self->send(self, CallGoesOn{});
   }
@@ -364,7 +388,7 @@ void GoOn(Self* self) {
 /// The first call that may see the rows now.
 void StartReadyCall(Self* self) {
   ShardState& state = self->state;
-  if (state.running) return;
+  if (state.running || state.shard->in_doubt() != 0) return;
   const auto next = std::find_if(state.calls.begin(), state.calls.end(), [&](const WaitingCall& waiting) { return state.shard->Reached(waiting.call.at); });
   if (next == state.calls.end()) return;
   const WaitingCall waiting = std::move(*next);
@@ -396,33 +420,44 @@ void OnCall(Self* self, const Call& call, std::function<void(absl::StatusOr<Call
 // --- cuts ---
 
 void EndCut(Self* self, uint64_t cut);
+void EndLeaving(Self* self, uint64_t cut);
+void GiveIfReached(Self* self);
 
 /// Does `take` when no call is reading rows and no cut is being made that `push` is beyond.
-void TakeOrKeep(Self* self, const Push& push, std::function<void()> take) {
+void TakeOrKeep(Self* self, const Push& push, std::function<void()> take, std::function<void(const absl::Status&)> refuse) {
   ShardState& state = self->state;
   if (state.running) {
-    state.changes.push_back([self, push, take = std::move(take)] { TakeOrKeep(self, push, take); });
+    state.changes.push_back([self, push, take = std::move(take), refuse = std::move(refuse)] { TakeOrKeep(self, push, take, refuse); });
   } else if (state.shard->Passes(push)) {
     take();
+  } else if (state.beyond.size() < kBeyondMax) {
+    state.beyond.push_back({push, std::move(take), std::move(refuse)});
+  } else if (state.shard->in_doubt() != 0) {   // the end of that cut is not this shard's to decide
+    refuse(absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " waits for the end of a move of ranges")));
   } else {
-    state.beyond.push_back({push, std::move(take)});
-    if (state.beyond.size() > kBeyondMax) EndCut(self, state.shard->cut());
+    state.beyond.push_back({push, std::move(take), std::move(refuse)});
+    EndCut(self, state.shard->cut());
   }
 }
 
 /// After a cut's clocks have become known, or it is over.
 void TakeBeyond(Self* self) {
   std::deque<ShardState::HeldPush> beyond = std::exchange(self->state.beyond, {});
-  for (ShardState::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take));
+  for (ShardState::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take), std::move(held.refuse));
+}
+
+absl::Status Unreached(const ShardState& state) {
+  return absl::DeadlineExceededError(absl::StrCat("shard ", state.shard->options().shard, " has not reached the cut: some of its pushes have not come"));
 }
 
 /// Whatever has become of it.
 void EndCut(Self* self, uint64_t cut) {
   ShardState& state = self->state;
+  if (cut != 0 && state.shard->in_doubt() == cut) return;   // Settle ends it
+  EndLeaving(self, cut);
   if (state.freezing && state.freezing->cut == cut) {
     const auto freezing = *std::exchange(state.freezing, std::nullopt);
-    for (const auto& answer : freezing.answers)
-      answer(absl::DeadlineExceededError(absl::StrCat("shard ", state.shard->options().shard, " has not reached the cut: some of its pushes have not come")));
+    for (const auto& answer : freezing.answers) answer(Unreached(state));
   }
   WhenUnread(state, [self, cut] {
     self->state.shard->EndCut(cut);
@@ -435,6 +470,7 @@ void EndCut(Self* self, uint64_t cut) {
 
 void FreezeIfReached(Self* self) {
   ShardState& state = self->state;
+  GiveIfReached(self);
   if (!state.freezing || !state.shard->MakeView(state.freezing->cut)) return;
   const auto freezing = *std::exchange(state.freezing, std::nullopt);
   self->delayed_send(self, freezing.lease, ViewExpired{freezing.cut});
@@ -481,10 +517,150 @@ void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusO
   FreezeIfReached(self);
 }
 
+// --- moves of ranges ---
+
+void EndLeaving(Self* self, uint64_t cut) {
+  ShardState& state = self->state;
+  if (!state.leaving || state.leaving->cut != cut) return;
+  const auto leaving = *std::exchange(state.leaving, std::nullopt);
+  for (const auto& answer : leaving.answers) answer(Unreached(state));
+}
+
+void AnswerStanding(Self* self, const absl::Status& status) {
+  const auto answers = std::exchange(self->state.leaving->answers, {});
+  for (const auto& answer : answers) answer(status.ok() ? absl::StatusOr<Standing>(Standing{}) : status);
+}
+
+/// Writes what leaves, once, when the shard stands where it is to stand.
+void GiveIfReached(Self* self) {
+  ShardState& state = self->state;
+  if (!state.leaving || state.leaving->written || !state.shard->StandsAt(state.leaving->cut)) return;
+  state.leaving->written = true;
+  auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->SaveLeaving());
+  if (sections->empty()) {
+    AnswerStanding(self, absl::OkStatus());
+    return;
+  }
+  state.system->compute().Submit(Compute::Priority::kStep,
+                                 [system = state.system, to = caf::actor(self), uri = state.leaving->uri, cut = state.leaving->cut, sections] {
+                                   System::Deliver(to, LeavingWritten{cut, WriteSnapshot(system->storage(), uri, *sections, false)});
+                                 });
+}
+
+void OnLeavingWritten(Self* self, const LeavingWritten& written) {
+  ShardState& state = self->state;
+  if (!state.leaving || state.leaving->cut != written.cut) return;
+  AnswerStanding(self, written.status);
+  if (!written.status.ok()) EndCut(self, written.cut);
+}
+
+void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<Standing>)> answer) {
+  ShardState& state = self->state;
+  if (state.leaving && state.leaving->cut == stand.cut) {   // it came twice
+    const bool waits = !state.leaving->written || !state.leaving->answers.empty();
+    waits ? state.leaving->answers.push_back(std::move(answer)) : answer(Standing{});
+    return;
+  }
+  absl::Status status = CheckTime("wait", stand.wait, kHoldMax);
+  status.Update(CheckTime("hold", stand.hold, kHoldMax));
+  if (state.log != nullptr) status.Update(absl::FailedPreconditionError("ranges of a shard that logs its pushes do not move"));
+  if (status.ok()) status = state.shard->OnStand(stand);
+  if (!status.ok()) {
+    answer(status);
+    if (state.shard->HoldsFor(stand.cut)) EndCut(self, stand.cut);
+    return;
+  }
+  state.leaving =
+      ShardState::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
+  state.leaving->answers.push_back(std::move(answer));
+  self->delayed_send(self, stand.wait, FreezeExpired{stand.cut});
+  self->delayed_send(self, stand.wait + stand.hold, HoldExpired{stand.cut});
+  AnswerReadyPulls(self);
+  TakeHeldSnapshot(self);
+  TakeBeyond(self);
+  FreezeIfReached(self);
+}
+
+/// A snapshot for the shard's replacement, begun after now, before the answers are given. There is none to be written where there is no replacement.
+void SaveForAnswers(Self* self) {
+  ShardState& state = self->state;
+  if (state.unsaved.empty() || state.writing != nullptr) return;
+  const auto answers = std::make_shared<std::vector<std::function<void(const absl::Status&)>>>(std::exchange(state.unsaved, {}));
+  const auto tell = [answers](const absl::Status& status) {
+    for (const auto& answer : *answers) answer(status);
+  };
+  if (state.options.snapshot_uri.empty()) {
+    tell(absl::OkStatus());
+    return;
+  }
+  StartSnapshot(self, state.options.snapshot_uri, [&state, tell](const absl::Status& status) {
+    if (status.ok()) {
+      state.version_saved = state.writing->version;
+      state.shard->SetStable(state.writing->clocks);
+    }
+    tell(status);
+  });
+}
+
+void OnArrivingRead(Self* self, const ArrivingRead& read) {
+  ShardState& state = self->state;
+  const absl::Status status = read.sections.ok() ? state.shard->OnTakeIn(read.cut, *read.sections) : read.sections.status();
+  if (!status.ok()) {
+    read.answer(status);
+    return;
+  }
+  state.leaving.reset();
+  state.unsaved.push_back([answer = read.answer](const absl::Status& saved) { answer(saved.ok() ? absl::StatusOr<TakenIn>(TakenIn{}) : saved); });
+  SaveForAnswers(self);
+}
+
+void OnTakeIn(Self* self, const TakeIn& request, std::function<void(absl::StatusOr<TakenIn>)> answer) {
+  ShardState& state = self->state;
+  if (state.shard->in_doubt() != request.cut && !state.shard->StandsAt(request.cut)) {
+    answer(absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " does not stand at the cut of the move (any more)")));
+    return;
+  }
+  state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), request, answer = std::move(answer)] {
+    ArrivingRead read{.cut = request.cut, .sections = std::vector<SnapshotSection>(), .answer = answer};
+    for (const std::string& uri : request.uris) {
+      auto sections = ReadSnapshot(system->storage(), uri);
+      if (!sections.ok()) {
+        read.sections = sections.status();
+        break;
+      }
+      read.sections->insert(read.sections->end(), std::make_move_iterator(sections->begin()), std::make_move_iterator(sections->end()));
+    }
+    System::Deliver(to, std::move(read));
+  });
+}
+
+/// Pulls by the old map are answered that there is another.
+void AnswerMovedPulls(Self* self) {
+  const std::map<PullKey, WaitingPull> pulls = std::exchange(self->state.pulls, {});
+  for (const auto& [key, waiting] : pulls) waiting.answer(self->state.shard->OnPull(waiting.pull));
+}
+
+void OnSettle(Self* self, const Settle& settle, std::function<void(absl::StatusOr<Settled>)> answer) {
+  ShardState& state = self->state;
+  const bool in_doubt = state.shard->in_doubt() != 0 && state.shard->in_doubt() == settle.cut;
+  if (absl::Status status = state.shard->OnSettle(settle); !status.ok()) {
+    answer(status);
+    return;
+  }
+  if (in_doubt || settle.commit) {
+    state.unsaved.push_back([answer](const absl::Status& saved) { answer(saved.ok() ? absl::StatusOr<Settled>(Settled{}) : saved); });
+    SaveForAnswers(self);
+  } else {   // it had not agreed: its snapshot says nothing of it
+    answer(Settled{});
+  }
+  if (in_doubt && settle.commit) AnswerMovedPulls(self);
+  EndCut(self, settle.cut);
+}
+
 /// The rows as they are now; a compute job writes them.
 absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(absl::StatusOr<RowsSaved>)> answer) {
   ShardState& state = self->state;
-  if (state.shard->min_clock() < request.at) {
+  if (state.shard->min_clock() < request.at || state.shard->in_doubt() != 0) {
     return absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " is catching up"));
   }
   if (auto saving = state.saving.find(request.uri); saving != state.saving.end()) {   // its asker did not wait so long
@@ -494,7 +670,7 @@ absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(
   for (const Assign& assign : request.assigned) TROUPE_RETURN_IF_ERROR(state.shard->OnAssign(assign));
   state.saving[request.uri].push_back(std::move(answer));
   auto sections = std::make_shared<std::vector<SnapshotSection>>();
-  RowsSaved saved{.nonzeros = state.shard->nonzeros(), .late = state.shard->late_nonzeros()};
+  RowsSaved saved{.nonzeros = state.shard->nonzeros(), .late = state.shard->late_nonzeros(), .epoch = state.shard->map().epoch()};
   for (const Table& table : state.shard->tables()) {
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (table.Owns(range)) sections->push_back({absl::StrCat("rows/", table.spec().name, "/", range), ExportRange(table, range)});
@@ -571,7 +747,9 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const Push& push) -> caf::result<Pushed> {
         if (!self->state.running && self->state.log == nullptr && self->state.shard->Passes(push)) return Reply(OnPush(self, push));
         auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
-        TakeOrKeep(self, push, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); });
+        TakeOrKeep(
+            self, push, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); },
+            [promise](const absl::Status& status) mutable { promise.deliver(ToError(status)); });
         return promise;
       },
       [self](const Pull& pull) -> caf::result<Pulled> {
@@ -584,7 +762,9 @@ caf::behavior ShardBehavior(Self* self) {
         if (!self->state.running && self->state.shard->Passes(both.push)) {
           OnPushPull(self, both, promise);
         } else {
-          TakeOrKeep(self, both.push, [self, both, promise] { OnPushPull(self, both, promise); });
+          TakeOrKeep(
+              self, both.push, [self, both, promise] { OnPushPull(self, both, promise); },
+              [promise](const absl::Status& status) mutable { promise.deliver(ToError(status)); });
         }
         return promise;
       },
@@ -640,12 +820,38 @@ caf::behavior ShardBehavior(Self* self) {
         self->state.shard->DropView(release.cut);
         return Released{};
       },
+      [self](const AskRanges& ask) { return Reply(self->state.shard->OnAskRanges(ask)); },
+      [self](const Stand& stand) -> caf::result<Standing> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Standing>>();
+        WhenUnread(self->state, [self, stand, promise] {
+          OnStand(self, stand, [promise](absl::StatusOr<Standing> standing) mutable { Fulfil(promise, std::move(standing)); });
+        });
+        return promise;
+      },
+      [self](const TakeIn& request) -> caf::result<TakenIn> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<TakenIn>>();
+        OnTakeIn(self, request, [promise](absl::StatusOr<TakenIn> taken) mutable { Fulfil(promise, std::move(taken)); });
+        return promise;
+      },
+      [self](const Settle& settle) -> caf::result<Settled> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Settled>>();
+        WhenUnread(self->state, [self, settle, promise] {
+          OnSettle(self, settle, [promise](absl::StatusOr<Settled> settled) mutable { Fulfil(promise, std::move(settled)); });
+        });
+        return promise;
+      },
+      [self](const LeavingWritten& written) { OnLeavingWritten(self, written); },
+      [self](const ArrivingRead& read) { WhenUnread(self->state, [self, read] { OnArrivingRead(self, read); }); },
       [self](const HoldExpired& expired) {
-        const auto& freezing = self->state.freezing;   // it has a limit of its own
-        if (self->state.shard->HoldsFor(expired.cut) && !(freezing && freezing->cut == expired.cut)) EndCut(self, expired.cut);
+        const auto& [freezing, leaving] = std::tie(self->state.freezing, self->state.leaving);   // they have limits of their own
+        if (freezing && freezing->cut == expired.cut) return;
+        if (leaving && leaving->cut == expired.cut && self->clock().now() < leaving->until) return;
+        if (self->state.shard->HoldsFor(expired.cut)) EndCut(self, expired.cut);
       },
       [self](const FreezeExpired& expired) {
-        if (self->state.freezing && self->state.freezing->cut == expired.cut) EndCut(self, expired.cut);
+        const ShardState& state = self->state;
+        const bool gives = state.leaving && state.leaving->cut == expired.cut && !state.leaving->written;
+        if (gives || (state.freezing && state.freezing->cut == expired.cut)) EndCut(self, expired.cut);
       },
       [self](const ViewExpired& expired) { self->state.shard->DropView(expired.cut); },
       [self](CallGoesOn) { GoOn(self); },
@@ -661,6 +867,7 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const SnapshotWritten& written) {
         written.writing->done(written.writing->status);
         self->state.writing = nullptr;
+        SaveForAnswers(self);
         TakeHeldSnapshot(self);
         StartReadyCall(self);
       },

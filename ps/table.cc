@@ -38,28 +38,27 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   impl->floats = impl->rule->floats(spec.width);
   impl->spares = (spec.l1 > 0 || spec.l2 > 0 || spec.weight_decay > 0) && spec.penalised_from > 0;
   impl->tames = spec.clip_value > 0 || spec.clip_norm > 0 || spec.non_finite != NonFinite::kRefuse;
-  impl->first_range = impl->partition.FirstRange(shard);
-  const uint32_t end = impl->partition.FirstRange(shard + 1);
+  const uint32_t first = impl->partition.FirstRange(shard), end = impl->partition.FirstRange(shard + 1);
   const bool shares_blanks = !spec.branch_of.empty() && spec.init.kind == RowInit::Kind::kZero;
   if (!spec.rows) {
-    if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - impl->first_range, tiers));
-    impl->sparse.resize(end - impl->first_range);
+    if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - first, tiers));
+    impl->sparse.resize(impl->partition.ranges());
     if (!spec.branch_of.empty()) impl->blank_sparse = std::make_shared<RowStore>(impl->arena, impl->floats);
-    for (uint32_t place = 0; place < impl->held(); ++place) impl->Begin(place);
+    for (uint32_t range = first; range < end; ++range) impl->Begin(range);
     return Table(std::move(impl));
   }
   uint64_t bytes = 0;
-  for (uint32_t range = impl->first_range; range < end; ++range) bytes += DenseRange::Bytes(impl->partition.RowsIn(range), spec.width, impl->floats);
+  for (uint32_t range = first; range < end; ++range) bytes += DenseRange::Bytes(impl->partition.RowsIn(range), spec.width, impl->floats);
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
   impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, shares_blanks ? 0 : bytes);
-  impl->dense.resize(end - impl->first_range);
-  for (uint32_t range = impl->first_range; shares_blanks && range < end; ++range) {
+  impl->dense.resize(impl->partition.ranges());
+  for (uint32_t range = 0; shares_blanks && range < impl->partition.ranges(); ++range) {
     auto& blank = impl->blank_dense[impl->partition.RowsIn(range)];
     if (blank == nullptr) blank = impl->NewDense(range);
   }
-  for (uint32_t place = 0; place < impl->held(); ++place) impl->Begin(place);
+  for (uint32_t range = first; range < end; ++range) impl->Begin(range);
   return Table(std::move(impl));
 }
 
@@ -72,7 +71,7 @@ void Table::Impl::Begin(uint32_t place) {
     sparse[place] = blank_sparse != nullptr ? blank_sparse : std::make_shared<RowStore>(NewStore());
     return;
   }
-  const uint32_t range = first_range + place;
+  const uint32_t range = place;
   if (const auto blank = blank_dense.find(partition.RowsIn(range)); blank != blank_dense.end()) {
     dense[place] = blank->second;
     return;
@@ -101,7 +100,7 @@ const UpdateRule& Table::rule() const {
   return *impl_->rule;
 }
 bool Table::Owns(uint32_t range) const {
-  return range >= impl_->first_range && range - impl_->first_range < impl_->held();
+  return range < impl_->places() && impl_->Here(range);
 }
 uint64_t Table::non_finite() const {
   return impl_->non_finite;
@@ -253,9 +252,9 @@ absl::Status Table::Assign(uint32_t range, std::span<const Key> keys, const floa
 
 uint64_t Table::rows() const {
   uint64_t rows = 0;
-  for (const auto& range : impl_->sparse) rows += range->rows();
+  for (const auto& range : impl_->sparse) rows += range == nullptr ? 0 : range->rows();
   rows += spilled();
-  for (const auto& range : impl_->dense) rows += range->rows();
+  for (const auto& range : impl_->dense) rows += range == nullptr ? 0 : range->rows();
   return rows;
 }
 
@@ -267,10 +266,15 @@ uint64_t Table::rows(uint32_t range) const {
 
 size_t Table::bytes() const {
   size_t bytes = 0;
-  for (const auto& range : impl_->sparse) bytes += range->bytes();
-  for (const auto& range : impl_->dense) bytes += range->bytes();
+  for (const auto& range : impl_->sparse) bytes += range == nullptr ? 0 : range->bytes();
+  for (const auto& range : impl_->dense) bytes += range == nullptr ? 0 : range->bytes();
   if (impl_->tier() != nullptr) bytes += impl_->tier()->bytes();
   return bytes;
+}
+
+size_t Table::bytes(uint32_t range) const {
+  TROUPE_CHECK(Owns(range));
+  return impl_->partition.dense() ? impl_->dense[range]->bytes() : impl_->sparse[range]->rows() * (sizeof(Key) + impl_->row_bytes());
 }
 
 size_t Table::own_bytes() const {
@@ -287,18 +291,31 @@ Table Table::Fork() const {
 
 absl::Status Table::Become(const Table& from) {
   TROUPE_RETURN_IF_ERROR(CheckSameRows(impl_->spec, from.spec()));
-  TROUPE_CHECK(impl_->first_range == from.impl_->first_range && impl_->held() == from.impl_->held());   // of one shard
+  for (uint32_t range = 0; range < impl_->places(); ++range) TROUPE_CHECK(Owns(range) == from.Owns(range));   // of one shard
   impl_->sparse = from.impl_->sparse;
   impl_->dense = from.impl_->dense;
   return absl::OkStatus();
 }
 
 void Table::Reset() {
-  for (uint32_t place = 0; place < impl_->held(); ++place) impl_->Begin(place);
+  for (uint32_t place = 0; place < impl_->places(); ++place) {
+    if (impl_->Here(place)) impl_->Begin(place);
+  }
 }
 void Table::ResetRange(uint32_t range) {
   TROUPE_CHECK(Owns(range));
   impl_->Begin(impl_->Place(range));
+}
+
+void Table::Add(uint32_t range) {
+  TROUPE_CHECK(range < impl_->places() && !Owns(range) && impl_->tier() == nullptr);
+  impl_->Begin(range);
+  if (impl_->limits != nullptr) impl_->limits->ranges[range] = impl_->NewRangeLimits();
+}
+void Table::Drop(uint32_t range) {
+  TROUPE_CHECK(Owns(range) && impl_->tier() == nullptr);
+  if (impl_->limits != nullptr) impl_->limits->ranges[range] = impl_->NewRangeLimits();
+  impl_->partition.dense() ? impl_->dense[range].reset() : impl_->sparse[range].reset();
 }
 
 bool Table::Shares(const Table& other, uint32_t range) const {

@@ -92,6 +92,8 @@ class Table {
   /// In memory, with the buffers of a tier. With memory_max at most that after each call, while the tier takes rows; within a call also the rows that it is
   /// about.
   size_t bytes() const;
+  /// That the rows of one range take, which is here.
+  size_t bytes(uint32_t range) const;
   /// Rows of gradients that came before their keys were admitted; rows that were let go, by age or for lack of room.
   uint64_t dropped() const;
   uint64_t evicted() const;
@@ -126,6 +128,9 @@ class Table {
   /// All rows are as at the start; those of one range.
   void Reset();
   void ResetRange(uint32_t range);
+  /// A range that is not here begins as at the start; one that is here goes, but not from forks. Not for tables with memory_max, whose ranges stay.
+  void Add(uint32_t range);
+  void Drop(uint32_t range);
   /// Is this range one and the same in both tables? (Then so are its rows; else they may be.)
   bool Shares(const Table& other, uint32_t range) const;
   /// Takes over one range, as Become does. Both have it, and rows of the same kind.

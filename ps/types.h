@@ -40,4 +40,7 @@ inline constexpr Round kFirstRound = MakeRound(1, 0);
 /// function of the batch, so that a retry, a restarted worker and a backup task carry the same one. (Rounds fit: 2^16 phases of 2^40 batches.)
 using Sequence = uint64_t;
 
+/// Which map of ranges: it rises with every set of ranges that moves (range_map.h).
+using MapEpoch = uint64_t;
+
 }   // namespace troupe

@@ -90,6 +90,7 @@ void Fill(wire::Push::Builder to, const Push& from, const Packing& packing) {
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
   to.setAfter(from.after);
+  to.setEpoch(from.epoch);
   if (from.change != nullptr) Fill(to.initChange(), *from.change);
 }
 void Read(wire::Push::Reader from, Push& to, Packing& packing) {
@@ -103,6 +104,7 @@ void Read(wire::Push::Reader from, Push& to, Packing& packing) {
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);
   to.after = from.getAfter();
+  to.epoch = from.getEpoch();
   if (!from.hasChange()) return;
   auto change = std::make_shared<FunctionCall>();
   Read(from.getChange(), *change);
@@ -114,6 +116,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setPiece(from.piece);
   to.setTables(from.tables);
   to.setView(from.view);
+  to.setEpoch(from.epoch);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
@@ -124,6 +127,7 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.piece = from.getPiece();
   to.tables = from.getTables();
   to.view = from.getView();
+  to.epoch = from.getEpoch();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
   ReadPacking(from, packing);
@@ -131,11 +135,13 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
 void Fill(wire::Pulled::Builder to, const Pulled& from) {
   to.setNeedsKeys(from.needs_keys);
   to.setClock(from.clock);
+  to.setMoved(from.moved);
   if (!from.packing.values.empty()) Fill(to.initPacking(), from.packing);
 }
 void Read(wire::Pulled::Reader from, Pulled& to) {
   to.needs_keys = from.getNeedsKeys();
   to.clock = from.getClock();
+  to.moved = from.getMoved();
   ReadPacking(from, to.packing);
 }
 Block Values(const Pulled& from) {
@@ -153,12 +159,16 @@ void Fill(wire::Pushed::Builder to, const Pushed& from) {
   to.setClock(from.clock);
   to.setStable(from.stable);
   to.setClosed(from.closed);
+  to.setMoved(from.outcome == Pushed::Outcome::kMoved);
+  to.setEpoch(from.epoch);
 }
 void Read(wire::Pushed::Reader from, Pushed& to) {
-  to.outcome = from.getExpect() ? Pushed::Outcome::kExpect : from.getNeedKeys() ? Pushed::Outcome::kNeedKeys : Pushed::Outcome::kApplied;
+  using enum Pushed::Outcome;
+  to.outcome = from.getExpect() ? kExpect : from.getNeedKeys() ? kNeedKeys : from.getMoved() ? kMoved : kApplied;
   to.clock = from.getClock();
   to.stable = from.getStable();
   to.closed = from.getClosed();
+  to.epoch = from.getEpoch();
 }
 
 void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
@@ -326,6 +336,7 @@ Frame Codec<Opened>::Encode(const Opened& m) {
           EncodeHead<wire::Opened>([&](wire::Opened::Builder to) {
             to.setClock(m.clock);
             to.setStable(m.stable);
+            to.setEpoch(m.epoch);
           }),
           {m.applied}};
 }
@@ -335,6 +346,7 @@ absl::StatusOr<Opened> Codec<Opened>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Opened>(frame.head, [&](wire::Opened::Reader from) {
     m.clock = from.getClock();
     m.stable = from.getStable();
+    m.epoch = from.getEpoch();
   }));
   m.applied = frame.bulk[0];
   if (!m.applied.IsArrayOf<uint64_t>()) return absl::InvalidArgumentError("opened: array is cut or not aligned");
@@ -421,6 +433,7 @@ Frame Codec<RowsSaved>::Encode(const RowsSaved& m) {
             to.setLate(m.late);
             to.setDropped(m.dropped);
             to.setEvicted(m.evicted);
+            to.setEpoch(m.epoch);
           }),
           {}};
 }
@@ -432,6 +445,7 @@ absl::StatusOr<RowsSaved> Codec<RowsSaved>::Decode(const Frame& frame) {
     m.late = from.getLate();
     m.dropped = from.getDropped();
     m.evicted = from.getEvicted();
+    m.epoch = from.getEpoch();
   }));
   return m;
 }
@@ -464,11 +478,13 @@ absl::StatusOr<Call> Codec<Call>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Called>::Encode(const Called& m) {
-  return {kType, EncodeHead<wire::Called>([](wire::Called::Builder) {}), {m.parts, m.keys, m.numbers}};
+  return {kType, EncodeHead<wire::Called>([&](wire::Called::Builder to) { to.setEpoch(m.epoch); }), {m.parts, m.keys, m.numbers}};
 }
 absl::StatusOr<Called> Codec<Called>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 3));
-  return Called{frame.bulk[0], frame.bulk[1], frame.bulk[2]};
+  Called m{frame.bulk[0], frame.bulk[1], frame.bulk[2], 0};
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Called>(frame.head, [&](wire::Called::Reader from) { m.epoch = from.getEpoch(); }));
+  return m;
 }
 
 Frame Codec<Prepare>::Encode(const Prepare& m) {
@@ -489,11 +505,13 @@ absl::StatusOr<Prepare> Codec<Prepare>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Prepared>::Encode(const Prepared& m) {
-  return {kType, EncodeHead<wire::Prepared>([](wire::Prepared::Builder) {}), {m.clocks}};
+  return {kType, EncodeHead<wire::Prepared>([&](wire::Prepared::Builder to) { to.setEpoch(m.epoch); }), {m.clocks}};
 }
 absl::StatusOr<Prepared> Codec<Prepared>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
-  return Prepared{frame.bulk[0]};
+  Prepared m{frame.bulk[0], 0};
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Prepared>(frame.head, [&](wire::Prepared::Reader from) { m.epoch = from.getEpoch(); }));
+  return m;
 }
 
 Frame Codec<Freeze>::Encode(const Freeze& m) {
@@ -538,6 +556,108 @@ Frame Codec<Released>::Encode(const Released&) {
 }
 absl::StatusOr<Released> Codec<Released>::Decode(const Frame&) {
   return Released{};
+}
+
+Frame Codec<AskRanges>::Encode(const AskRanges& m) {
+  return {kType, EncodeHead<wire::AskRanges>([&](wire::AskRanges::Builder to) { to.setLoads(m.loads); }), {}};
+}
+absl::StatusOr<AskRanges> Codec<AskRanges>::Decode(const Frame& frame) {
+  AskRanges m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::AskRanges>(frame.head, [&](wire::AskRanges::Reader from) { m.loads = from.getLoads(); }));
+  return m;
+}
+
+Frame Codec<Ranges>::Encode(const Ranges& m) {
+  return {kType, EncodeHead<wire::Ranges>([&](wire::Ranges::Builder to) { to.setInDoubt(m.in_doubt); }), {m.map, m.loads}};
+}
+absl::StatusOr<Ranges> Codec<Ranges>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2));
+  Ranges m{frame.bulk[0], frame.bulk[1], 0};
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Ranges>(frame.head, [&](wire::Ranges::Reader from) { m.in_doubt = from.getInDoubt(); }));
+  if (!m.loads.IsArrayOf<RangeLoad>()) return absl::InvalidArgumentError("ranges: array is cut or not aligned");
+  return m;
+}
+
+Frame Codec<Stand>::Encode(const Stand& m) {
+  return {kType,
+          EncodeHead<wire::Stand>([&](wire::Stand::Builder to) {
+            to.setCut(m.cut);
+            to.setUri(m.uri);
+            to.setWaitMs(static_cast<uint32_t>(m.wait.count()));
+            to.setHoldMs(static_cast<uint32_t>(m.hold.count()));
+          }),
+          {m.clocks, m.map}};
+}
+absl::StatusOr<Stand> Codec<Stand>::Decode(const Frame& frame) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2));
+  Stand m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Stand>(frame.head, [&](wire::Stand::Reader from) {
+    m.cut = from.getCut();
+    m.uri = Text(from.getUri());
+    m.wait = std::chrono::milliseconds(from.getWaitMs());
+    m.hold = std::chrono::milliseconds(from.getHoldMs());
+  }));
+  m.clocks = frame.bulk[0];
+  m.map = frame.bulk[1];
+  return m;
+}
+
+Frame Codec<Standing>::Encode(const Standing&) {
+  return {kType, EncodeHead<wire::Standing>([](wire::Standing::Builder) {}), {}};
+}
+absl::StatusOr<Standing> Codec<Standing>::Decode(const Frame&) {
+  return Standing{};
+}
+
+Frame Codec<TakeIn>::Encode(const TakeIn& m) {
+  return {kType,
+          EncodeHead<wire::TakeIn>([&](wire::TakeIn::Builder to) {
+            to.setCut(m.cut);
+            auto uris = to.initUris(Size(m.uris));
+            for (unsigned i = 0; i < uris.size(); ++i) uris.set(i, m.uris[i]);
+          }),
+          {}};
+}
+absl::StatusOr<TakeIn> Codec<TakeIn>::Decode(const Frame& frame) {
+  TakeIn m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::TakeIn>(frame.head, [&](wire::TakeIn::Reader from) {
+    m.cut = from.getCut();
+    for (auto uri : from.getUris()) m.uris.push_back(Text(uri));
+  }));
+  return m;
+}
+
+Frame Codec<TakenIn>::Encode(const TakenIn&) {
+  return {kType, EncodeHead<wire::TakenIn>([](wire::TakenIn::Builder) {}), {}};
+}
+absl::StatusOr<TakenIn> Codec<TakenIn>::Decode(const Frame&) {
+  return TakenIn{};
+}
+
+Frame Codec<Settle>::Encode(const Settle& m) {
+  return {kType,
+          EncodeHead<wire::Settle>([&](wire::Settle::Builder to) {
+            to.setCut(m.cut);
+            to.setEpoch(m.epoch);
+            to.setCommit(m.commit);
+          }),
+          {}};
+}
+absl::StatusOr<Settle> Codec<Settle>::Decode(const Frame& frame) {
+  Settle m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Settle>(frame.head, [&](wire::Settle::Reader from) {
+    m.cut = from.getCut();
+    m.epoch = from.getEpoch();
+    m.commit = from.getCommit();
+  }));
+  return m;
+}
+
+Frame Codec<Settled>::Encode(const Settled&) {
+  return {kType, EncodeHead<wire::Settled>([](wire::Settled::Builder) {}), {}};
+}
+absl::StatusOr<Settled> Codec<Settled>::Decode(const Frame&) {
+  return Settled{};
 }
 
 Block EncodeFunctionCall(const FunctionCall& call) {

@@ -38,6 +38,14 @@ TROUPE_CODEC(Freeze, 0xa8b1f3b0c5d20113);
 TROUPE_CODEC(Frozen, 0xa8b1f3b0c5d20114);
 TROUPE_CODEC(Release, 0xa8b1f3b0c5d20115);
 TROUPE_CODEC(Released, 0xa8b1f3b0c5d20116);
+TROUPE_CODEC(AskRanges, 0xa8b1f3b0c5d20117);
+TROUPE_CODEC(Ranges, 0xa8b1f3b0c5d20118);
+TROUPE_CODEC(Stand, 0xa8b1f3b0c5d20119);
+TROUPE_CODEC(Standing, 0xa8b1f3b0c5d2011a);
+TROUPE_CODEC(TakeIn, 0xa8b1f3b0c5d2011b);
+TROUPE_CODEC(TakenIn, 0xa8b1f3b0c5d2011c);
+TROUPE_CODEC(Settle, 0xa8b1f3b0c5d2011d);
+TROUPE_CODEC(Settled, 0xa8b1f3b0c5d2011e);
 
 /// A call inside a message of another layer.
 Block EncodeFunctionCall(const FunctionCall& call);

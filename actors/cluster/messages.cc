@@ -6,7 +6,7 @@ namespace troupe {
 
 std::string ToString(const ProcessId& id) {
   std::string text = absl::StrCat("job ", id.job, ": ", id.name);
-  const uint64_t life = (id.incarnation - 1) % kLivesOfAttempt + 1, drivers = (id.incarnation - 1) / kLivesOfAttempt;
+  const uint64_t life = LifeOf(id.incarnation), drivers = (id.incarnation - 1) / kLivesOfAttempt;
   if (drivers > 0) absl::StrAppend(&text, " of driver ", drivers + 1);
   if (life > 1) absl::StrAppend(&text, " (life ", life, ")");
   return text;

@@ -30,6 +30,10 @@ struct ProcessId {
   auto operator<=>(const ProcessId&) const = default;
 };
 inline constexpr uint64_t kLivesOfAttempt = uint64_t{1} << 20;
+/// 1, 2, ... of one driver's process.
+inline uint64_t LifeOf(uint64_t incarnation) {
+  return (incarnation - 1) % kLivesOfAttempt + 1;
+}
 std::string ToString(const ProcessId& id);
 
 /// What a process needs of the node that runs it.

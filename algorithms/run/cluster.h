@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -52,6 +53,8 @@ class Cluster {
   virtual const std::vector<WorkerActor>& workers() const = 0;
   /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).
   virtual const std::vector<ShardActor>& shards() const = 0;
+  /// Where what moves between shards is put down for a moment (MoveOptions::folder).
+  virtual std::string move_folder() const { return "mem:/moves"; }
   /// Replacements of workers and shards so far.
   virtual uint64_t restarts() const = 0;
   /// Waits until `ending` is set. Errors: the supervisor gave up, or the job was cancelled.
@@ -68,6 +71,8 @@ struct ClusterOptions {
   uint32_t shards = 1;
   /// Shard i begins with this state, and behind them, where workers keep tables, the copies of all workers; empty: zeros.
   std::vector<std::string> restore_uris;
+  /// Ranges may move: what is not applied yet is kept at its writers, also within one process.
+  bool ranges_move = false;
   /// Set from outside: the job is to stop (a signal). May be null.
   const std::atomic<bool>* cancelled = nullptr;
 };

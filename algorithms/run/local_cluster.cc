@@ -40,7 +40,7 @@ class LocalCluster final : public Cluster {
       if (!members_.empty()) places.push_back(members_[i]);
       WorkerOptions worker = options.worker;
       worker.splits = SplitsOf(i, options.workers, options.splits);
-      worker.held_bytes = 0;   // what is applied is stable
+      if (!options.ranges_move) worker.held_bytes = 0;   // what is applied is stable
       TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, std::move(places)));
       workers_.push_back(std::move(actor));
     }

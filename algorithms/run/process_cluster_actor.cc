@@ -124,6 +124,7 @@ class ProcessCluster final : public Cluster {
   System& system() override { return *system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
   const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
+  std::string move_folder() const override { return launcher_->folder(); }
   uint64_t restarts() const override { return restarts_; }
   absl::Status Await(Ending& ending) override {
     do {   // before the first wait as well: phases may be shorter than it

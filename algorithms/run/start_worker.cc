@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "actors/cluster/messages.h"
 #include "actors/proxy.h"
 #include "actors/status.h"
 #include "ps/group/wire.h"
@@ -39,7 +40,7 @@ absl::StatusOr<std::vector<caf::actor>> StartWorker(System& system, ActorId id, 
     GroupMemberActorOptions options;
     options.member = {
         .tables = job.group->copy.shard.tables, .shards = job.options.shards, .member = job.group->member, .members = members, .writers = job.options.splits};
-    options.incarnation = static_cast<uint64_t>(system.incarnation());
+    options.incarnation = LifeOf(static_cast<uint64_t>(system.incarnation()));
     options.copy = job.group->copy;
     TROUPE_TRY(const SpawnedMember spawned, SpawnGroupMember(system, options));
     actors.push_back(caf::actor_cast<caf::actor>(spawned.member));

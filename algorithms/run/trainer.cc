@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -24,6 +25,8 @@
 #include "algorithms/run/scorer.h"
 #include "ps/call.h"
 #include "ps/partition.h"
+#include "ps/rebalancer.h"
+#include "ps/relocation_actor.h"
 
 namespace troupe {
 namespace {
@@ -52,10 +55,12 @@ class Lifeline {
     std::lock_guard lock(mutex_);
     alive_ = false;
   }
+  /// Without waiting for anybody.
+  bool alive() const { return alive_; }
 
  private:
   std::mutex mutex_;
-  bool alive_ = true;
+  std::atomic<bool> alive_ = true;
 };
 
 /// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own
@@ -96,7 +101,15 @@ class TrainerDriver final : public Driver {
  public:
   TrainerDriver(const TrainOptions& options, const DataShape& shape, const std::vector<TableSpec>& tables, Cluster& cluster, Storage& storage, int epochs,
                 const TrainEvents& events)
-      : options_(options), shape_(shape), tables_(tables), cluster_(cluster), storage_(storage), epochs_(epochs), events_(events) {}
+      : options_(options),
+        shape_(shape),
+        tables_(tables),
+        cluster_(cluster),
+        storage_(storage),
+        epochs_(epochs),
+        events_(events),
+        map_(tables, options.shards),
+        rebalancer_(tables) {}
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
@@ -126,6 +139,8 @@ class TrainerDriver final : public Driver {
     nonzeros_ = checkpoint.nonzeros;
     resumed_ = checkpoint.driver;
   }
+  /// The map of the ranges, where the shards began with a checkpoint.
+  absl::Status LearnMap();
   void SetIdentity(std::map<std::string, std::string> identity) { identity_ = std::move(identity); }
 
   /// Every shard's rows as parts in `folder`; what all of them say together.
@@ -136,6 +151,8 @@ class TrainerDriver final : public Driver {
   uint64_t nonzeros() const { return nonzeros_; }
   uint64_t rows_pulled() const { return rows_pulled_; }
   uint64_t rows_copied() const { return rows_copied_; }
+  const std::vector<TrainReport::Move>& moves() const { return moves_; }
+  uint64_t moves_failed() const { return moves_failed_; }
   const std::vector<std::pair<int, double>>& losses() const { return losses_; }
   const std::string& loss_name() const { return loss_name_; }
 
@@ -147,9 +164,10 @@ class TrainerDriver final : public Driver {
   absl::StatusOr<std::vector<PhaseReport>> AwaitPhase(const RunPhase& message);
   /// Has all workers run the last phase again: they have done it, but one that was replaced makes again what a shard has lost.
   absl::Status AwaitLastPhase();
-  std::shared_ptr<Ending> saving() const {
+  /// What must end before a phase does, and before another begins: a checkpoint, or a move of ranges.
+  std::shared_ptr<Ending> busy() const {
     std::lock_guard lock(mutex_);
-    return saving_;
+    return saving_ != nullptr ? saving_ : moving_;
   }
   /// All shards' replies, once they have everything of the phases so far.
   template <class Reply, class Make>
@@ -161,6 +179,9 @@ class TrainerDriver final : public Driver {
   troupe::Checkpoint Describe(uint64_t id) const;
   bool CheckpointDue() const;
   void StartCheckpoint(Round at);
+  bool RebalanceDue() const;
+  void StartRebalance();
+  void OnRebalanced(const absl::StatusOr<MovedRanges>& moved);
   void Progress(const Phase& phase, const std::vector<PhaseReport>& reports);
 
   const TrainOptions& options_;
@@ -191,6 +212,16 @@ class TrainerDriver final : public Driver {
   SteadyTime saved_at_ = std::chrono::steady_clock::now();
   std::shared_ptr<Ending> saving_;   // a checkpoint is being written
   absl::Status saving_failed_;
+  RangeMap map_;   // of the ranges
+  Rebalancer rebalancer_;
+  Rebalancer::Decision decision_;    // of the move under way
+  std::shared_ptr<Ending> moving_;   // ranges move, or it is looked whether they should
+  uint64_t looks_ = 0;
+  SteadyTime looked_at_ = std::chrono::steady_clock::now();
+  bool saves_next_ = false;    // where both are due
+  bool ranges_stay_ = false;   // for a reason that does not go away
+  std::vector<TrainReport::Move> moves_;
+  uint64_t moves_failed_ = 0;
   uint64_t checkpoint_margin_ = kMarginMin;   // rounds ahead of the furthest writer
   uint64_t passed_phase_ = 0;                 // in which no checkpoint is tried any more
 };
@@ -200,7 +231,7 @@ absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhas
   auto latest = std::make_shared<std::vector<PhaseReport>>(cluster_.workers().size());
   const auto over = [this, latest, lifeline = lifeline_] {
     bool over = std::all_of(latest->begin(), latest->end(), [](const PhaseReport& report) { return report.done; });
-    if (over) lifeline->IfAlive([&] { over = saving() == nullptr; });
+    if (over) lifeline->IfAlive([&] { over = busy() == nullptr; });
     return over;
   };
   // In a phase that pushes, a worker that is done is asked on until all are, and until the checkpoint is written: if it falls, its replacement may have to push
@@ -292,7 +323,12 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
   }
   const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
   const bool open = phase.pushes && !over && saved_.phases < phase_number_;   // the driver has not yet said that this phase is done
-  if (open && saving_ == nullptr && passed_phase_ != phase_number_ && CheckpointDue()) {
+  if (!open || saving_ != nullptr || moving_ != nullptr) return;
+  const bool save = passed_phase_ != phase_number_ && CheckpointDue();
+  if (RebalanceDue() && (!save || !std::exchange(saves_next_, true))) {   // by turns
+    StartRebalance();
+  } else if (save) {
+    saves_next_ = false;
     // Under BSP all shards cut after the same round, one that none has reached yet. Else each when it is asked, but none that is still catching up in an
     // earlier phase: a run that is taken up does not go back there.
     const bool bsp = options_.consistency.all.in_rounds();
@@ -357,6 +393,62 @@ void TrainerDriver::StartCheckpoint(Round at) {
                          }});
 }
 
+bool TrainerDriver::RebalanceDue() const {
+  if (options_.rebalance_every_s < 0 || ranges_stay_ || options_.shards < 2) return false;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - looked_at_).count() >= options_.rebalance_every_s;
+}
+
+void TrainerDriver::StartRebalance() {
+  auto ending = std::make_shared<Ending>();
+  moving_ = ending;
+  const auto choose = [this, lifeline = lifeline_](const RangeMap& map, const std::vector<Ranges>& ranges) {
+    std::vector<RangeMove> moves;
+    lifeline->IfAlive([&] {
+      std::vector<RangeLoad> loads;
+      for (const Ranges& shard : ranges) loads.insert(loads.end(), shard.loads.As<RangeLoad>().begin(), shard.loads.As<RangeLoad>().end());
+      decision_ = options_.choose_moves ? Rebalancer::Decision{options_.choose_moves(map), {}} : rebalancer_.Look(map, loads);
+      moves = decision_.moves;
+    });
+    return moves;
+  };
+  const auto wanted = [lifeline = lifeline_] { return lifeline->alive(); };
+  const std::vector<ShardActor> shards(cluster_.shards().begin(), cluster_.shards().begin() + options_.shards);
+  MoveRanges(cluster_.system(), shards, tables_, choose, {.folder = cluster_.move_folder(), .number = ++looks_, .wanted = wanted},
+             [this, lifeline = lifeline_, ending](const absl::StatusOr<MovedRanges>& moved) {
+               lifeline->IfAlive([&] { OnRebalanced(moved); });
+               ending->Set();
+             });
+}
+
+void TrainerDriver::OnRebalanced(const absl::StatusOr<MovedRanges>& moved) {
+  std::lock_guard lock(mutex_);
+  moving_ = nullptr;
+  looked_at_ = std::chrono::steady_clock::now();
+  const Rebalancer::Decision decision = std::exchange(decision_, {});
+  const auto log = [this](std::string line) {
+    if (events_.log) events_.log(std::move(line));
+  };
+  if (!moved.ok()) {
+    ++moves_failed_;
+    ranges_stay_ = !IsRetryable(moved.status());
+    log(absl::StrCat("ranges stay", ranges_stay_ ? "" : " for now", ": ", moved.status().message()));
+    return;
+  }
+  map_ = moved->map;
+  if (decision.moves.empty()) return;
+  TrainReport::Move move{.ranges = static_cast<uint32_t>(decision.moves.size()), .pause_ms = static_cast<double>(moved->pause.count()) / 1e3};
+  move.reasons = decision.reasons;
+  log(absl::StrCat(move.ranges, " ranges moved, map ", map_.epoch(), ", pushes waited ", moved->pause.count() / 1000, " ms"));
+  for (const std::string& reason : decision.reasons) log(absl::StrCat("moved: ", reason));
+  moves_.push_back(std::move(move));
+}
+
+absl::Status TrainerDriver::LearnMap() {
+  TROUPE_TRY(const std::vector<Ranges> ranges, AskAll<Ranges>(cluster_, cluster_.shards(), [](size_t) { return AskRanges{}; }));
+  TROUPE_TRY(map_, RangeMap::Decode(tables_, options_.shards, ranges[0].map));
+  return absl::OkStatus();
+}
+
 absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
   {
     std::lock_guard lock(mutex_);
@@ -369,7 +461,7 @@ absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
     StartCheckpoint(phase_number_ == 0 ? 0 : MakeRound(phase_number_ + 1, 0));
   }
   TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
-  if (const auto ending = saving()) TROUPE_RETURN_IF_ERROR(cluster_.Await(*ending));   // there was no phase to wait with
+  if (const auto ending = busy()) TROUPE_RETURN_IF_ERROR(cluster_.Await(*ending));   // there was no phase to wait with
   std::lock_guard lock(mutex_);
   return saving_failed_;
 }
@@ -400,7 +492,7 @@ std::vector<troupe::Assign> TrainerDriver::AssignedTo(uint32_t shard) const {
     std::vector<Key> keys;
     std::vector<float> values;
     for (const auto& [key, kept] : rows) {
-      if (partition.ShardOf(partition.RangeOf(key)) != shard) continue;
+      if (map_.ShardOf(table, partition.RangeOf(key)) != shard) continue;
       keys.push_back(key);
       values.insert(values.end(), kept.values.begin(), kept.values.end());
     }
@@ -463,6 +555,7 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));
   RowsSaved all;
   for (const RowsSaved& shard : saved) {
+    if (shard.epoch != map_.epoch()) return absl::InternalError(absl::StrCat("a shard saved the ranges of map ", shard.epoch, ", expected ", map_.epoch()));
     all.rows += shard.rows;
     all.nonzeros += shard.nonzeros;
     all.late += shard.late;
@@ -503,6 +596,21 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
   return manifest;
 }
 
+/// InvalidArgument: there are no cuts at which ranges could move, or they cannot be written as a whole.
+absl::Status CheckRangesMove(const Consistencies& consistency, std::span<const TableSpec> tables) {
+  const bool rounds = !tables.empty() && consistency.Of(tables[0].name).in_rounds();
+  for (const TableSpec& table : tables) {
+    const auto refuse = [&](std::string_view what) {
+      return absl::InvalidArgumentError(absl::StrCat("--rebalance: table '", table.name, "' ", std::string(what)));
+    };
+    if (table.kept_by != KeptBy::kShards) return refuse("is kept by workers (ring, tree), its ranges do not move");
+    if (table.limits.memory_max > 0) return refuse("has memory_max, its ranges do not move");
+    if (consistency.Of(table.name).in_rounds() != rounds) return refuse("differs from the first one in being applied by rounds, then there are no cuts");
+  }
+  if (consistency.all.backup > 0) return absl::InvalidArgumentError("--rebalance: there are no cuts with backup workers");
+  return absl::OkStatus();
+}
+
 }   // namespace
 
 uint64_t MemoryOf(const TrainOptions& options) {
@@ -525,6 +633,7 @@ absl::StatusOr<Blueprint> DeclareTables(const TrainOptions& options, Algorithm& 
                                                .writers = options.splits.value_or(options.workers),
                                                .consistency = options.consistency}));
   TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
+  if (options.rebalance_every_s >= 0) TROUPE_RETURN_IF_ERROR(CheckRangesMove(options.consistency, blueprint.tables));
   return blueprint;
 }
 
@@ -564,6 +673,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   cluster_options.tables = blueprint.tables;
   cluster_options.consistency = options.consistency;
   cluster_options.cancelled = options.cancelled;
+  cluster_options.ranges_move = options.rebalance_every_s >= 0;
   cluster_options.worker = {.algorithm = options.algorithm,
                             .params = params.ToText(),
                             .source = data,
@@ -599,7 +709,10 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     TROUPE_TRY(std::unique_ptr<Cluster> cluster, make_cluster(cluster_options));
     TrainerDriver driver(options, shape, blueprint.tables, *cluster, storage, epochs, events);
     driver.SetIdentity(identity);
-    if (resumed) driver.Resume(*resumed, identity);
+    if (resumed) {
+      driver.Resume(*resumed, identity);
+      TROUPE_RETURN_IF_ERROR(driver.LearnMap());
+    }
     TROUPE_RETURN_IF_ERROR(algorithm->Drive(driver));
     TROUPE_TRY(std::string staging, writer->StagingUri());
     TROUPE_TRY(const RowsSaved saved, driver.SaveRowsTo(staging));
@@ -610,6 +723,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     report.ledger_read = driver.nonzeros();
     report.rows_pulled = driver.rows_pulled();
     report.rows_copied = driver.rows_copied();
+    report.moves = driver.moves();
+    report.moves_failed = driver.moves_failed();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();
     report.losses = driver.losses();

@@ -15,6 +15,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/run/cluster.h"
 #include "dataflow/source.h"
+#include "ps/range_map.h"
 
 namespace troupe {
 
@@ -38,6 +39,10 @@ struct TrainOptions {
   bool resume = false;
   size_t held_bytes = 64 << 20;
   ReplicaOptions replicas;   ///< copies of rows at each worker
+  /// So often it is looked whether ranges should move to other shards (ps/rebalancer.h), in phases that push; negative: they stay.
+  double rebalance_every_s = -1;
+  /// What moves, in place of the rebalancer; null: that.
+  std::function<std::vector<RangeMove>(const RangeMap&)> choose_moves = nullptr;
   const std::atomic<bool>* cancelled = nullptr;
 };
 
@@ -60,6 +65,14 @@ struct TrainReport {
   uint64_t ledger_read = 0, ledger_applied = 0, ledger_late = 0;
   /// Where there are copies of rows: how many rows batches got from shards, and how many from copies; without batches whose worker was lost.
   uint64_t rows_pulled = 0, rows_copied = 0;
+  /// Moves of ranges: those that were made, and attempts that came to nothing (a shard fell, or no cut was reached in time).
+  struct Move {
+    uint32_t ranges = 0;
+    double pause_ms = 0;                     ///< that pushes of later rounds waited at most
+    std::vector<std::string> reasons = {};   ///< of the rebalancer
+  };
+  std::vector<Move> moves;
+  uint64_t moves_failed = 0;
   uint64_t dropped = 0, evicted = 0;   ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch
@@ -68,6 +81,8 @@ struct TrainReport {
 
 struct TrainEvents {
   std::function<void(const TrainProgress&)> progress;
+  /// For the log.
+  std::function<void(std::string)> log = nullptr;
 };
 
 /// Bytes that a run may take in a process.

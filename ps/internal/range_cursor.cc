@@ -21,7 +21,7 @@ void Table::RangeCursor::Advance() {
       const Key from = keys_.empty() ? 0 : keys_.back() + 1;
       const size_t n = std::max<size_t>(1, kChunkBytes / impl_.row_bytes());
       spilled_at_ = 0;
-      if (absl::Status status = impl_.tier()->Scan(impl_.first_range + place_, from, n, &keys_, &rows_); !status.ok()) {
+      if (absl::Status status = impl_.tier()->Scan(place_, from, n, &keys_, &rows_); !status.ok()) {
         impl_.limits->lost.Update(status);
         keys_.clear();
       }

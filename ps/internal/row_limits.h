@@ -22,7 +22,7 @@ struct RangeLimits {
 };
 
 struct RowLimitsState {
-  std::vector<RangeLimits> ranges;   // by range - first_range
+  std::vector<RangeLimits> ranges;   // by range
   uint64_t now = 0;                  // rounds that are over
   uint64_t range_rows_max = UINT64_MAX;
   std::unique_ptr<RowTier> tier;   // null: all rows are in memory

@@ -20,10 +20,14 @@ absl::Status Table::Impl::Refuse(std::string_view what) const {
 }
 
 absl::Status Table::Impl::CheckRange(uint32_t range) const {
-  if (range >= first_range && range - first_range < held()) [[likely]]
+  if (range < places() && Here(range)) [[likely]]
     return absl::OkStatus();
-  if (held() == 0) return Refuse(absl::StrCat("range ", range, " is not held here, this shard holds none"));
-  return Refuse(absl::StrCat("range ", range, " is not held here, expected ", first_range, " .. ", first_range + held() - 1));
+  std::string runs;   // "0 .. 2, 7"
+  for (uint32_t first = 0, end; first < places(); first = std::max(end, first + 1)) {
+    for (end = first; end < places() && Here(end);) ++end;
+    if (end > first) absl::StrAppend(&runs, runs.empty() ? "" : ", ", first, end > first + 1 ? absl::StrCat(" .. ", end - 1) : "");
+  }
+  return Refuse(absl::StrCat("range ", range, " is not held here, ", runs.empty() ? "this shard holds none" : absl::StrCat("expected ", runs)));
 }
 
 absl::Status Table::Impl::CheckRows(const RowSet& rows) const {

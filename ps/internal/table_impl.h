@@ -28,10 +28,9 @@ struct Table::Impl {
   bool spares = false;   // some keys are spared the penalties
   bool tames = false;    // gradients are looked at, and perhaps changed, before they are applied
   double step = 0;
-  uint32_t first_range = 0;   // this shard's ranges are consecutive
   std::shared_ptr<internal::Arena> arena;
   std::shared_ptr<internal::DensePieces> pieces;
-  // By range - first_range; one of the two is empty. A range that several tables (or places of one) share is written to by none of them: Own.
+  // By range, null where it is not here; one of the two is empty. A range that several tables (or places of one) share is written to by none of them: Own.
   std::vector<std::shared_ptr<internal::RowStore>> sparse;
   std::vector<std::shared_ptr<internal::DenseRange>> dense;
   // Of a branch: what its ranges are before they are written to, dense ones by their number of rows. Rows that begin as other numbers than zeros have none.
@@ -47,8 +46,9 @@ struct Table::Impl {
   /// Of a row in a store and in the tier, its mark included.
   size_t row_bytes() const { return (floats + (limits != nullptr)) * sizeof(float); }
   internal::RowStore NewStore() const;
-  /// `ranges`: held here.
-  absl::Status MakeLimits(uint32_t ranges, const TierFactory& tiers);
+  /// `held`: ranges that are here.
+  absl::Status MakeLimits(uint32_t held, const TierFactory& tiers);
+  internal::RangeLimits NewRangeLimits() const;
   absl::Status CheckUsable() const;
   uint64_t SumOfRanges(uint64_t internal::RangeLimits::*what) const;
   /// Key `at` of run `run`.
@@ -85,7 +85,8 @@ struct Table::Impl {
   };
   Admitted admitted;   // of Admit
 
-  uint32_t held() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
+  uint32_t places() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
+  bool Here(uint32_t place) const { return partition.dense() ? dense[place] != nullptr : sparse[place] != nullptr; }
   /// A range to be written to: a copy, where others share it.
   template <class Range>
   static Range& Own(std::shared_ptr<Range>& range) {
@@ -96,7 +97,7 @@ struct Table::Impl {
   /// A range as it is at the start.
   void Begin(uint32_t place);
   std::shared_ptr<internal::DenseRange> NewDense(uint32_t range) const;
-  uint32_t Place(uint32_t range) const { return range - first_range; }
+  uint32_t Place(uint32_t range) const { return range; }
   /// Rows of a dense range that are spared penalties, counted from the range's first.
   uint64_t Unpenalised(uint32_t range) const;
 

@@ -44,17 +44,20 @@ internal::RowStore Table::Impl::NewStore() const {
   return RowStore(arena, floats + 1, std::min(RowStore::kSlabBytes, limits->range_bytes_max / 8), kGroupsDoubled);
 }
 
-absl::Status Table::Impl::MakeLimits(uint32_t ranges, const TierFactory& tiers) {
+RangeLimits Table::Impl::NewRangeLimits() const {
+  RangeLimits range;
+  if (spec.limits.admit_after > 1) range.admission.emplace(spec.limits.admit_after);
+  return range;
+}
+
+absl::Status Table::Impl::MakeLimits(uint32_t held, const TierFactory& tiers) {
   limits = std::make_shared<internal::RowLimitsState>();
-  limits->ranges.resize(ranges);
+  for (uint32_t range = 0; range < partition.ranges(); ++range) limits->ranges.push_back(NewRangeLimits());
   const uint64_t memory_max = spec.limits.memory_max;
-  if (spec.limits.admit_after > 1) {
-    for (RangeLimits& range : limits->ranges) range.admission.emplace(spec.limits.admit_after);
-  }
   if (spec.limits.rows_max > 0) limits->range_rows_max = spec.limits.rows_max / partition.ranges();
   if (memory_max == 0) return absl::OkStatus();
   if (tiers == nullptr) return Refuse(absl::StrCat("memory_max is ", memory_max, ", but there is no place for the rows beyond it"));
-  limits->range_bytes_max = (memory_max - memory_max / 4) / std::max(1u, ranges);
+  limits->range_bytes_max = (memory_max - memory_max / 4) / std::max(1u, held);
   const RowStore store = NewStore();
   uint64_t low = 0, high = limits->range_bytes_max / sizeof(Key);   // BytesFor(low) fits, BytesFor(high) does not
   while (low + 1 < high) {
@@ -64,7 +67,7 @@ absl::Status Table::Impl::MakeLimits(uint32_t ranges, const TierFactory& tiers) 
   limits->rows_fit = low;
   if (low < kRowsMin) {
     return Refuse(absl::StrCat("memory_max is ", memory_max, ", expected more: it holds fewer than ", kRowsMin, " rows of ", row_bytes(), " bytes in each of ",
-                               ranges, " ranges"));
+                               held, " ranges"));
   }
   TROUPE_TRY(limits->tier, tiers({.table = spec.name, .row_bytes = row_bytes(), .memory_max = memory_max / 4}));
   return absl::OkStatus();
@@ -84,7 +87,7 @@ absl::Status Table::Impl::Bring(std::span<const KeyRun> runs, bool pulled, std::
   std::vector<TierKey> keys;
   for (const KeyPlace& key : *missing) {
     const uint32_t place = place_of(key);
-    if (limits->ranges[place].spilled > 0) keys.push_back({first_range + place, runs[key.run].keys[key.at]});
+    if (limits->ranges[place].spilled > 0) keys.push_back({place, runs[key.run].keys[key.at]});
   }
   if (keys.empty()) return absl::OkStatus();
   std::vector<std::byte> rows(keys.size() * row_bytes());
@@ -97,7 +100,7 @@ absl::Status Table::Impl::Bring(std::span<const KeyRun> runs, bool pulled, std::
   std::erase_if(*missing, [&](const KeyPlace& key) {
     RangeLimits& range = limits->ranges[place_of(key)];
     const Key wanted = runs[key.run].keys[key.at];
-    if (asked == keys.size() || keys[asked].key != wanted || keys[asked].range != first_range + place_of(key)) return false;
+    if (asked == keys.size() || keys[asked].key != wanted || keys[asked].range != place_of(key)) return false;
     const size_t i = asked++;
     if (!found[i]) return false;
     RowStore& store = *runs[key.run].store;
@@ -189,7 +192,7 @@ bool Table::Impl::Evict(uint32_t place, std::span<const Candidate> victims) cons
     if (victim.slot == RowStore::kMissing || MarkOf(store.Row(victim.slot), floats).copied != 0) copied.push_back(victim.key);
   }
   if (!copied.empty()) {
-    if (absl::Status status = tier()->Erase(first_range + place, copied); !status.ok()) {   // they would come back: all stay, until the next time
+    if (absl::Status status = tier()->Erase(place, copied); !status.ok()) {   // they would come back: all stay, until the next time
       limits->full = std::move(status);
       return false;
     }
@@ -259,7 +262,7 @@ void Table::Impl::Spill(uint32_t place, uint64_t room) const {
       const auto* row = reinterpret_cast<const std::byte*>(store.Row(candidates[i].slot));
       rows.insert(rows.end(), row, row + row_bytes());
     }
-    if (!keys.empty()) limits->full = tier()->Put(first_range + place, keys, rows.data());
+    if (!keys.empty()) limits->full = tier()->Put(place, keys, rows.data());
     const bool all = keys.empty() || limits->full.ok();
     for (size_t i = 0, left = n; i < (all ? n : candidates.size()) && left > 0; ++i) {
       if (!all && !is_copied(candidates[i])) continue;   // what the tier does not take stays here
@@ -317,8 +320,8 @@ void Table::SetRounds(uint64_t rounds, bool restored) {
   const uint64_t period = std::max<uint64_t>(1, ttl / 4);   // ranges take turns
   while (now < rounds) {
     ++now;
-    for (uint32_t place = 0; place < impl_->held(); ++place) {
-      if ((now + impl_->first_range + place) % period == 0) impl_->EvictOld(place);
+    for (uint32_t place = 0; place < impl_->places(); ++place) {
+      if (impl_->Here(place) && (now + place) % period == 0) impl_->EvictOld(place);
     }
   }
 }

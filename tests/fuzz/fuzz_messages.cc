@@ -94,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace troupe;
   if (size == 0) return 0;
   const Frame frame = FrameOf(data, size);
-  switch (data[0] % 36) {
+  switch (data[0] % 40) {
     case 0: {
       // Also without a head that fits: the arrays are what a shard has to check.
       Push push;
@@ -210,7 +210,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 23: {
       // Also without a head: the arrays are what has to be checked.
       std::optional<Called> called = Decoded<Called>(frame);
-      if (!called && frame.bulk.size() >= 3) called = Called{frame.bulk[0], frame.bulk[1], frame.bulk[2]};
+      if (!called && frame.bulk.size() >= 3) called = Called{frame.bulk[0], frame.bulk[1], frame.bulk[2], 0};
       const std::vector<TableSpec> tables = SmallShard().options().tables;
       for (uint32_t table = 0; called && table < 2; ++table) {
         for (const char* name : {"norm", "sum"}) Check(MergeCalled({.function = name, .tables = {table}}, tables, {&*called, 1}).status());
@@ -269,6 +269,33 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 35:
       Decoded<StatePiece>(frame);
+      break;
+    case 36:
+      Decoded<AskRanges>(frame);
+      if (const auto ranges = Decoded<Ranges>(frame)) Check(RangeMap::Decode(SmallShard().options().tables, 1, ranges->map).status());
+      break;
+    case 37: {
+      Stand stand;
+      if (auto decoded = Decoded<Stand>(frame)) stand = *decoded;
+      if (!frame.bulk.empty()) stand.clocks = frame.bulk[0];
+      if (frame.bulk.size() > 1) stand.map = frame.bulk[1];
+      if (stand.cut == 0) stand.cut = 1;
+      Shard shard = SmallShard();
+      Check(shard.OnPrepare({.cut = stand.cut}).status());
+      Check(shard.OnStand(stand));
+      break;
+    }
+    case 38:
+      Decoded<TakeIn>(frame);
+      if (const auto settle = Decoded<Settle>(frame)) {
+        Shard shard = SmallShard();
+        Check(shard.OnSettle(*settle));
+      }
+      break;
+    case 39:
+      Decoded<Standing>(frame);
+      Decoded<TakenIn>(frame);
+      Decoded<Settled>(frame);
       break;
     default:
       break;

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <fstream>
 #include <random>
 
 #include "tests/process/command.h"
@@ -125,6 +127,46 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
       const Outcome shards_only = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "model", more), times, random, "shard");
       CheckEndedWell(shards_only);
       BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ranges_that_move_count_everything_once_whoever_is_killed) {
+  const Scratch scratch;
+  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 3), seed = FromEnvironment("TROUPE_TEST_SEED", 11);
+  std::mt19937 random(seed);
+  {
+    std::ofstream rows(scratch / "few.svm");   // so few columns that one of four shards has three of them
+    std::normal_distribution<double> normal;
+    for (int i = 0; i < 60'000; ++i) {
+      std::array<double, 7> x;
+      for (double& value : x) value = normal(random);
+      rows << (x[0] + x[1] / 2 - x[2] + normal(random) / 2 > 0 ? 1 : 0);
+      for (size_t j = 0; j < x.size(); ++j) rows << ' ' << j + 1 << ':' << x[j];
+      rows << '\n';
+    }
+  }
+  const auto arguments = [&](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> all{
+        "train", "--algorithm", "logistic_regression", "--data", scratch / "few.svm", "--model", scratch / model, "--workers", "2", "--shards", "4", "--epochs",
+        "2",     "--param",     "batch_size=16",       "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::vector<std::string> moving{"--processes", "--rebalance", "20ms"};
+  CheckEndedWell(RunWithKills(scratch, arguments("stay", {}), {}, random));
+  const std::string expected = ModelText(scratch, scratch / "stay");
+  const Outcome calm = RunWithKills(scratch, arguments("calm", moving), {}, random);
+  CheckEndedWell(calm);
+  BOOST_TEST((ModelText(scratch, scratch / "calm") == expected));
+  BOOST_TEST(Number(calm.ended.out, "ranges") > 0);
+  for (unsigned run = 0; run < runs; ++run) {
+    const std::vector<double> times = KillTimes(run, calm.seconds, random);
+    BOOST_TEST_CONTEXT("TROUPE_TEST_SEED=" << seed << " run " << run << ", " << times.size() << " kills, the first after " << times.front() << " s") {
+      const Outcome outcome = RunWithKills(scratch, arguments("model", moving), times, random, "shard");   // workers hold what they have pushed
+      CheckEndedWell(outcome);
+      BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
+      BOOST_TEST(testing::Names(scratch / "tmp").empty());
     }
   }
 }

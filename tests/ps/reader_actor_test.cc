@@ -28,11 +28,11 @@ const std::vector<Key> kKeys = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 struct Fixture : testing::VirtualSystem {
   std::vector<TableSpec> tables = {{.name = "n", .width = 2, .rows = {}, .rule = "add", .rule_options = {}, .combine = TableSpec::Combine::kSum, .ranges = 6},
                                    {.name = "m", .width = 1, .rows = 12, .rule = "add", .rule_options = {}, .combine = TableSpec::Combine::kSum, .ranges = 4}};
-  Router router{tables, kShards};
+  std::optional<Router> router{std::in_place, tables, kShards};
   std::vector<ShardActor> shards;
   std::vector<ReaderActor> readers;
   std::vector<Round> done = std::vector<Round>(kWriters, kFirstRound);
-  std::vector<std::vector<Sequence>> last = std::vector<std::vector<Sequence>>(kWriters, std::vector<Sequence>(router.slots()));
+  std::vector<std::vector<Sequence>> last = std::vector<std::vector<Sequence>>(kWriters, std::vector<Sequence>(router->slots()));
 
   ~Fixture() {
     for (const ShardActor& shard : shards) caf::anon_send_exit(shard, caf::exit_reason::kill);
@@ -49,13 +49,13 @@ struct Fixture : testing::VirtualSystem {
   /// The writer's next round for each shard: 1 to every row.
   std::vector<Push> Next(uint32_t writer) {
     const Round round = done[writer] + 1;
-    RoutedPush routed = router.Push({{.table = 0, .keys = kKeys, .values = std::vector<float>(24, 1), .nonzeros = {}},
-                                     {.table = 1, .keys = kKeys, .values = std::vector<float>(12, 1), .nonzeros = {}}});
+    RoutedPush routed = router->Push({{.table = 0, .keys = kKeys, .values = std::vector<float>(24, 1), .nonzeros = {}},
+                                      {.table = 1, .keys = kKeys, .values = std::vector<float>(12, 1), .nonzeros = {}}});
     std::vector<Push> messages;
     for (auto& chunks : routed.shards) {
       for (PushPart& part : chunks[0].parts) {
         part.sequence = round << 8;
-        part.previous = std::exchange(last[writer][router.Slot(part.table, part.range)], part.sequence);
+        part.previous = std::exchange(last[writer][router->Slot(part.table, part.range)], part.sequence);
       }
       messages.push_back({.writer = WriterId{writer},
                           .round = round,
@@ -156,7 +156,7 @@ BOOST_AUTO_TEST_CASE(a_writer_that_fell_between_two_shards_makes_reads_fail_and_
     shards.clear();
     readers.clear();
     done.assign(kWriters, kFirstRound);
-    last.assign(kWriters, std::vector<Sequence>(router.slots()));
+    last.assign(kWriters, std::vector<Sequence>(router->slots()));
     Start(consistency, {.step_max = milliseconds(200)});
     const auto half = Next(0);
     Send(0, half);
@@ -316,8 +316,8 @@ BOOST_AUTO_TEST_CASE(two_readers_do_not_stop_each_other_for_ever) {
 
 BOOST_AUTO_TEST_CASE(a_call_under_way_sees_no_push_that_a_cut_has_let_go) {
   tables[1] = {.name = "m", .width = 1, .rows = 1 << 20, .rule = "add", .rule_options = {}, .combine = TableSpec::Combine::kSum};   // four slices
-  router = Router(tables, kShards);
-  last.assign(kWriters, std::vector<Sequence>(router.slots()));
+  router.emplace(tables, kShards);
+  last.assign(kWriters, std::vector<Sequence>(router->slots()));
   Start(kAsp);
   const auto prepared = AskLater<Prepared>(system(), shards[0], Prepare{.cut = 5, .hold = milliseconds(200)});
   const auto call = AskLater<Called>(system(), shards[0], Call{.call = {.function = "sum", .tables = {1}}, .at = 0, .assigned = {}});

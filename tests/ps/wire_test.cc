@@ -277,6 +277,44 @@ BOOST_AUTO_TEST_CASE(a_cuts_messages_come_out_as_they_went_in) {
   Again(Released{});
 }
 
+BOOST_AUTO_TEST_CASE(a_moves_messages_and_the_epoch_of_the_others_come_out_as_they_went_in) {
+  using std::chrono::milliseconds;
+  BOOST_TEST(Again(Push{.writer = WriterId{1}, .parts = {}, .keys = {}, .values = {}, .epoch = 7}).epoch == 7U);
+  BOOST_TEST(Again(Pull{.writer = WriterId{1}, .parts = {}, .keys = {}, .epoch = 8}).epoch == 8U);
+  const Pushed moved = Again(Pushed{.outcome = Pushed::Outcome::kMoved, .clock = 3, .epoch = 9});
+  BOOST_TEST((moved.outcome == Pushed::Outcome::kMoved));
+  BOOST_TEST(moved.epoch == 9U);
+  BOOST_TEST(Again(Pulled{.values = {}, .moved = 10}).moved == 10U);
+  BOOST_TEST(Again(Opened{.clock = 1, .stable = 1, .applied = Array<uint64_t>({1}), .epoch = 11}).epoch == 11U);
+  BOOST_TEST(Again(RowsSaved{.epoch = 12}).epoch == 12U);
+  BOOST_TEST(Again(Called{.parts = {}, .keys = {}, .numbers = {}, .epoch = 13}).epoch == 13U);
+  BOOST_TEST(Again(Prepared{Array<Round>({5}), 14}).epoch == 14U);
+  BOOST_TEST(Again(AskRanges{.loads = true}).loads);
+  const Ranges ranges =
+      Again(Ranges{.map = Array<uint64_t>({1, 2}), .loads = Array<RangeLoad>({{.table = 1, .range = 2, .pushed = 3, .pulled = 4, .bytes = 5}}), .in_doubt = 6});
+  BOOST_TEST(ranges.map.As<uint64_t>()[1] == 2U);
+  BOOST_TEST(ranges.loads.As<RangeLoad>()[0].pulled == 4U);
+  BOOST_TEST(ranges.in_doubt == 6U);
+  const Stand stand =
+      Again(Stand{.cut = 4, .clocks = Array<Round>({9}), .map = Array<uint64_t>({3}), .uri = "mem:/x", .wait = milliseconds(5), .hold = milliseconds(6)});
+  BOOST_TEST(stand.cut == 4U);
+  BOOST_TEST(stand.clocks.As<Round>()[0] == 9U);
+  BOOST_TEST(stand.map.As<uint64_t>()[0] == 3U);
+  BOOST_TEST(stand.uri == "mem:/x");
+  BOOST_TEST((stand.wait == milliseconds(5)));
+  BOOST_TEST((stand.hold == milliseconds(6)));
+  Again(Standing{});
+  const TakeIn take = Again(TakeIn{.cut = 2, .uris = {"a", "b"}});
+  BOOST_TEST(take.cut == 2U);
+  BOOST_TEST((take.uris == std::vector<std::string>{"a", "b"}));
+  Again(TakenIn{});
+  const Settle settle = Again(Settle{.cut = 3, .epoch = 4, .commit = true});
+  BOOST_TEST(settle.cut == 3U);
+  BOOST_TEST(settle.epoch == 4U);
+  BOOST_TEST(settle.commit);
+  Again(Settled{});
+}
+
 BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   const ShardActorOptions options = SomeShardJob();
   const auto decoded = DecodeShardJob(EncodeShardJob(options));

@@ -55,6 +55,7 @@ inline RoutedPush AddingPush(const Router& router) {
     TablePush ones{.table = table, .keys = AddedKeys(table), .values = {}, .nonzeros = {}};
     ones.values.assign(ones.keys.size() * router.tables()[table].width, 1);
     RoutedPush push = router.Push({std::move(ones)});
+    all.epoch = push.epoch;
     for (size_t shard = 0; shard < push.shards.size(); ++shard) {
       for (RoutedPush::Chunk& chunk : push.shards[shard]) {
         if (!chunk.parts.empty()) all.shards[shard].push_back(std::move(chunk));

@@ -51,6 +51,7 @@ class SimCluster final : public Cluster {
   System& system() override { return sim_.system(NodeId{0}); }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
   const std::vector<ShardActor>& shards() const override { return shards_; }
+  std::string move_folder() const override { return options_.folder; }
   uint64_t restarts() const override { return sim_.restarts(); }
   absl::Status Await(Ending& ending) override {
     return sim_.Run([&ending] { return ending.IsSet(); });

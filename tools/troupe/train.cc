@@ -175,7 +175,12 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
     system.emplace(System::Options{.compute_threads = Cores()});
     return MakeLocalCluster(*system, cluster);
   };
-  return Train(options, storage, make_cluster, {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); }});
+  return Train(options, storage, make_cluster,
+               {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); },
+                .log =
+                    [&log](std::string what) {
+                      log.Info("ranges", {{"what", what}});
+                    }});
 }
 
 }   // namespace

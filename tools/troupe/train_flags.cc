@@ -25,6 +25,8 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
+  line.Value("--rebalance", "TIME", &rebalance,
+             "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
   line.Value("--log", "FILE", &log, "append what happens to this file");
   line.Switch("--explain", &explain, "only plan: how the tables would be laid out over shards, and why, by a sample of the data; nothing is trained");
   line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");
@@ -65,6 +67,7 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
   options.held_bytes = config.Bytes("held_bytes");
   options.replicas = {.bytes_max = config.Bytes("replicas"), .staleness = static_cast<uint32_t>(config.Integer("replica_staleness"))};
   TROUPE_RETURN_IF_ERROR(ReadCheckpoint(options));
+  TROUPE_RETURN_IF_ERROR(ReadRebalance(options));
   return options;
 }
 
@@ -76,6 +79,12 @@ absl::Status TrainFlags::ReadParams(TrainOptions& options) const {
     options.params[param.substr(0, equals)] = param.substr(equals + 1);
   }
   return Params::Parse(known->params(), options.params).status();
+}
+
+absl::Status TrainFlags::ReadRebalance(TrainOptions& options) const {
+  if (rebalance.empty()) return absl::OkStatus();
+  if (const absl::Status status = ParseDuration(rebalance, &options.rebalance_every_s); !status.ok()) return WithContext(status, "--rebalance");
+  return absl::OkStatus();
 }
 
 absl::Status TrainFlags::ReadCheckpoint(TrainOptions& options) const {

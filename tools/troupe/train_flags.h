@@ -13,7 +13,7 @@
 namespace troupe {
 
 struct TrainFlags {
-  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, log;
+  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, rebalance, log;
   std::vector<std::string> params;   // "k=v"
   ClusterFlags cluster;
   std::string queue = "default";
@@ -28,6 +28,7 @@ struct TrainFlags {
  private:
   absl::Status ReadParams(TrainOptions& options) const;
   absl::Status ReadCheckpoint(TrainOptions& options) const;
+  absl::Status ReadRebalance(TrainOptions& options) const;
 };
 
 }   // namespace troupe

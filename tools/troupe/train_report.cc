@@ -1,6 +1,8 @@
 // One report, twice.
 #include "tools/troupe/train_report.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_format.h"
 #include "actors/text.h"
 #include "tools/troupe/json.h"
@@ -11,6 +13,20 @@ namespace {
 
 double RowsPerSecond(const TrainReport& report, double seconds) {
   return seconds > 0 ? static_cast<double>(report.rows) * report.epochs / seconds : 0;
+}
+
+struct Moves {
+  uint64_t ranges = 0;
+  double pause_ms = 0, pause_ms_max = 0;   // of all together; the longest
+};
+Moves MovesOf(const TrainReport& report) {
+  Moves all;
+  for (const TrainReport::Move& move : report.moves) {
+    all.ranges += move.ranges;
+    all.pause_ms += move.pause_ms;
+    all.pause_ms_max = std::max(all.pause_ms_max, move.pause_ms);
+  }
+  return all;
 }
 
 }   // namespace
@@ -30,6 +46,15 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Object("ledger", ledger)
       .Whole("bad_rows", report.bad_rows);
   if (options.replicas.bytes_max > 0) json.Object("pulls", JsonObject().Whole("asked", report.rows_pulled).Whole("copied", report.rows_copied));
+  if (options.rebalance_every_s >= 0) {
+    const Moves moves = MovesOf(report);
+    json.Object("moves", JsonObject()
+                             .Whole("ranges", moves.ranges)
+                             .Whole("times", report.moves.size())
+                             .Whole("failed", report.moves_failed)
+                             .Number("pause_ms", moves.pause_ms)
+                             .Number("pause_ms_max", moves.pause_ms_max));
+  }
   if (report.dropped > 0 || report.evicted > 0) json.Object("limits", JsonObject().Whole("dropped", report.dropped).Whole("evicted", report.evicted));
   return json.Line();
 }
@@ -49,6 +74,13 @@ std::string TrainTable(const TrainOptions& options, const TrainReport& report, d
                                     report.ledger_late == 0 ? "" : absl::StrCat(", ", WithThousands(report.ledger_late), " too late"))});
   if (options.replicas.bytes_max > 0)
     table.Row({"rows pulled", absl::StrCat(WithThousands(report.rows_pulled), " from shards, ", WithThousands(report.rows_copied), " from copies")});
+  if (options.rebalance_every_s >= 0) {
+    const Moves moves = MovesOf(report);
+    table.Row({"ranges moved",
+               absl::StrCat(WithThousands(moves.ranges), " in ", report.moves.size(), " moves",
+                            report.moves.empty() ? "" : absl::StrFormat(", pushes waited %.0f ms, at most %.0f ms a move", moves.pause_ms, moves.pause_ms_max),
+                            report.moves_failed == 0 ? "" : absl::StrCat("; ", report.moves_failed, " came to nothing"))});
+  }
   if (report.dropped > 0) table.Row({"not admitted", WithThousands(report.dropped) + " rows of gradients"});
   if (report.evicted > 0) table.Row({"evicted", WithThousands(report.evicted) + " rows"});
   table.Row({"model", options.model_uri});

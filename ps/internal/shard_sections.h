@@ -1,0 +1,25 @@
+// The names of a shard's sections, in its snapshots and in what it gives to another shard.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "ps/table_spec.h"
+
+namespace troupe::internal {
+
+/// A range's rows.
+inline std::string RangeName(const TableSpec& spec, uint32_t range) {
+  return absl::StrCat("table/", spec.name, "/", range);
+}
+/// What is applied of whom in a range: Sequence[], by writer.
+inline std::string SequencesName(const TableSpec& spec, uint32_t range) {
+  return absl::StrCat("sequences/", spec.name, "/", range);
+}
+/// Of a snapshot: the map of ranges, where it is not the first one.
+inline constexpr char kMapSection[] = "map";
+/// Of a move that the shard has agreed to: the next map, its cut, and before the names of the sections that came, a word.
+inline constexpr char kMoveSection[] = "move/map", kMoveCutSection[] = "move/cut", kArrived[] = "arrived/";
+
+}   // namespace troupe::internal
