@@ -106,7 +106,7 @@ void AddRow(const Batch& batch, size_t i, std::span<double> sum) {
   for (size_t e = 0; e < row.size() && row.feature(e) <= sum.size(); ++e) sum[row.feature(e) - 1] += static_cast<double>(row.value(e));
 }
 
-std::vector<float> DenseRow(const Batch& batch, size_t i, uint32_t columns) {
+std::vector<float> RowAsDense(const Batch& batch, size_t i, uint32_t columns) {
   std::vector<double> row(columns);
   AddRow(batch, i, row);
   return {row.begin(), row.end()};

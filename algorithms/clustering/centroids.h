@@ -31,6 +31,6 @@ class Centroids {
 /// sum += row i of the batch; sparse entries beyond sum.size() are left out.
 void AddRow(const Batch& batch, size_t i, std::span<double> sum);
 /// Row i of the batch as `columns` floats.
-std::vector<float> DenseRow(const Batch& batch, size_t i, uint32_t columns);
+std::vector<float> RowAsDense(const Batch& batch, size_t i, uint32_t columns);
 
 }   // namespace troupe

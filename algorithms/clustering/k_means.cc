@@ -176,7 +176,7 @@ class KMeans final : public Algorithm {
 
   static void CollectRow(const Batch& batch, size_t i, double draw, double distance2, uint32_t columns, Out& out) {
     Numbers numbers = {draw, distance2};
-    const std::vector<float> row = DenseRow(batch, i, columns);
+    const std::vector<float> row = RowAsDense(batch, i, columns);
     numbers.insert(numbers.end(), row.begin(), row.end());
     out.Collect(numbers);
   }
