@@ -1,4 +1,4 @@
-// How and where the processes of a job run: as children of this process (local_launcher.cc), or on the nodes of a cluster (node_launcher.cc).
+// How and where the processes of a job run: as children of this process (local_launcher.cc), or on the nodes of a cluster (node_launcher_actor.cc).
 #pragma once
 
 #include <cstdint>
