@@ -372,18 +372,6 @@ caf::result<Assigned> OnAssignCopy(Self* self, const AssignCopy& assign) {
   return AskCopy<Assigned>(self, assign.assign);
 }
 
-/// All copies have the rows; the one that is kept on a disk is written with them.
-void KeepAssigned(Self* self, caf::typed_response_promise<Assigned> promise) {
-  const std::string& uri = self->state.options.copy.snapshot_uri;
-  if (uri.empty()) {
-    promise.deliver(Assigned{});
-    return;
-  }
-  RequestCopy<SnapshotTaken>(self, TakeSnapshot{uri, 0}, [promise](const absl::StatusOr<SnapshotTaken>& taken) mutable {
-    taken.ok() ? promise.deliver(Assigned{}) : promise.deliver(ToError(absl::UnavailableError(taken.status().message())));
-  });
-}
-
 /// In all copies; answered when all have it, in one view: whoever comes later takes the state of one that has it.
 caf::result<Assigned> OnAssign(Self* self, const Assign& assign) {
   MemberState& state = self->state;
@@ -393,8 +381,8 @@ caf::result<Assigned> OnAssign(Self* self, const Assign& assign) {
   for (const GroupMemberActor& member : state.members) {
     self->request(member, caf::infinite, AssignCopy{state.view->number(), assign})
         .then(
-            [self, promise, missing](Assigned) {
-              if (*missing > 0 && --*missing == 0) KeepAssigned(self, promise);
+            [promise, missing](Assigned) mutable {
+              if (*missing > 0 && --*missing == 0) promise.deliver(Assigned{});
             },
             [promise, missing](const caf::error& error) mutable {
               if (std::exchange(*missing, 0) > 0) promise.deliver(error);

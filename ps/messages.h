@@ -143,7 +143,7 @@ struct Opened {
   MapEpoch epoch = 0;
 };
 
-/// Sets rows without a rule; repeating it changes nothing.
+/// Sets rows without a rule; repeating it changes nothing. Answered when the shard's replacement would have them.
 struct Assign {
   uint32_t table = 0;
   Block keys;

@@ -780,6 +780,13 @@ caf::behavior ShardBehavior(Self* self) {
         auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
         WhenUnread(self->state, [self, assign, promise]() mutable {
           const absl::Status status = self->state.disk.ok() ? self->state.shard->OnAssign(assign) : self->state.disk;
+          if (status.ok() && self->state.log == nullptr) {   // nobody holds it, so a replacement must have it
+            self->state.unsaved.push_back([promise](const absl::Status& saved) mutable {
+              Fulfil(promise, saved.ok() ? absl::StatusOr<Assigned>(Assigned{}) : absl::UnavailableError(saved.message()));
+            });
+            SaveForAnswers(self);
+            return;
+          }
           if (status.ok() && self->state.log != nullptr) self->state.log->Append(Codec<Assign>::Encode(assign));
           auto answer = [promise](const absl::Status& logged) mutable { Fulfil(promise, logged.ok() ? absl::StatusOr<Assigned>(Assigned{}) : logged); };
           status.ok() ? WhenLogged(self, answer) : answer(status);
