@@ -112,7 +112,7 @@ bool BareSocket::Answer(std::span<float> weights) const {
 }
 
 absl::StatusOr<BareListener> BareListener::At(const std::string& place) {
-  TROUPE_TRY(const ListeningSocket socket, ListenAt(place, false));
+  TROUPE_TRY(const ListeningSocket socket, ListenAt(place, "token"));
   return BareListener(socket.fd, socket.place.text, socket.place.path, socket.inode);
 }
 
