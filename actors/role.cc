@@ -42,21 +42,20 @@ absl::StatusOr<std::vector<RoleToken>> ParseTokens(std::string_view text, std::s
   for (const absl::string_view line : absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
     ++number;
     const auto wrong = [&](auto&&... what) { return absl::InvalidArgumentError(absl::StrCat(Absl(file), ":", number, ": ", what...)); };
-    const std::vector<std::string> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
-    if (words.empty() || words[0].starts_with('#')) continue;
-    if (words.size() > 2) return wrong(words.size(), " words, expected ROLE TOKEN");
-    RoleToken token{Role::kAdmin, words.back()};
-    if (words.size() == 2) {
-      const auto role = ParseRole(words[0]);
-      if (!role) return wrong("an unknown role, expected read, submit or admin");   // the word may be half of a token
-      token.role = *role;
-    }
-    if (bare || (words.size() == 1 && !tokens.empty())) return wrong("a second token, expected ROLE TOKEN in each line");
-    bare = words.size() == 1;
+    const absl::string_view all = absl::StripAsciiWhitespace(line);
+    if (all.empty() || all.front() == '#') continue;
+    const size_t word = std::min(all.find_first_of(" \t"), all.size());
+    const auto role = ParseRole(Std(all.substr(0, word)));
+    const RoleToken token{role.value_or(Role::kAdmin), std::string(role ? absl::StripLeadingAsciiWhitespace(all.substr(word)) : all)};
+    if (bare || (!role && !tokens.empty())) return wrong("a second token, expected ROLE TOKEN in each line, ROLE one of read, submit, admin");
+    bare = !role;
     if (token.token.size() < kTokenCharactersMin) return wrong("a token of ", token.token.size(), " characters, expected at least ", kTokenCharactersMin);
     if (std::ranges::any_of(tokens, [&token](const RoleToken& other) { return other.token == token.token; }))
       return wrong("a token that stood in a line before");
-    tokens.push_back(std::move(token));
+    if (token.role == Role::kAdmin && std::ranges::any_of(tokens, [](const RoleToken& other) { return other.role == Role::kAdmin; })) {
+      return wrong("a second token for 'admin', expected one, which all members have");
+    }
+    tokens.push_back(token);
   }
   if (tokens.empty()) return absl::InvalidArgumentError(absl::StrCat(Absl(file), ": no token in it"));
   return tokens;

@@ -27,10 +27,10 @@ struct RoleToken {
 /// A token shorter than this could be guessed.
 inline constexpr size_t kTokenCharactersMin = 16;
 
-/// The tokens of a file's text: one "ROLE TOKEN" a line, or one bare token in the whole file, which is an admin's. Empty lines and those that begin with #
-/// are passed over.
+/// The tokens of a file's text: one "ROLE TOKEN" a line, or one bare token in the whole file, which is an admin's. Tokens may hold spaces. Empty lines and
+/// those that begin with # are passed over.
 ///
-/// InvalidArgument: "FILE:3: ..." an unknown role, a token that is too short or comes twice, more than one bare token; "FILE: ..." no token at all.
+/// InvalidArgument: "FILE:3: ..." a token that is too short or comes twice, more than one for admins; "FILE: ..." no token at all.
 /// Messages never hold a token.
 absl::StatusOr<std::vector<RoleToken>> ParseTokens(std::string_view text, std::string_view file);
 

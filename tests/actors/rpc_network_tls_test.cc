@@ -179,7 +179,8 @@ BOOST_AUTO_TEST_CASE(a_server_that_answers_with_something_else_is_no_peer) {
     ::close(fd);
   });
   auto client = ClientWith(member);
-  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kFailedPrecondition, place() + ": the peer answers in plain text where TLS was expected"));
+  BOOST_TEST(
+      Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kFailedPrecondition, place() + ": the peer answers in plain text where TLS was expected"));
   answering.join();
   StopListening(other);
 }
@@ -299,11 +300,20 @@ BOOST_DATA_TEST_CASE_F(TlsFixture, ten_thousand_strangers_change_nothing, boost:
     for (int i = 0; i < count; ++i) {
       RawSocket stranger(place());
       switch (i % 5) {
-        case 0: stranger.Send(noise.data() + i % 1000, 1 + random.Below(2'000)); break;                    // anything
-        case 1: break;                                                                                     // nothing
-        case 2: stranger.Send({0, 0x1fff'ffff}); break;                                                    // a message of 4 GiB
-        case 3: stranger.Send("\x16\x03\x01\x40\x00\x01\x01\xff\xff", 9); break;                           // a handshake that does not go on
-        case 4: stranger.Send({uint32_t(random.Next()) % 512, 0x1ffe, 0, 0}); break;                       // segments that fit, and no more
+        case 0:
+          stranger.Send(noise.data() + i % 1000, 1 + random.Below(2'000));
+          break;   // anything
+        case 1:
+          break;   // nothing
+        case 2:
+          stranger.Send({0, 0x1fff'ffff});
+          break;   // a message of 4 GiB
+        case 3:
+          stranger.Send("\x16\x03\x01\x40\x00\x01\x01\xff\xff", 9);
+          break;   // a handshake that does not go on
+        case 4:
+          stranger.Send({uint32_t(random.Next()) % 512, 0x1ffe, 0, 0});
+          break;   // segments that fit, and no more
       }
       if (random.Below(4) != 0) continue;
       open.push_back(std::move(stranger));   // stays
