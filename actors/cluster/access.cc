@@ -10,11 +10,14 @@ Role LeastRole(ActorId actor, uint64_t type) {
   if (actor != kHeadActor) return Role::kAdmin;
   switch (type) {
     case Codec<Inspect>::kType:
-    case Codec<ReadOutput>::kType: return Role::kRead;
+    case Codec<ReadOutput>::kType:
+      return Role::kRead;
     case Codec<PutProgram>::kType:
     case Codec<Submit>::kType:
-    case Codec<StopJob>::kType: return Role::kSubmit;
-    default: return Role::kAdmin;   // Report, Claim, DrainNode, GetProgram
+    case Codec<StopJob>::kType:
+      return Role::kSubmit;
+    default:
+      return Role::kAdmin;   // Report, Claim, DrainNode, GetProgram
   }
 }
 

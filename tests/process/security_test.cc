@@ -29,7 +29,7 @@ using testing::Scratch;
 using testing::WriteText;
 using Words = std::vector<std::string>;
 
-constexpr char kTokens[] = "read 0123456789-read\nsubmit 0123456789-submit\nadmin 0123456789-admin\n";
+constexpr char kTokens[] = "read 0123456789abcdef-read\nsubmit 0123456789abcdef-submit\nadmin 0123456789abcdef-admin\n";
 
 Words operator+(Words a, const Words& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -87,8 +87,9 @@ struct SecurityFixture {
 
   void StartHead(const std::string& listen, const Words& more) {
     head_log = scratch / "head.log";
-    head = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--head", "--listen", listen, "--state", scratch / "head", "--log", head_log} + more,
-                                                               .environment = {}});
+    head = std::make_unique<Command>(
+        scratch,
+        Command::Options{.arguments = Words{"node", "--head", "--listen", listen, "--state", scratch / "head", "--log", head_log} + more, .environment = {}});
     Await("listening", [&] {
       const std::string text = ReadText(head_log);
       const size_t at = text.find(" listening="), end = text.find(' ', at + 1);
@@ -98,9 +99,10 @@ struct SecurityFixture {
     if (place.empty()) BOOST_FAIL(head->Wait().err);
   }
   void StartNode(const std::string& name, const Words& more) {
-    nodes.push_back(std::make_unique<Command>(
-        scratch, Command::Options{.arguments = Words{"node", "--join", place, "--name", name, "--cores", "2", "--state", scratch / name, "--log", scratch / (name + ".log")} + more,
-                                  .environment = {}}));
+    nodes.push_back(std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--join", place, "--name", name, "--cores", "2", "--state",
+                                                                                           scratch / name, "--log", scratch / (name + ".log")} +
+                                                                                     more,
+                                                                        .environment = {}}));
   }
   void AwaitUp(const std::string& name, const Words& how) {
     Await(name + " is up", [&] { return Holds(Ask({"status", "--json"}, how).out, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
@@ -146,7 +148,8 @@ BOOST_AUTO_TEST_CASE(beyond_loopback_nobody_listens_without_token_and_certificat
   BOOST_TEST(Refused(testing::Run(scratch, listen + Words{"--token-file", token}), "there is no TLS" + expected));
   BOOST_TEST(Refused(testing::Run(scratch, listen + Tls("ca")), "there is no token" + expected));
   BOOST_TEST(Refused(testing::Run(scratch, listen + Tls("nowhere")), scratch / "nowhere/ca.pem"));
-  BOOST_TEST(Refused(testing::Run(scratch, listen + Words{"--token-file", File("readers", "read 0123456789-read")}), "no token for 'admin', which heads and nodes need"));
+  BOOST_TEST(Refused(testing::Run(scratch, listen + Words{"--token-file", File("readers", "read 0123456789abcdef-read")}),
+                     "no token for 'admin', which heads and nodes need"));
   BOOST_TEST(Refused(testing::Run(scratch, {"status", "--cluster", "192.0.2.1:7460", "--token-file", token}), "beyond this host links take certificates"));
 }
 
@@ -170,21 +173,24 @@ BOOST_AUTO_TEST_CASE(only_members_get_in_and_a_run_speaks_tls_throughout) {
   AwaitLog("the peer's certificate has expired");
   BOOST_TEST(Refused(Ask({"status"}, token + Tls("foreign")), "the peer's certificate is of a foreign authority"));
   AwaitLog("the peer refuses this process's certificate, which is of a foreign authority");
-  BOOST_TEST(Refused(Ask({"status"}, Words{"--token-file", File("guess", "0123456789-guess")} + Tls("member")), "the peer's token is wrong"));
+  BOOST_TEST(Refused(Ask({"status"}, Words{"--token-file", File("guess", "0123456789abcdef-guess")} + Tls("member")), "the peer's token is wrong"));
   AwaitLog("the peer's token is wrong");
 
   const std::string model = scratch / "model";
-  const Ended trained = Ask({"train", "--algorithm", "logistic_regression", "--data", testing::ClickLog(), "--model", model, "--workers", "2", "--shards", "2", "--json"}, member);
+  const Ended trained = Ask(
+      {"train", "--algorithm", "logistic_regression", "--data", testing::ClickLog(), "--model", model, "--workers", "2", "--shards", "2", "--json"}, member);
   BOOST_TEST_REQUIRE(trained.code == 0, trained.err);
   BOOST_TEST(testing::Number(trained.out, "read") == testing::Number(trained.out, "applied"));
-  BOOST_TEST(testing::Run(scratch, {"train", "--algorithm", "logistic_regression", "--data", testing::ClickLog(), "--model", scratch / "here", "--workers", "2", "--shards", "2"}).code == 0);
+  BOOST_TEST(testing::Run(scratch, {"train", "--algorithm", "logistic_regression", "--data", testing::ClickLog(), "--model", scratch / "here", "--workers", "2",
+                                    "--shards", "2"})
+                 .code == 0);
   BOOST_TEST((testing::ModelText(scratch, model) == testing::ModelText(scratch, scratch / "here")));
-  for (const std::string log : {"head.log", "a.log", "b.log"}) BOOST_TEST(!Holds(ReadText(scratch / log), "0123456789-"), log << " holds a token");
+  for (const std::string log : {"head.log", "a.log", "b.log"}) BOOST_TEST(!Holds(ReadText(scratch / log), "0123456789abcdef-"), log << " holds a token");
 }
 
 BOOST_AUTO_TEST_CASE(a_token_is_good_for_its_role) {
   StartHead("127.0.0.1:0", {"--token-file", File("tokens", kTokens)});
-  const auto with = [&](const std::string& role) { return Words{"--token-file", File(role, role + " 0123456789-" + role)}; };
+  const auto with = [&](const std::string& role) { return Words{"--token-file", File(role, role + " 0123456789abcdef-" + role)}; };
   StartNode("a", with("admin"));
   AwaitUp("a", with("read"));
   const std::string script = Script("echo done");

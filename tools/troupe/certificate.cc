@@ -11,7 +11,8 @@ namespace troupe {
 namespace {
 
 constexpr char kSummary[] =
-    "Makes a certificate and its key for a member of a cluster, in DIR: cert.pem, key.pem, and ca.pem to check others by (--tls DIR). Without --ca it also makes\n"
+    "Makes a certificate and its key for a member of a cluster, in DIR: cert.pem, key.pem, and ca.pem to check others by (--tls DIR). Without --ca it also "
+    "makes\n"
     "the authority that signs it, whose key is ca_key.pem: for tests and small clusters. Files are readable by their owner alone, and none is overwritten.";
 constexpr char kExamples[] =
     "  troupe certificate authority\n"
