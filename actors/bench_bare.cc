@@ -2,6 +2,7 @@
 #include "actors/bench_bare.h"
 
 #include <fcntl.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -33,15 +34,25 @@ void ApplySgd(std::span<float> weights, std::span<const float> gradient) {
   for (size_t i = 0; i < count; ++i) w[i] -= 0.01f * g[i];
 }
 
-BareSocket::BareSocket(BareSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+BareSocket::BareSocket(BareSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)), tls_(std::move(other.tls_)) {}
 
 BareSocket& BareSocket::operator=(BareSocket&& other) noexcept {
   Close();
   fd_ = std::exchange(other.fd_, -1);
+  tls_ = std::move(other.tls_);
   return *this;
 }
 
+absl::Status BareSocket::BeginTls(const TlsContext& context, TlsStream::Side side) {
+  tls_ = {SSL_new(context.get()), SSL_free};
+  SSL_set_fd(tls_.get(), fd_);
+  SSL_clear_mode(tls_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE);   // one call for all of a buffer
+  if ((side == TlsStream::Side::kClient ? SSL_connect(tls_.get()) : SSL_accept(tls_.get())) == 1) return absl::OkStatus();
+  return absl::UnavailableError("the bare TLS socket: no handshake");
+}
+
 void BareSocket::Close() {
+  tls_ = nullptr;
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
@@ -58,8 +69,8 @@ absl::StatusOr<BareSocket> BareSocket::Connect(const std::string& text) {
 
 bool BareSocket::ReadAll(void* to, size_t size) const {
   for (char* at = static_cast<char*>(to); size > 0;) {
-    const ssize_t got = ::read(fd_, at, size);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = tls_ != nullptr ? SSL_read(tls_.get(), at, static_cast<int>(size)) : ::read(fd_, at, size);
+    if (tls_ == nullptr && got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;
     at += got;
     size -= static_cast<size_t>(got);
@@ -69,8 +80,8 @@ bool BareSocket::ReadAll(void* to, size_t size) const {
 
 bool BareSocket::WriteAll(const void* from, size_t size) const {
   for (const char* at = static_cast<const char*>(from); size > 0;) {
-    const ssize_t sent = ::send(fd_, at, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    const ssize_t sent = tls_ != nullptr ? SSL_write(tls_.get(), at, static_cast<int>(size)) : ::send(fd_, at, size, MSG_NOSIGNAL);
+    if (tls_ == nullptr && sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return false;
     at += sent;
     size -= static_cast<size_t>(sent);
@@ -112,7 +123,7 @@ bool BareSocket::Answer(std::span<float> weights) const {
 }
 
 absl::StatusOr<BareListener> BareListener::At(const std::string& place) {
-  TROUPE_TRY(const ListeningSocket socket, ListenAt(place, false));
+  TROUPE_TRY(const ListeningSocket socket, ListenAt(place, "token"));
   return BareListener(socket.fd, socket.place.text, socket.place.path, socket.inode);
 }
 

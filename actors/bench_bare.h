@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "actors/internal/tls.h"
 
 namespace troupe {
 
@@ -34,6 +36,9 @@ class BareSocket {
   /// To a place whose host is a number.
   static absl::StatusOr<BareSocket> Connect(const std::string& place);
 
+  /// Everything from now on over TLS, of OpenSSL alone; the other end does the same. Unavailable: the handshake fails.
+  absl::Status BeginTls(const TlsContext& context, TlsStream::Side side);
+
   int fd() const { return fd_; }
   void Close();
   bool ReadAll(void* to, size_t size) const;
@@ -45,6 +50,7 @@ class BareSocket {
 
  private:
   int fd_ = -1;
+  std::shared_ptr<ssl_st> tls_;   // null: none
 };
 
 /// Waits for the other process of a benchmark.

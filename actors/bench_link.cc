@@ -16,10 +16,13 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "actors/bench_bare.h"
 #include "actors/bench_pair.h"
+#include "actors/certificates.h"
+#include "actors/internal/tls.h"
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 
@@ -35,7 +38,7 @@ constexpr uint64_t kPush = 0, kPull = 1000;   // types of requests: these, and t
 constexpr size_t kBytesMax = 40 << 20;
 constexpr size_t kBigFrames = kBytesMax / kChunkBytes;
 constexpr int kPushesInFlight = 4, kPullsInFlight = 8;   // as ps/client
-constexpr size_t kPlaceBytes = 64;                       // in which the peer says where it listens
+constexpr size_t kPlaceBytes = 64;                       // in which the peer says where it listens, over TCP and over TLS
 constexpr std::chrono::seconds kTimeout{20};
 
 double Seconds(Clock::duration duration) {
@@ -54,6 +57,10 @@ std::string PlaceIn(const std::string& folder, const char* name) {
   return absl::StrCat("unix:", folder, "/", name);
 }
 
+std::string TlsFolder(const std::string& folder) {
+  return folder + "/tls";
+}
+
 /// A kind of socket: the bare one, and the network that uses it.
 struct Way {
   std::string name;
@@ -65,12 +72,13 @@ struct Way {
 struct Bench {
   std::string folder;
   pid_t peer = -1;
-  Way local{.name = "Unix socket", .bare = {}, .network = nullptr}, tcp{.name = "TCP", .bare = {}, .network = nullptr};
+  Way local{.name = "Unix socket", .bare = {}, .network = nullptr}, tcp{.name = "TCP", .bare = {}, .network = nullptr},
+      tls{.name = "TLS", .bare = {}, .network = nullptr};
   std::unique_ptr<RpcNetwork> tcp4;   // with four
   PinnedHere pinned;
 
   ~Bench() {
-    for (Way* way : {&local, &tcp}) {
+    for (Way* way : {&local, &tcp, &tls}) {
       way->network.reset();
       way->bare.Close();   // which ends the peer
     }
@@ -83,9 +91,10 @@ struct Bench {
   absl::Status Start(const std::vector<std::string>& command);
 };
 
-absl::StatusOr<std::unique_ptr<RpcNetwork>> NetworkTo(const std::string& place, size_t bulk_connections) {
+absl::StatusOr<std::unique_ptr<RpcNetwork>> NetworkTo(const std::string& place, size_t bulk_connections, std::optional<TlsCertificates> tls = {}) {
   auto options = NetworkOptions(NodeId{0});
   options.bulk_connections = bulk_connections;
+  options.tls = std::move(tls);
   TROUPE_TRY(std::unique_ptr<RpcNetwork> network, RpcNetwork::Start(std::move(options)));
   network->Locate(kPeer, {place});
   return network;
@@ -99,9 +108,14 @@ absl::Status Bench::Start(const std::vector<std::string>& command) {
   folder = pattern;
   TROUPE_TRY(const BareListener at_path, BareListener::At(PlaceIn(folder, "bare")));
   TROUPE_TRY(const BareListener at_port, BareListener::At(kAnyLoopbackPort));
+  TROUPE_TRY(const BareListener at_tls, BareListener::At(kAnyLoopbackPort));
+  TROUPE_RETURN_IF_ERROR(MakeCertificates(TlsFolder(folder), {}));
+  TROUPE_TRY(const TlsCertificates certificates, ReadTlsFolder(TlsFolder(folder)));
+  TROUPE_TRY(const auto context, TlsContext::Make(certificates));
   std::vector<std::string> arguments = command;
   arguments.push_back(folder);
   arguments.push_back(at_port.place());
+  arguments.push_back(at_tls.place());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -112,11 +126,14 @@ absl::Status Bench::Start(const std::vector<std::string>& command) {
   pinned.Pin(0);   // now that the peer has all of them to choose from
   TROUPE_TRY(local.bare, at_path.Accept(peer));
   TROUPE_TRY(tcp.bare, at_port.Accept(peer));
-  char place[kPlaceBytes + 1] = {};
-  if (!local.bare.ReadAll(place, kPlaceBytes)) return absl::UnavailableError("the bare socket was closed");
+  TROUPE_TRY(tls.bare, at_tls.Accept(peer));
+  TROUPE_RETURN_IF_ERROR(tls.bare.BeginTls(*context, TlsStream::Side::kServer));
+  char place[kPlaceBytes + 1] = {}, tls_place[kPlaceBytes + 1] = {};
+  if (!local.bare.ReadAll(place, kPlaceBytes) || !local.bare.ReadAll(tls_place, kPlaceBytes)) return absl::UnavailableError("the bare socket was closed");
   TROUPE_TRY(local.network, NetworkTo(PlaceIn(folder, "rpc"), 1));
   TROUPE_TRY(tcp.network, NetworkTo(place, 1));
   TROUPE_TRY(tcp4, NetworkTo(place, 4));
+  TROUPE_TRY(tls.network, NetworkTo(tls_place, 1, certificates));
   return absl::OkStatus();
 }
 
@@ -233,7 +250,7 @@ absl::StatusOr<std::vector<BenchRow>> BenchLink(const std::vector<std::string>& 
   const Block block = std::move(memory).Finish();
   std::vector<std::pair<std::string, size_t>> sizes{{"64 B", 64}, {"64 KiB", 64 << 10}, {"1 MiB", 1 << 20}};
   if (full) sizes.emplace_back("4 MiB", block.size());
-  for (const Way* way : {&bench.local, &bench.tcp}) {
+  for (const Way* way : {&bench.local, &bench.tcp, &bench.tls}) {
     for (const auto& [name, size] : sizes) {
       TROUPE_TRY(BenchRow row, ComparePush(*way, name, Block::Copy(block.data(), size)));
       rows.push_back(std::move(row));
@@ -244,13 +261,14 @@ absl::StatusOr<std::vector<BenchRow>> BenchLink(const std::vector<std::string>& 
     TROUPE_TRY(BenchRow local, CompareBig(bench.local.bare, *bench.local.network, pull, what + "Unix socket", block));
     TROUPE_TRY(BenchRow one, CompareBig(bench.tcp.bare, *bench.tcp.network, pull, what + "TCP, 1 connection", block));
     TROUPE_TRY(BenchRow four, CompareBig(bench.tcp.bare, *bench.tcp4, pull, what + "TCP, 4 connections", block));
-    for (BenchRow* row : {&local, &one, &four}) rows.push_back(std::move(*row));
+    TROUPE_TRY(BenchRow encrypted, CompareBig(bench.tls.bare, *bench.tls.network, pull, what + "TLS, 1 connection", block));
+    for (BenchRow* row : {&local, &one, &four, &encrypted}) rows.push_back(std::move(*row));
   }
   return rows;
 }
 
 int RunBenchLinkPeer(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 2) return 2;
+  if (arguments.size() != 3) return 2;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   PinnedHere pinned;
   pinned.Pin(1);
@@ -270,17 +288,25 @@ int RunBenchLinkPeer(const std::vector<std::string>& arguments) {
                          ApplySgd(link_weights.subspan(at), request.bulk[0].As<float>());
                          reply(Frame{});
                        }}};
-  auto network = RpcNetwork::Start(std::move(options));
-  if (!network.ok()) return 1;
+  RpcNetwork::Options with_tls = options;
+  with_tls.listen = {kAnyLoopbackPort};
+  const absl::StatusOr<TlsCertificates> certificates = ReadTlsFolder(TlsFolder(arguments[0]));
+  if (!certificates.ok()) return 1;
+  with_tls.tls = *certificates;
+  const auto context = TlsContext::Make(*certificates);
+  const auto network = RpcNetwork::Start(std::move(options)), tls_network = RpcNetwork::Start(std::move(with_tls));
+  if (!network.ok() || !tls_network.ok() || !context.ok()) return 1;
   const auto local = BareSocket::Connect(PlaceIn(arguments[0], "bare")), tcp = BareSocket::Connect(arguments[1]);
-  if (!local.ok() || !tcp.ok()) return 1;
-  std::string place = (*network)->places()[1];
-  place.resize(kPlaceBytes);
-  if (!local->WriteAll(place.data(), kPlaceBytes)) return 1;
-  for (;;) {
-    pollfd asked[2] = {{local->fd(), POLLIN, 0}, {tcp->fd(), POLLIN, 0}};
-    ::poll(asked, 2, -1);
-    if (!(asked[0].revents != 0 ? *local : *tcp).Answer(bare_weights)) return 0;
+  auto tls = BareSocket::Connect(arguments[2]);
+  if (!local.ok() || !tcp.ok() || !tls.ok() || !tls->BeginTls(**context, TlsStream::Side::kClient).ok()) return 1;
+  for (std::string place : {(*network)->places()[1], (*tls_network)->places()[0]}) {
+    place.resize(kPlaceBytes);
+    if (!local->WriteAll(place.data(), kPlaceBytes)) return 1;
+  }
+  for (;;) {   // an order has been read whole before the next is asked for, so that none waits inside of TLS
+    pollfd asked[3] = {{local->fd(), POLLIN, 0}, {tcp->fd(), POLLIN, 0}, {tls->fd(), POLLIN, 0}};
+    ::poll(asked, 3, -1);
+    if (!(asked[0].revents != 0 ? *local : asked[1].revents != 0 ? *tcp : *tls).Answer(bare_weights)) return 0;
   }
 }
 

@@ -56,7 +56,7 @@ const std::vector<Knob>& AllKnobs() {
 }
 
 /// Variables of other commands and of the product's own that are no settings.
-constexpr std::string_view kNoSettings[] = {"TROUPE_CLUSTER", "TROUPE_TOKEN_FILE", "TROUPE_PLUGIN_PATH"};
+constexpr std::string_view kNoSettings[] = {"TROUPE_CLUSTER", "TROUPE_TOKEN_FILE", "TROUPE_TLS", "TROUPE_PLUGIN_PATH"};
 constexpr std::string_view kJobVariables = "TROUPE_JOB";   // what a job's processes are told begins so
 
 std::vector<std::string> Names(const auto& style) {

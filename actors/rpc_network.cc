@@ -5,13 +5,20 @@
 #include <utility>
 
 #include "actors/internal/link_loop.h"
+#include "actors/status.h"
 
 namespace troupe {
 
 absl::StatusOr<std::unique_ptr<RpcNetwork>> RpcNetwork::Start(Options options) {
   if (options.bulk_connections == 0) return absl::InvalidArgumentError("bulk_connections is 0, expected at least 1");
+  if (options.token.empty() && !options.tokens.empty()) return absl::InvalidArgumentError("tokens with roles, but none of this process's own (an admin's)");
+  std::shared_ptr<const TlsContext> tls;
+  if (options.tls) {
+    TROUPE_TRY(tls, TlsContext::Make(*options.tls));
+    options.tls.reset();   // the key lies in one place
+  }
   auto handlers = std::exchange(options.handlers, {});
-  auto loop = std::make_shared<LinkLoop>(std::move(options));
+  auto loop = std::make_shared<LinkLoop>(std::move(options), std::move(tls));
   for (auto& [actor, handler] : handlers) loop->Serve(actor, std::make_shared<const Handler>(std::move(handler)));
   if (absl::Status status = loop->Start(); !status.ok()) return status;
   return std::unique_ptr<RpcNetwork>(new RpcNetwork(std::move(loop)));

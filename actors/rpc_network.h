@@ -6,12 +6,15 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "actors/certificates.h"
 #include "actors/network.h"
+#include "actors/role.h"
 
 namespace troupe {
 
@@ -26,12 +29,20 @@ class RpcNetwork final : public Network {
     std::string cluster_id;
     std::string token;
     std::string build_id;
+    /// Other tokens that get in, with what they are good for; `token` is an admin's. Where there are none and `token` is empty, everybody is an admin.
+    std::vector<RoleToken> tokens = {};
+    /// The role that a request of this type to this actor takes; with less it is answered with PermissionDenied.
+    std::function<Role(ActorId, uint64_t type)> least_role = [](ActorId, uint64_t) { return Role::kAdmin; };
+    /// TLS 1.3 on every TCP connection, in and out: each end shows its certificate, and is refused where it is not of the other's authority, or expired.
+    /// Certificates are looked at when a connection is made. Unix sockets are their owner's alone, and need none.
+    std::optional<TlsCertificates> tls = {};
     /// Where others reach this node, none: nobody does. "unix:/path", at most 83 bytes of path: a process that listens there already loses the place.
-    /// "tcp:HOST:PORT", HOST a name, an IPv4 or a [bracketed IPv6] address of this host; port 0: one that is free. Other hosts only get in with a token.
+    /// "tcp:HOST:PORT", HOST a name, an IPv4 or a [bracketed IPv6] address of this host; port 0: one that is free. Where other hosts can connect, a token
+    /// and certificates must be given.
     std::vector<std::string> listen;
     /// Served from the first connection on; whoever waits for this node to listen would find an actor that is served later missing (Unavailable).
     std::vector<std::pair<ActorId, Handler>> handlers = {};
-    /// How long a peer may take for its Hello.
+    /// How long a peer may take for its Hello, the handshake of TLS included.
     Duration connect_timeout{2000};
     /// Between two attempts to connect to a node; doubled after each that fails.
     Duration backoff_min{5};
@@ -54,7 +65,8 @@ class RpcNetwork final : public Network {
   };
 
   /// Listens, and starts the thread. Looking up a name to listen at may take a while.
-  /// InvalidArgument: a place is none, or lies open to other hosts without a token. Unavailable: the system refused the socket.
+  /// InvalidArgument: a place is none, or lies open to other hosts without a token or without certificates; `tokens` without a `token`; certificates that are
+  /// none, or whose key does not fit. Unavailable: the system refused the socket.
   static absl::StatusOr<std::unique_ptr<RpcNetwork>> Start(Options options);
   /// Stops the thread; replies still awaited are called with Cancelled. Not to be called on the link thread.
   ~RpcNetwork() override;
@@ -63,7 +75,7 @@ class RpcNetwork final : public Network {
   std::vector<std::string> places() const;
 
   /// At every attempt to connect Unix places are tried first, then the others in their order, each for connect_timeout; a name is looked up without anybody
-  /// waiting. A place where another node answers, or nobody, is passed over.
+  /// waiting. A place where another node answers, or nobody, is passed over; without certificates so is one beyond loopback, which would see the token.
   void Locate(NodeId node, std::vector<std::string> places) override;
   /// On the link thread (in a handler or a reply) the request goes out without any hand-over. `reply` is called on the link thread, never inside this
   /// call, except by other threads when the network is stopping (Cancelled) or queued_requests_max is reached (Unavailable).

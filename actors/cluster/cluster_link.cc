@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "actors/cluster/access.h"
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
@@ -24,18 +25,23 @@ absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOption
   NodeId node = options.node;
   while (!is_head && node == kHeadNode) node = NodeId{std::random_device()()};
   link->system_ = std::make_unique<System>(System::Options{.node = node, .incarnation = options.incarnation, .compute_threads = 1});
-  TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
-             RpcNetwork::Start({.node = node,
-                                .incarnation = options.incarnation,
-                                .cluster_id = kCluster,
-                                .token = options.address.token,
-                                .build_id = kProtocol,
-                                .listen = options.listen,
-                                .run = [system = link->system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
-                                .log =
-                                    [log = std::move(options.log)](const std::string& line) {
-                                      if (log) log(line);
-                                    }}));
+  RpcNetwork::Options network_options;
+  network_options.node = node;
+  network_options.incarnation = options.incarnation;
+  network_options.cluster_id = kCluster;
+  network_options.token = options.address.token;
+  network_options.build_id = kProtocol;
+  network_options.listen = options.listen;
+  network_options.tokens = std::move(options.tokens);
+  if (is_head) network_options.least_role = LeastRole;
+  if (!options.address.tls.empty()) {
+    TROUPE_TRY(network_options.tls, ReadTlsFolder(options.address.tls));
+  }
+  network_options.run = [system = link->system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); };
+  network_options.log = [log = std::move(options.log)](const std::string& line) {
+    if (log) log(line);
+  };
+  TROUPE_TRY(std::unique_ptr<RpcNetwork> network, RpcNetwork::Start(std::move(network_options)));
   if (!options.listen.empty()) link->place_ = std::string(absl::StripPrefix(network->places().front(), "tcp:"));
   link->system_->SetNetwork(std::move(network));
   if (!is_head) {

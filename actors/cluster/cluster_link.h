@@ -12,13 +12,15 @@
 #include "actors/ask.h"
 #include "actors/cluster/messages.h"
 #include "actors/cluster/wire.h"
+#include "actors/role.h"
 #include "actors/system.h"
 
 namespace troupe {
 
 struct ClusterAddress {
-  std::string head;    ///< HOST:PORT
-  std::string token;   ///< empty: a head that listens on loopback without one
+  std::string head;       ///< HOST:PORT
+  std::string token;      ///< empty: a head that listens on loopback without one
+  std::string tls = {};   ///< folder of this process's certificates (ReadTlsFolder); empty: none, and no way beyond loopback
 };
 
 struct ClusterLinkOptions {
@@ -27,12 +29,14 @@ struct ClusterLinkOptions {
   Incarnation incarnation{1};
   /// "tcp:HOST:PORT", at most one; none: nobody reaches this process.
   std::vector<std::string> listen = {};
+  std::vector<RoleToken> tokens = {};   ///< of a head: others that get in, besides its own
   std::function<void(const std::string&)> log = nullptr;
 };
 
 class ClusterLink {
  public:
-  /// Listens; connecting to the head happens with the first request. InvalidArgument: no place, or one that other hosts reach. Unavailable: it is taken.
+  /// Listens; connecting to the head happens with the first request. InvalidArgument: no place, or one that other hosts reach without
+  /// a token and certificates; certificates that are none. NotFound and the like: they cannot be read. Unavailable: the place is taken.
   static absl::StatusOr<std::unique_ptr<ClusterLink>> Open(ClusterLinkOptions options);
   ~ClusterLink();
 

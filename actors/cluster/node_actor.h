@@ -22,6 +22,7 @@ struct NodeOptions {
   std::string program, program_hash;   ///< this very program, which need not be fetched
   std::string head_place;              ///< for the drivers that run here
   std::string token;                   ///< likewise; not logged, not written
+  std::string tls = {};                ///< folder of certificates, for all processes that run here; empty: none
   const Log* log = nullptr;            ///< may be null
   /// A rejoin needs a higher incarnation, kept before it is used. Called in the actor's context.
   std::function<absl::StatusOr<Incarnation>(Incarnation at_least)> next_incarnation;
@@ -39,7 +40,8 @@ caf::actor SpawnNode(System& system, HeadActor head, NodeOptions options);
 
 /// What the processes of a node find in their environment.
 inline constexpr char kEnvJob[] = "TROUPE_JOB", kEnvAttempt[] = "TROUPE_JOB_ATTEMPT", kEnvHead[] = "TROUPE_JOB_HEAD", kEnvHost[] = "TROUPE_JOB_HOST",
-                      kEnvClusterToken[] = "TROUPE_JOB_CLUSTER_TOKEN", kEnvProgram[] = "TROUPE_JOB_PROGRAM", kEnvParent[] = "TROUPE_JOB_PARENT";
+                      kEnvClusterToken[] = "TROUPE_JOB_CLUSTER_TOKEN", kEnvProgram[] = "TROUPE_JOB_PROGRAM", kEnvParent[] = "TROUPE_JOB_PARENT",
+                      kEnvTls[] = "TROUPE_JOB_TLS";
 
 }   // namespace troupe
 

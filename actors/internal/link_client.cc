@@ -46,9 +46,10 @@ absl::Status ToStatus(const kj::Exception& error, const std::string& name) {
 }   // namespace
 
 struct LinkClient::Connection {
-  Connection(LinkLoop& loop, int fd, size_t number)
+  Connection(LinkLoop& loop, int fd, bool local, size_t number)
       : index(number),
-        socket(loop.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::CLIENT, kHelloBytesMax, [this] { closed = true; }),
+        socket(
+            loop.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::CLIENT, kHelloBytesMax, [this] { closed = true; }, local ? nullptr : loop.tls()),
         rpc(capnp::makeRpcClient(socket)),
         link(nullptr) {
     capnp::word scratch[8] = {};
@@ -142,7 +143,9 @@ void LinkClient::Service() {
       last_error_ = "lost the connection";
       Drop();
     } else {
-      Missed(absl::UnavailableError(absl::StrCat(link_->place.text, ": ", reason.empty() ? "the connection was closed before Hello" : reason)), false);
+      const absl::StatusCode code = closed->socket.reason_code();
+      Missed(absl::Status(code, absl::StrCat(link_->place.text, ": ", reason.empty() ? "the connection was closed before Hello" : reason)),
+             code != absl::StatusCode::kUnavailable);
     }
   }
   while (ready() && !waiting_.empty()) {
@@ -225,6 +228,10 @@ void LinkClient::Resolve(const Place& place) {
 
 void LinkClient::Open(const Place& place, const SocketAddress& address) {
   const auto& options = loop_.options();
+  if (!address.loopback() && loop_.tls() == nullptr) {
+    return Missed(absl::FailedPreconditionError(absl::StrCat(place.text, ": beyond this host links take certificates, and this process has none (--tls)")),
+                  true);
+  }
   auto link = std::make_shared<Link>(place);
   if (lane_ == Network::Lane::kBulk && !place.local()) link->wanted = options.bulk_connections;
   if (link->wanted > 1) link->id = RandomId();
@@ -234,7 +241,7 @@ void LinkClient::Open(const Place& place, const SocketAddress& address) {
     for (size_t i = 0; i < link->wanted; ++i) {
       auto fd = ConnectTo(place, address, options.silence_max);
       if (!fd.ok()) return Missed(fd.status(), false);
-      link->connections.push_back(std::make_unique<Connection>(loop_, *fd, i));
+      link->connections.push_back(std::make_unique<Connection>(loop_, *fd, place.local(), i));
     }
     for (const auto& connection : link->connections) SayHello(*link, *connection);
   } catch (const kj::Exception& error) {
@@ -276,7 +283,8 @@ void LinkClient::SayHello(Link& link, Connection& connection) {
                            const std::string why = error.getType() == kj::Exception::Type::OVERLOADED ? "no Hello in time"
                                                    : reason.empty()                                   ? absl::StrCat("Hello: ", Describe(error))
                                                                                                       : reason;
-                           Missed(absl::UnavailableError(absl::StrCat(link.place.text, ": ", why)), false);
+                           const absl::StatusCode code = connection.socket.reason_code();
+                           Missed(absl::Status(code, absl::StrCat(link.place.text, ": ", why)), code != absl::StatusCode::kUnavailable);
                          });
 }
 

@@ -139,7 +139,7 @@ struct LinkLoop::State {
   std::map<std::pair<NodeId, Network::Lane>, std::unique_ptr<LinkClient>> clients;
 };
 
-LinkLoop::LinkLoop(RpcNetwork::Options options) : options_(std::move(options)) {
+LinkLoop::LinkLoop(RpcNetwork::Options options, std::shared_ptr<const TlsContext> tls) : options_(std::move(options)), tls_(std::move(tls)) {
   if (options_.share_memory) SharedMemory::OfProcess().Use();
 }
 
@@ -153,8 +153,9 @@ absl::Status LinkLoop::Start() {
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   alarm_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   if (wake_fd_ < 0 || alarm_fd_ < 0) return absl::UnavailableError(absl::StrCat("eventfd, timerfd: ", std::strerror(errno)));
+  const char* missing = !options_.token.empty() ? tls_ != nullptr ? "" : "TLS" : tls_ != nullptr ? "token" : "token and no TLS";
   for (const std::string& place : options_.listen) {
-    auto listening = ListenAt(place, !options_.token.empty());
+    auto listening = ListenAt(place, missing);
     if (!listening.ok()) {
       Stop();
       return listening.status();

@@ -48,7 +48,8 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
  public:
   using Work = absl::AnyInvocable<void()>;
 
-  explicit LinkLoop(RpcNetwork::Options options);
+  /// `tls`: of TCP connections; null: none.
+  LinkLoop(RpcNetwork::Options options, std::shared_ptr<const TlsContext> tls);
   ~LinkLoop();
   absl::Status Start();
   void Stop();
@@ -61,6 +62,8 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   void Serve(ActorId actor, std::shared_ptr<const Network::Handler> handler);   // null: withdraw
   std::shared_ptr<const Network::Handler> HandlerOf(ActorId actor) const;
   const RpcNetwork::Options& options() const { return options_; }
+  /// Null: there are no certificates.
+  const std::shared_ptr<const TlsContext>& tls() const { return tls_; }
   /// Where it listens, since Start.
   std::vector<std::string> places() const;
 
@@ -96,6 +99,7 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   void EndEverything();
 
   RpcNetwork::Options options_;
+  const std::shared_ptr<const TlsContext> tls_;
   std::vector<ListeningSocket> listening_;
   int wake_fd_ = -1;
   int alarm_fd_ = -1;

@@ -62,18 +62,30 @@ bool SameSecret(const std::string& ours, capnp::Text::Reader theirs) {
   return difference == 0;
 }
 
-absl::Status CheckHello(const RpcNetwork::Options& ours, wire::Hello::Reader theirs) {
+/// What the token is good for. All of ours are compared, whichever it is.
+std::optional<Role> RoleOf(const RpcNetwork::Options& ours, capnp::Text::Reader token) {
+  std::optional<Role> role;
+  for (const RoleToken& known : ours.tokens) {
+    if (SameSecret(known.token, token)) role = known.role;
+  }
+  if (SameSecret(ours.token, token)) role = Role::kAdmin;
+  return role;
+}
+
+/// The role of whoever says this.
+absl::StatusOr<Role> CheckHello(const RpcNetwork::Options& ours, wire::Hello::Reader theirs) {
   if (theirs.getProtocol() != kProtocol) {
     return absl::FailedPreconditionError(absl::StrCat("the peer speaks protocol ", theirs.getProtocol(), ", expected ", kProtocol));
   }
   if (theirs.getClusterId() != ours.cluster_id) {
     return absl::FailedPreconditionError(absl::StrCat("the peer belongs to '", theirs.getClusterId().cStr(), "', expected '", ours.cluster_id, "'"));
   }
-  if (!SameSecret(ours.token, theirs.getToken())) return absl::PermissionDeniedError("the peer's token is wrong");
+  const std::optional<Role> role = RoleOf(ours, theirs.getToken());
+  if (!role) return absl::PermissionDeniedError("the peer's token is wrong");
   if (theirs.getBuildId() != ours.build_id) {
     return absl::FailedPreconditionError(absl::StrCat("the peer is build '", theirs.getBuildId().cStr(), "', expected '", ours.build_id, "'"));
   }
-  return absl::OkStatus();
+  return *role;
 }
 
 }   // namespace
@@ -83,6 +95,7 @@ struct LinkServer::Group {
   struct Held {
     ActorId actor;
     Incarnation meant;
+    Role role;
     Frame frame;
     std::shared_ptr<Pending> pending;
   };
@@ -93,16 +106,18 @@ struct LinkServer::Group {
 };
 
 struct LinkServer::Session {
-  Session(LinkServer& server, int fd, bool local);
+  Session(LinkServer& server, int fd, bool local, uint64_t source);
   ~Session();
   class Capability;
 
   LinkServer& server;
   const bool local;
+  const uint64_t source;
   const LinkTime greet_by;
   bool closed = false;
   std::shared_ptr<Session*> self = std::make_shared<Session*>(this);   // null for calls that outlive the session
   bool greeted = false;
+  Role role = Role::kRead;        // once greeted
   std::shared_ptr<Group> group;   // null: alone
   LinkSocket socket;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
@@ -116,17 +131,21 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     Session* session = *session_;
     if (session == nullptr) return kj::READY_NOW;
     const auto& ours = loop_.options();
-    const absl::Status status = CheckHello(ours, context.getParams().getHello());
+    const absl::StatusOr<Role> role = CheckHello(ours, context.getParams().getHello());
     auto results = context.getResults();
-    if (!status.ok()) {
-      loop_.Log(absl::StrCat("a connection is refused: ", Std(status)));
-      results.setCode(static_cast<uint16_t>(status.code()));
-      results.setMessage(Std(status));
+    if (!role.ok()) {
+      loop_.Log(absl::StrCat("a connection is refused: ", Std(role.status())));
+      results.setCode(static_cast<uint16_t>(role.status().code()));
+      results.setMessage(Std(role.status()));
       return kj::READY_NOW;   // the peer closes, or the time for Hello ends
     }
     const auto theirs = context.getParams().getHello();
-    if (!session->greeted) --session->server.strangers_;
+    if (!session->greeted) {
+      --session->server.strangers_;
+      if (!session->local) session->server.rate_.GiveBack(session->source);
+    }
     session->greeted = true;
+    session->role = *role;
     session->socket.LimitMessages(kMessageBytesMax);
     if (theirs.getLink() != 0 && session->group == nullptr) {
       session->group = session->server.Join({theirs.getNode(), theirs.getIncarnation(), theirs.getLink()}, *session);
@@ -164,15 +183,15 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     context.allowCancellation();
     auto pending = std::make_shared<Pending>();
     if (group == nullptr) {
-      Handle(actor, meant, *std::move(frame), pending);
+      Handle(actor, meant, session->role, *std::move(frame), pending);
     } else {
       group->held_bytes += frame->size() + sizeof(Group::Held);
-      group->held.emplace(order, Group::Held{actor, meant, *std::move(frame), pending});
+      group->held.emplace(order, Group::Held{actor, meant, session->role, *std::move(frame), pending});
       while (!group->held.empty() && group->held.begin()->first == group->next) {
         Group::Held held = std::move(group->held.extract(group->held.begin()).mapped());
         ++group->next;
         group->held_bytes -= held.frame.size() + sizeof(Group::Held);
-        Handle(held.actor, held.meant, std::move(held.frame), held.pending);
+        Handle(held.actor, held.meant, held.role, std::move(held.frame), held.pending);
       }
     }
     if (pending->result) {
@@ -211,12 +230,16 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     return absl::OkStatus();
   }
 
-  void Handle(ActorId actor, Incarnation meant, Frame frame, const std::shared_ptr<Pending>& pending) {
+  void Handle(ActorId actor, Incarnation meant, Role role, Frame frame, const std::shared_ptr<Pending>& pending) {
     const auto& ours = loop_.options();
     const auto node = static_cast<uint32_t>(ours.node);
     if (meant != Incarnation{} && meant != ours.incarnation) {
       return pending->Settle(absl::UnavailableError(
           absl::StrCat("node ", node, " is incarnation ", static_cast<uint64_t>(ours.incarnation), ", expected ", static_cast<uint64_t>(meant))));
+    }
+    if (const Role least = ours.least_role(actor, frame.type); role < least) {
+      return pending->Settle(
+          absl::PermissionDeniedError(absl::StrCat("a token for '", ToString(role), "' is not enough for this, which takes one for '", ToString(least), "'")));
     }
     const auto handler = loop_.HandlerOf(actor);
     if (handler == nullptr) return pending->Settle(absl::UnavailableError(absl::StrCat("node ", node, " has no actor ", static_cast<uint32_t>(actor))));
@@ -244,11 +267,14 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
   const std::shared_ptr<Session*> session_;
 };
 
-LinkServer::Session::Session(LinkServer& owner, int fd, bool on_this_host)
+LinkServer::Session::Session(LinkServer& owner, int fd, bool on_this_host, uint64_t from)
     : server(owner),
       local(on_this_host),
+      source(from),
       greet_by(std::chrono::steady_clock::now() + owner.loop_.options().connect_timeout),
-      socket(owner.loop_.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::SERVER, kHelloBytesMax, [this] { closed = server.some_closed_ = true; }),
+      socket(
+          owner.loop_.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::SERVER, kHelloBytesMax, [this] { closed = server.some_closed_ = true; },
+          local ? nullptr : owner.loop_.tls()),
       rpc(capnp::makeRpcServer(socket, kj::heap<Capability>(*this))) {
   rpc.setFlowLimit(2 * server.loop_.options().in_flight_bytes_max / sizeof(capnp::word));
 }
@@ -288,9 +314,11 @@ LinkServer::~LinkServer() = default;
 
 kj::Promise<void> LinkServer::Accept(Listener& listener) {
   for (;;) {
-    const int fd = ::accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    SocketAddress from;
+    from.size = sizeof from.local;
+    const int fd = ::accept4(listener.fd, &from.any, &from.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      Open(fd, listener.local);
+      Open(fd, listener.local, SourceOf(from));
     } else if (errno == EAGAIN) {
       return listener.observer.whenBecomesReadable().then([this, &listener] { return Accept(listener); });
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {   // some will come back
@@ -300,17 +328,33 @@ kj::Promise<void> LinkServer::Accept(Listener& listener) {
   }
 }
 
-void LinkServer::Open(int fd, bool local) {
+void LinkServer::LogClosed(const std::string& why) {
+  const LinkTime now = std::chrono::steady_clock::now();
+  if (now - log_closed_at_ < std::chrono::seconds(1)) {
+    ++closed_unsaid_;
+    return;
+  }
+  log_closed_at_ = now;
+  const size_t others = std::exchange(closed_unsaid_, 0);
+  loop_.Log(absl::StrCat("a connection is refused: ", why, others == 0 ? "" : absl::StrCat(" (and ", others, " more since the last such line)")));
+}
+
+void LinkServer::Open(int fd, bool local, uint64_t source) {
   if (sessions_.size() >= kSessionsMax || strangers_ >= kStrangersMax) {
     ::close(fd);
-    return loop_.Log(absl::StrCat("a connection is refused: ", sessions_.size(), " are open, ", strangers_, " of them without Hello"));
+    return LogClosed(absl::StrCat(sessions_.size(), " are open, ", strangers_, " of them without Hello"));
+  }
+  if (!local && !rate_.Admit(source, std::chrono::steady_clock::now())) {
+    ::close(fd);
+    return LogClosed(
+        absl::StrCat("too many from one address, at most ", ConnectionRate::kBurst, " at once and ", ConnectionRate::kPerSecond, " a second without Hello"));
   }
   if (local)
     EnlargeBuffers(fd);
   else
     PrepareTcp(fd, loop_.options().silence_max);
   try {
-    sessions_.push_back(std::make_shared<Session>(*this, fd, local));
+    sessions_.push_back(std::make_shared<Session>(*this, fd, local, source));
     ++strangers_;
     loop_.WakeAt(sessions_.back()->greet_by);
   } catch (const kj::Exception& error) {

@@ -5,8 +5,10 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <tuple>
 
+#include "actors/internal/connection_rate.h"
 #include "actors/internal/link_loop.h"
 
 namespace troupe {
@@ -31,7 +33,9 @@ class LinkServer {
  private:
   struct Listener;
   kj::Promise<void> Accept(Listener& listener);
-  void Open(int fd, bool local);
+  void Open(int fd, bool local, uint64_t source);
+  /// Of a connection that is closed at once: a line, but in a flood no more than one a second.
+  void LogClosed(const std::string& why);
   /// Of connections that are one link.
   std::shared_ptr<Group> Join(const GroupName& name, Session& session);
 
@@ -40,6 +44,9 @@ class LinkServer {
   std::list<std::shared_ptr<Session>> sessions_;
   size_t strangers_ = 0;   // of sessions_: no Hello yet
   bool some_closed_ = false;
+  ConnectionRate rate_;   // of TCP
+  LinkTime log_closed_at_{};
+  size_t closed_unsaid_ = 0;
   std::list<Listener> listeners_;
 };
 

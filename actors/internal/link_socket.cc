@@ -96,26 +96,53 @@ void LinkSocket::Enqueue(kj::Own<OutgoingMessage> message) {
   if (broken_) return;
   message->Freeze();
   queue_.push_back(kj::mv(message));
+  FlushLater();
+}
+
+void LinkSocket::FlushLater() {
   if (unsent_ || full_) return;
   unsent_ = true;
   all_.unsent.push_back(this);
 }
 
-void LinkSocket::Flush() {
-  while (!queue_.empty() && !full_) {
-    iovec pieces[kPiecesMax];
-    size_t count = 0, bytes = 0;
-    for (size_t i = 0; i < queue_.size() && count < kPiecesMax; ++i) {
-      const OutgoingMessage& message = *queue_[i];
-      if (i > 0 && !message.descriptors_.empty()) break;   // descriptors come with the first byte of a call's data
-      for (size_t p = message.next_piece_; p < message.pieces_.size() && count < kPiecesMax; ++p) {
-        pieces[count++] = message.pieces_[p];
-        bytes += message.pieces_[p].iov_len;
-      }
+LinkSocket::Pieces LinkSocket::Gather(size_t& bytes) const {
+  Pieces pieces;
+  for (size_t i = 0; i < queue_.size() && pieces.size() < kPiecesMax; ++i) {
+    const OutgoingMessage& message = *queue_[i];
+    if (i > 0 && !message.descriptors_.empty()) break;   // descriptors come with the first byte of a call's data
+    for (size_t p = message.next_piece_; p < message.pieces_.size() && pieces.size() < kPiecesMax; ++p) {
+      pieces.push_back(message.pieces_[p]);
+      bytes += message.pieces_[p].iov_len;
     }
+  }
+  return pieces;
+}
+
+/// The peer is gone: what it sent before is still read, and then the end of file tells.
+void LinkSocket::SendFailed() {
+  if (errno != EPIPE) send_error_ = std::strerror(errno);
+  queue_.clear();
+}
+
+void LinkSocket::FlushTls() {
+  while (!full_) {
+    size_t bytes = 0;
+    const ssize_t taken = tls_->Write(Gather(bytes));
+    if (taken < 0) return SendFailed();
+    Sent(static_cast<size_t>(taken));
+    if (tls_->blocked()) return WaitWritable();
+    if (taken == 0) return;   // there is no more, or Read goes on when the handshake is over
+  }
+}
+
+void LinkSocket::Flush() {
+  if (tls_) return FlushTls();
+  while (!queue_.empty() && !full_) {
+    size_t bytes = 0;
+    Pieces pieces = Gather(bytes);
     msghdr header{};
-    header.msg_iov = pieces;
-    header.msg_iovlen = count;
+    header.msg_iov = pieces.data();
+    header.msg_iovlen = pieces.size();
     std::vector<kj::AutoCloseFd>& descriptors = queue_.front()->descriptors_;
     alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMax * sizeof(int))] = {};
     if (!descriptors.empty()) {
@@ -132,11 +159,7 @@ void LinkSocket::Flush() {
     }
     const ssize_t sent = ::sendmsg(fd_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno != EAGAIN) {   // the peer is gone: what it sent before is still read, and then the end of file tells
-      if (errno != EPIPE) send_error_ = std::strerror(errno);
-      queue_.clear();
-      return;
-    }
+    if (sent < 0 && errno != EAGAIN) return SendFailed();
     if (sent > 0) {
       descriptors.clear();
       Sent(static_cast<size_t>(sent));
@@ -172,9 +195,7 @@ void LinkSocket::WaitWritable() {
                   .then([this] {
                     full_ = false;
                     write_observer_.reset();
-                    if (unsent_) return;
-                    unsent_ = true;
-                    all_.unsent.push_back(this);
+                    FlushLater();
                   })
                   .eagerlyEvaluate(nullptr);
 }
@@ -252,6 +273,11 @@ bool LinkSocket::Parse() {
   if (big_ != nullptr) return big_filled_ == big_size_;
   const std::byte* at = small_.get() + begin_;
   const size_t ready = end_ - begin_;
+  if (!tls_ && !began_ && ready >= 2 && BeginsAsTls(at)) {
+    ::send(fd_, kNotTheSameAlert, sizeof kNotTheSameAlert, MSG_NOSIGNAL | MSG_DONTWAIT);
+    reason_code_ = absl::StatusCode::kFailedPrecondition;
+    Refuse(reason_ = "the peer speaks TLS, and this process has no certificates (--tls)");
+  }
   if (ready < kWord) return false;
   if (Number(at) >= kSegmentsMax) Refuse(reason_ = absl::StrCat("garbage: a message of ", Number(at) + uint64_t{1}, " segments, at most ", kSegmentsMax));
   const size_t segments = Number(at) + 1;
@@ -292,6 +318,7 @@ kj::Own<capnp::IncomingRpcMessage> LinkSocket::TakeMessage() {
     at += words;
   }
   const auto words = static_cast<size_t>(at - start);
+  began_ = true;
   if (big_ == nullptr) {
     begin_ += words * kWord;
     return kj::heap<LinkSockets::Incoming>(all_, small_, false, std::move(segments), words);
@@ -360,13 +387,19 @@ ssize_t LinkSocket::ReadOnce(bool& drained) {
   std::byte* to = big_ != nullptr ? big_.get() + big_offset_ + big_filled_ : small_.get() + end_;
   const size_t room = big_ != nullptr ? big_size_ - big_filled_ : kSmallRead;
   const size_t descriptors = descriptors_.size();
-  const ssize_t got = Receive(to, room);
+  const bool established = tls_ && tls_->established();
+  const ssize_t got = tls_ ? tls_->Read(to, room, drained) : Receive(to, room);
+  if (tls_ && (tls_->blocked() || tls_->established() != established)) {   // the handshake's bytes, or what has waited for its end
+    const int error = errno;
+    FlushLater();
+    errno = error;
+  }
   if (got > 0) {
     (big_ != nullptr ? big_filled_ : end_) += static_cast<size_t>(got);
     all_.latest = this;
   }
   // A read that brings descriptors ends with the bytes that they came with, whatever else is there.
-  drained = got < static_cast<ssize_t>(room) && descriptors_.size() == descriptors;
+  if (!tls_) drained = got < static_cast<ssize_t>(room) && descriptors_.size() == descriptors;
   return got;
 }
 
@@ -375,7 +408,12 @@ bool LinkSocket::Read() {
   const ssize_t got = ReadOnce(drained);
   if (got < 0 && errno == EINTR) return true;
   if (broken_) Refuse(reason_);
-  if (got < 0 && errno != EAGAIN) Refuse(reason_ = std::strerror(errno));
+  if (got < 0 && errno != EAGAIN) {
+    const std::string error = std::strerror(errno);
+    if (!tls_ || tls_->error().ok()) Refuse(reason_ = error);
+    reason_code_ = tls_->error().code();
+    Refuse(reason_ = std::string(tls_->error().message()));
+  }
   if (got == 0) {
     if (!send_error_.empty())
       reason_ = send_error_;   // such as that of a connection that did not come about: the system tells it once
@@ -418,7 +456,8 @@ void LinkSocket::Look() {
 
 // ------------------------------------------------------------------------------------------------------------------------------------- the connection
 
-LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed)
+LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed,
+                       std::shared_ptr<const TlsContext> tls)
     : all_(all),
       fd_(kj::mv(fd)),
       observer_(all.port, fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ),
@@ -427,6 +466,7 @@ LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twopart
       closer_(std::move(on_closed)),
       peer_id_(4) {
   using capnp::rpc::twoparty::Side;
+  if (tls != nullptr) tls_.emplace(std::move(tls), fd_.get(), side == Side::CLIENT ? TlsStream::Side::kClient : TlsStream::Side::kServer);
   peer_id_.initRoot<capnp::rpc::twoparty::VatId>().setSide(side == Side::CLIENT ? Side::SERVER : Side::CLIENT);
 }
 

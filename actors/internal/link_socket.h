@@ -23,6 +23,7 @@
 #include "actors/block.h"
 #include "actors/internal/receive_buffers.h"
 #include "actors/internal/shared_memory.h"
+#include "actors/internal/tls.h"
 
 namespace troupe {
 
@@ -83,8 +84,9 @@ class OutgoingMessage final : public capnp::OutgoingRpcMessage, public kj::Refco
 
 class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::TwoPartyVatNetworkBase::Connection {
  public:
-  /// `on_closed` is called once, when capnp gives the connection up: end of file, an error, or garbage. It must not destroy the socket.
-  LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed);
+  /// `on_closed` is called once, when capnp gives the connection up: end of file, an error, or garbage. It must not destroy the socket. `tls`: null for none.
+  LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twoparty::Side side, size_t message_bytes_max, std::function<void()> on_closed,
+             std::shared_ptr<const TlsContext> tls);
   ~LinkSocket() noexcept(false);
 
   /// Bigger messages end the connection.
@@ -93,6 +95,8 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   void Break(std::string reason);
   /// Why the connection ended, empty where the peer closed it or it has not ended.
   const std::string& reason() const { return reason_; }
+  /// What kind of reason: Unavailable, or, where trying again would not help, PermissionDenied or FailedPrecondition.
+  absl::StatusCode reason_code() const { return reason_code_; }
   /// The message that capnp asked for last, to refer to blocks in it; null after Forget and where capnp builds its messages elsewhere.
   OutgoingMessage* last_message() { return last_; }
   void ForgetLastMessage() { last_ = nullptr; }
@@ -135,6 +139,13 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
 
   void Enqueue(kj::Own<OutgoingMessage> message);
   void Flush();
+  void FlushTls();
+  /// What the next call of the system, or of TLS, can send of the queue.
+  using Pieces = absl::InlinedVector<iovec, 64>;
+  Pieces Gather(size_t& bytes) const;
+  void SendFailed();
+  /// The next Flush of all sockets is one of this, too.
+  void FlushLater();
   void WaitWritable();
   void Sent(size_t bytes);
 
@@ -161,11 +172,14 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   Closer closer_;
   capnp::MallocMessageBuilder peer_id_;
   bool accepted_ = false;
+  bool began_ = false;   // a message has come
   bool shares_ = false;
   std::set<uint32_t> introduced_;                               // our segments whose descriptors were sent
   std::map<uint32_t, std::shared_ptr<MappedSegment>> mapped_;   // the peer's
   std::deque<kj::AutoCloseFd> descriptors_;                     // arrived, not yet mapped
+  std::optional<TlsStream> tls_;
   std::string reason_;
+  absl::StatusCode reason_code_ = absl::StatusCode::kUnavailable;
   std::string send_error_;
   bool broken_ = false;
 

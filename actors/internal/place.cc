@@ -19,6 +19,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
+#include "actors/text.h"
 
 namespace troupe {
 namespace {
@@ -101,12 +102,12 @@ absl::StatusOr<ListeningSocket> ListenAtPath(Place place) {
   return ListeningSocket{fd, std::move(place), info.st_ino};
 }
 
-absl::StatusOr<ListeningSocket> ListenAtPort(Place place, bool beyond_loopback) {
+absl::StatusOr<ListeningSocket> ListenAtPort(Place place, std::string_view missing) {
   TROUPE_TRY(const std::vector<SocketAddress> addresses, LookUp(place));
   const SocketAddress& address = addresses.front();
-  if (!address.loopback() && !beyond_loopback) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(place.text, ": other hosts can connect there and there is no token, expected a token, or a loopback address"));
+  if (!address.loopback() && !missing.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(place.text, ": other hosts can connect there and there is no ", Absl(missing),
+                                                   ", expected a token and certificates (--token-file, --tls), or a loopback address"));
   }
   TROUPE_TRY(ListeningSocket socket, BindTcp(std::move(place), address));
   if (::listen(socket.fd, SOMAXCONN) != 0) return CloseWith(socket.fd, SystemError("listen", socket.place.text));
@@ -156,9 +157,9 @@ absl::StatusOr<std::vector<SocketAddress>> LookUp(const Place& place) {
   return Ask(place, 0);
 }
 
-absl::StatusOr<ListeningSocket> ListenAt(const std::string& text, bool beyond_loopback) {
+absl::StatusOr<ListeningSocket> ListenAt(const std::string& text, std::string_view missing) {
   TROUPE_TRY(Place place, ParsePlace(text));
-  return place.local() ? ListenAtPath(std::move(place)) : ListenAtPort(std::move(place), beyond_loopback);
+  return place.local() ? ListenAtPath(std::move(place)) : ListenAtPort(std::move(place), missing);
 }
 
 absl::StatusOr<ListeningSocket> BindTcp(Place place, const SocketAddress& address) {

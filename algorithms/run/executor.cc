@@ -7,6 +7,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -53,6 +54,12 @@ void WatchParent(pid_t parent, std::string folder) {
     for (int i = 0; i < 10 && std::filesystem::exists(folder, ignored); ++i) std::filesystem::remove_all(folder, ignored);   // a snapshot may come in between
     _exit(0);
   }).detach();
+}
+
+/// The exit code of a process that cannot begin, and why, for troupe job logs.
+int EndWith(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", std::string(Message(status)).c_str());
+  return 1;
 }
 
 /// Says that this process is there, every second, as long as the driver wants it.
@@ -118,14 +125,21 @@ int RunExecutor(int argc, char** argv) {
   const Incarnation incarnation{number("--incarnation")};
   System system({.node = node, .incarnation = incarnation, .compute_threads = 1});
   RegisterJobFactories(system, std::chrono::milliseconds(number("--request-timeout-ms")));
-  auto network = RpcNetwork::Start({.node = node,
-                                    .incarnation = incarnation,
-                                    .cluster_id = flags["--job"],
-                                    .token = token,
-                                    .build_id = BuildId(),
-                                    .listen = {flags["--listen"]},
-                                    .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }});
-  if (!network.ok()) return 1;
+  RpcNetwork::Options options{.node = node,
+                              .incarnation = incarnation,
+                              .cluster_id = flags["--job"],
+                              .token = token,
+                              .build_id = BuildId(),
+                              .listen = {flags["--listen"]},
+                              .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }};
+  const char* tls = getenv(kEnvTls);
+  if (!driver.empty() && tls != nullptr) {
+    absl::StatusOr<TlsCertificates> certificates = ReadTlsFolder(tls);
+    if (!certificates.ok()) return EndWith(certificates.status());
+    options.tls = *std::move(certificates);
+  }
+  auto network = RpcNetwork::Start(std::move(options));
+  if (!network.ok()) return EndWith(network.status());
   const std::vector<std::string> places = (*network)->places();
   system.SetNetwork(std::move(*network));
   if (!driver.empty()) {

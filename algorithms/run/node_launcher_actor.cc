@@ -173,7 +173,7 @@ std::optional<NodeJob> JobOfThisProcess() {
   };
   NodeJob job;
   if (!absl::SimpleAtoi(text(kEnvJob), &job.job) || !absl::SimpleAtoi(text(kEnvAttempt), &job.attempt)) return std::nullopt;
-  job.head = {text(kEnvHead), text(kEnvClusterToken)};
+  job.head = {text(kEnvHead), text(kEnvClusterToken), text(kEnvTls)};
   job.host = text(kEnvHost);
   return job;
 }

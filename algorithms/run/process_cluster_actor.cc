@@ -79,12 +79,17 @@ class ProcessCluster final : public Cluster {
     token_ = RandomHex();
     TROUPE_TRY(launcher_, MakeLauncher());
     system_ = std::make_unique<System>(System::Options{.node = NodeId{0}, .incarnation = Incarnation{1}, .compute_threads = 1});
+    std::optional<TlsCertificates> tls;
+    if (options_.nodes && !options_.nodes->head.tls.empty()) {
+      TROUPE_TRY(tls, ReadTlsFolder(options_.nodes->head.tls));
+    }
     TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
                RpcNetwork::Start({.node = NodeId{0},
                                   .incarnation = Incarnation{1},
                                   .cluster_id = job_,
                                   .token = token_,
                                   .build_id = BuildId(),
+                                  .tls = std::move(tls),
                                   .listen = launcher_->listen(),
                                   .handlers = {{kDirectoryActor, [this](const Frame& frame, const Network::Reply& reply) { OnAttach(frame, reply); }}},
                                   .run = [system = system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },

@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(a_reserved_port_can_be_listened_at_again_and_again) {
   }
   BOOST_TEST(places.size() == 50u);
   for (int life = 0; life < 3; ++life) {
-    const auto listening = ListenAt(ports[7].place(), false);
+    const auto listening = ListenAt(ports[7].place(), "token");
     BOOST_TEST_REQUIRE(listening.status().ToString() == "OK");
     BOOST_TEST(listening->place.text == ports[7].place());
     const Place place = ParsePlace(ports[7].place()).value();

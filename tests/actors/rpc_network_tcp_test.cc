@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <map>
 
@@ -14,6 +16,8 @@ namespace troupe {
 namespace {
 
 using namespace testing;
+
+const auto kTcpKinds = boost::unit_test::data::make({"tcp", "tls"});
 
 struct TcpFixture : LinkFixture {
   TcpFixture() { Use("tcp"); }
@@ -77,17 +81,32 @@ BOOST_AUTO_TEST_CASE(a_port_in_use_is_an_error_with_the_place) {
   BOOST_TEST(!std::filesystem::exists(path()));   // the place before it is given back
 }
 
-BOOST_AUTO_TEST_CASE(other_hosts_get_in_only_with_a_token) {
+BOOST_AUTO_TEST_CASE(other_hosts_get_in_only_with_a_token_and_certificates) {
   auto options = ServerOptions();
   options.listen = {"tcp:0.0.0.0:0"};
-  options.token = "";
-  BOOST_TEST(
-      Has(RpcNetwork::Start(options).status(), absl::StatusCode::kInvalidArgument, "tcp:0.0.0.0:0: other hosts can connect there and there is no token"));
+  const auto refusal = [&](const std::string& token, bool certificates) {
+    options.token = token;
+    options.tls = certificates ? std::optional(Members()) : std::nullopt;
+    return RpcNetwork::Start(options).status();
+  };
+  const std::string expected = ", expected a token and certificates (--token-file, --tls), or a loopback address";
+  const std::string open = "tcp:0.0.0.0:0: other hosts can connect there and there is no ";
+  BOOST_TEST(Has(refusal("", false), absl::StatusCode::kInvalidArgument, open + "token and no TLS" + expected));
+  BOOST_TEST(Has(refusal("", true), absl::StatusCode::kInvalidArgument, open + "token" + expected));
+  BOOST_TEST(Has(refusal("secret", false), absl::StatusCode::kInvalidArgument, open + "TLS" + expected));
   options.token = "secret";
+  options.tls = Members();
   auto server = Start(std::move(options));
+  Use("tls");
   auto client = Start(Options(kClient));
   client->Locate(kServer, {"tcp:127.0.0.1:" + std::to_string(ParsePlace(server->places()[0]).value().port)});
   BOOST_TEST(Same(*Ask(*client, Numbered(1)).get(), Numbered(1)));
+}
+
+BOOST_AUTO_TEST_CASE(no_token_is_sent_beyond_this_host_in_plain_text) {
+  auto client = Start(Options(kClient));
+  client->Locate(kServer, {"tcp:192.0.2.1:7"});   // of no host (RFC 5737)
+  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kFailedPrecondition, "tcp:192.0.2.1:7: beyond this host links take certificates"));
 }
 
 BOOST_AUTO_TEST_CASE(bulk_connections_are_at_least_one) {
@@ -110,7 +129,8 @@ BOOST_AUTO_TEST_CASE(a_name_that_does_not_resolve_times_out_and_says_so) {
   BOOST_TEST((StatusOf(std::move(pending)).code() == absl::StatusCode::kCancelled));
 }
 
-BOOST_AUTO_TEST_CASE(refused_and_then_there) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, refused_and_then_there, kTcpKinds, transport) {
+  Use(transport);
   auto client = Client();
   BOOST_TEST(TimesOutSaying(*client, kBulk, place() + ": Connection refused"));
   auto waiting = Ask(*client, Numbered(1), kBulk);
@@ -118,7 +138,8 @@ BOOST_AUTO_TEST_CASE(refused_and_then_there) {
   BOOST_TEST(Same(*waiting.get(), Numbered(1)));
 }
 
-BOOST_AUTO_TEST_CASE(big_frames_take_turns_and_keep_their_order) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, big_frames_take_turns_and_keep_their_order, kTcpKinds, transport) {
+  Use(transport);
   std::vector<uint64_t> seen;
   auto options = ServerOptions();
   options.handlers = {{kEcho, [&](Frame frame, const Network::Reply& reply) {
@@ -145,7 +166,8 @@ BOOST_AUTO_TEST_CASE(big_frames_take_turns_and_keep_their_order) {
   BOOST_TEST(std::is_sorted(seen.begin(), seen.end()));
 }
 
-BOOST_AUTO_TEST_CASE(one_lost_connection_ends_the_link_and_a_new_one_is_made) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, one_lost_connection_ends_the_link_and_a_new_one_is_made, kTcpKinds, transport) {
+  Use(transport);
   auto server = Server();
   std::mutex held_mutex;
   std::vector<Network::Reply> held;
@@ -174,7 +196,8 @@ BOOST_AUTO_TEST_CASE(one_lost_connection_ends_the_link_and_a_new_one_is_made) {
   for (auto& reply : held) reply(Frame{});   // to nobody
 }
 
-BOOST_AUTO_TEST_CASE(a_peer_that_falls_silent_hangs_nobody) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, a_peer_that_falls_silent_hangs_nobody, kTcpKinds, transport) {
+  Use(transport);
   auto server = Server();
   std::promise<void> silent, go_on;
   server->Serve(ActorId{6}, [&](const Frame&, const Network::Reply& reply) {
@@ -200,7 +223,8 @@ BOOST_AUTO_TEST_CASE(a_peer_that_falls_silent_hangs_nobody) {
   BOOST_TEST(Same(*Ask(*client, Numbered(5), kControl).get(), Numbered(5)));
 }
 
-BOOST_AUTO_TEST_CASE(the_unix_socket_is_taken_where_it_can_be_reached) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, the_unix_socket_is_taken_where_it_can_be_reached, kTcpKinds, transport) {
+  Use(transport);
   auto options = ServerOptions();
   options.listen = {place(), "unix:" + path()};
   auto server = Start(std::move(options));
@@ -213,7 +237,8 @@ BOOST_AUTO_TEST_CASE(the_unix_socket_is_taken_where_it_can_be_reached) {
   BOOST_TEST(Connections().size() == 5u);
 }
 
-BOOST_AUTO_TEST_CASE(a_place_where_another_node_answers_is_passed_over) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, a_place_where_another_node_answers_is_passed_over, kTcpKinds, transport) {
+  Use(transport);
   auto server = Server();
   auto options = Options(NodeId{7});
   options.listen = {"unix:" + path()};
@@ -231,7 +256,8 @@ BOOST_AUTO_TEST_CASE(a_place_where_another_node_answers_is_passed_over) {
   BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(4))), absl::StatusCode::kFailedPrecondition, "'job 7', expected 'job 8'"));
 }
 
-BOOST_AUTO_TEST_CASE(a_flood_of_strangers_is_cut_and_ends) {
+BOOST_DATA_TEST_CASE_F(TcpFixture, a_flood_of_strangers_is_cut_and_ends, kTcpKinds, transport) {
+  Use(transport);
   auto options = ServerOptions();
   options.connect_timeout = milliseconds(1'500);
   auto server = Start(std::move(options));

@@ -20,8 +20,9 @@ namespace {
 
 using namespace testing;
 
-const auto kTransports = boost::unit_test::data::make({"unix", "tcp", "tcp 1"});
-const auto kKinds = boost::unit_test::data::make({"unix", "tcp"});
+const auto kTransports = boost::unit_test::data::make({"unix", "tcp", "tcp 1", "tls"});
+const auto kKinds = boost::unit_test::data::make({"unix", "tcp", "tls"});
+const auto kPlainKinds = boost::unit_test::data::make({"unix", "tcp"});
 
 }   // namespace
 
@@ -227,7 +228,7 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, a_node_that_cannot_be_reached_times_out_and_
 
 BOOST_DATA_TEST_CASE_F(LinkFixture, a_peer_that_never_says_hello_times_out, kKinds, transport) {
   Use(transport);
-  const ListeningSocket deaf = ListenAt(place(), false).value();   // the system connects, nobody accepts
+  const ListeningSocket deaf = ListenAt(place(), "token").value();   // the system connects, nobody accepts
   auto options = Options(kClient);
   options.connect_timeout = milliseconds(5);
   auto client = Start(std::move(options));
@@ -304,7 +305,7 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, strangers_are_refused_with_the_reason, kKind
   BOOST_TEST(FirstLine().find("token is wrong") != std::string::npos);
 }
 
-BOOST_DATA_TEST_CASE_F(LinkFixture, garbage_on_the_socket_ends_that_connection_only, kKinds, transport) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, garbage_on_the_socket_ends_that_connection_only, kPlainKinds, transport) {
   Use(transport);
   auto server = Server();
   auto client = Client();
@@ -382,7 +383,7 @@ BOOST_AUTO_TEST_CASE(memory_is_shared_only_where_both_ends_do) {
   }
 }
 
-BOOST_DATA_TEST_CASE_F(LinkFixture, half_a_message_and_silence_end_after_the_time_for_hello, kKinds, transport) {
+BOOST_DATA_TEST_CASE_F(LinkFixture, half_a_message_and_silence_end_after_the_time_for_hello, kPlainKinds, transport) {
   Use(transport);
   auto options = ServerOptions();
   options.connect_timeout = milliseconds(5);

@@ -268,7 +268,7 @@ BOOST_AUTO_TEST_CASE(whoever_has_not_the_token_is_refused_with_one_line) {
     BOOST_TEST((refused.code == 2 && Lines(refused.err) == 1 && Holds(refused.err, "token")), refused.err);
   }
   const Ended too_short = testing::Run(scratch, {"status", "--cluster", head->place, "--token-file", scratch / "short"});
-  BOOST_TEST((too_short.code == 2 && too_short.err == scratch / "short: a token of 5 characters, expected at least 16\n"));
+  BOOST_TEST((too_short.code == 2 && too_short.err == scratch / "short:1: a token of 5 characters, expected at least 16\n"));
 }
 
 BOOST_AUTO_TEST_CASE(a_node_leaves_when_it_is_drained_or_asked_to_stop) {

@@ -89,15 +89,6 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   return outcome;
 }
 
-/// The log loss of a model on the data.
-double LogLoss(const std::vector<std::pair<std::string, double>>& metrics) {
-  for (const auto& [name, value] : metrics) {
-    if (name == "logloss") return value;
-  }
-  BOOST_FAIL("no log loss");
-  return 0;
-}
-
 /// What the serial oracle makes of the job.
 struct OracleRun {
   std::string model;       // as CSV, exact
@@ -314,7 +305,7 @@ BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome) + " " + job.params["encoding"];
     if (!CheckLedger(about, outcome)) continue;
-    const double loss = outcome.report->losses.back().second;
+    const double loss = LogLoss(outcome.report->metrics);
     BOOST_TEST((encoding < kFaithful && job.params["batch_size"] == "10" ? loss < 0.7 : std::isfinite(loss)), about << ": loss " << loss);
   }
 }
@@ -333,7 +324,7 @@ BOOST_AUTO_TEST_CASE(tables_with_limits_are_the_oracles_and_count_every_push_onc
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome) + " " + chosen.begin()->first;
     if (!CheckLedger(about, outcome)) continue;
-    BOOST_TEST(std::isfinite(outcome.report->losses.back().second), about);
+    BOOST_TEST(std::isfinite(LogLoss(outcome.report->metrics)), about);
     if (chosen.contains("admit_after")) BOOST_TEST(outcome.report->dropped > 0U, about);
     if (job.consistency.all.kind != Consistency::Kind::kBsp || faults.crashes_max > 0) continue;
     const auto oracle =

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "actors/certificates.h"
 #include "actors/internal/place.h"
 #include "actors/random.h"
 #include "actors/reserved_port.h"
@@ -35,6 +36,20 @@ inline constexpr milliseconds kLong{30'000};
 inline constexpr auto kControl = Network::Lane::kControl;
 inline constexpr auto kBulk = Network::Lane::kBulk;
 
+/// Certificates of one authority, made once.
+inline const TlsCertificates& Members() {
+  static const TlsCertificates made = [] {
+    std::string folder = (std::filesystem::temp_directory_path() / "troupe-tls-XXXXXX").string();
+    BOOST_REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    const absl::Status status = MakeCertificates(folder, {});
+    BOOST_REQUIRE_MESSAGE(status.ok(), status.ToString());
+    TlsCertificates certificates = ReadTlsFolder(folder).value();
+    std::filesystem::remove_all(folder);
+    return certificates;
+  }();
+  return made;
+}
+
 struct LinkFixture {
   std::string folder = [] {
     std::string pattern = (std::filesystem::temp_directory_path() / "troupe-rpc-XXXXXX").string();
@@ -49,11 +64,13 @@ struct LinkFixture {
 
   ReservedPort port = ReservedPort::Take().value();
   bool tcp = false;
+  bool tls = false;
   size_t bulk_connections = 4;
 
-  /// "unix", "tcp", or "tcp 1": with one bulk connection.
+  /// "unix", "tcp", "tls", or "tcp 1": with one bulk connection.
   void Use(const std::string& transport) {
     tcp = transport != "unix";
+    tls = transport == "tls";
     bulk_connections = transport == "tcp 1" ? 1 : 4;
   }
   std::string path() const { return folder + "/node"; }
@@ -66,6 +83,7 @@ struct LinkFixture {
     options.token = "secret";
     options.build_id = "build";
     options.bulk_connections = bulk_connections;
+    if (tls) options.tls = Members();
     options.backoff_min = milliseconds(1);
     options.backoff_max = milliseconds(4);
     options.log = [this](std::string line) {

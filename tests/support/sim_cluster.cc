@@ -1,5 +1,6 @@
 #include "tests/support/sim_cluster.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,6 +100,13 @@ ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options) {
     made->Start();
     return made;
   };
+}
+
+double LogLoss(const std::vector<std::pair<std::string, double>>& metrics) {
+  for (const auto& [name, value] : metrics) {
+    if (name == "logloss") return value;
+  }
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 }   // namespace troupe::testing

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "algorithms/run/trainer.h"
 #include "tests/support/sim.h"
@@ -25,5 +27,8 @@ struct SimClusterOptions {
 
 /// The factory for Train(). `sim` must outlive the run; its faults begin when the cluster is made. A hang is Await's DeadlineExceeded.
 ClusterFactory SimulatedCluster(Sim& sim, SimClusterOptions options);
+
+/// The log loss of a model on the data: what a run says of its model. (What it says of its epochs lacks what replaced workers had seen.) NaN: not among them.
+double LogLoss(const std::vector<std::pair<std::string, double>>& metrics);
 
 }   // namespace troupe::testing

@@ -22,6 +22,7 @@ absl::Status RunStatus(const Arguments& arguments);
 absl::Status RunSubmit(const Arguments& arguments);
 absl::Status RunJobCommand(const Arguments& arguments);
 absl::Status RunDrain(const Arguments& arguments);
+absl::Status RunCertificate(const Arguments& arguments);
 absl::Status RunBench(const Arguments& arguments);
 
 }   // namespace troupe

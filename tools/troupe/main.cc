@@ -39,6 +39,7 @@ constexpr Command kCommands[] = {
     {"submit", "run a program as a job of a cluster", RunSubmit},
     {"job", "list a cluster's jobs, show what one prints, stop one", RunJobCommand},
     {"drain", "move a node's processes away and let it go", RunDrain},
+    {"certificate", "make certificates for a cluster's links, and an authority for tests", RunCertificate},
     {"bench", "measure this machine: parameter tables, links between processes, reading data", RunBench},
     {"version", "say which build this is", RunVersion},
 };

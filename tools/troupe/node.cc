@@ -37,20 +37,23 @@ constexpr std::chrono::seconds kLeaveMax{60};
 
 struct NodeFlags {
   bool head = false;
-  std::string join, listen, state, advertise, name, cores, memory, token_file, log;
+  std::string join, listen, state, advertise, name, cores, memory, token_file, tls, log;
   std::vector<std::string> labels;
 
   void Declare(CommandLine& line) {
     line.Switch("--head", &head, "be the head: it keeps jobs and nodes, and runs nothing itself");
     line.Value("--join", "HOST:PORT", &join, "join the cluster of this head");
-    line.Value("--listen", "HOST:PORT", &listen, "where to listen, a loopback address; port 0: one that is free (default 127.0.0.1:0)");
+    line.Value("--listen", "HOST:PORT", &listen,
+               "where to listen; beyond loopback with --token-file and --tls; port 0: one that is free (default 127.0.0.1:0)");
     line.Value("--state", "DIR", &state, "what must outlive this process (default: a head's ~/.troupe, a node's fresh temporary folder)");
     line.Value("--advertise", "HOST", &advertise, "where others reach the processes of this node (default: the host of --listen)");
     line.Value("--name", "NAME", &name, "of a node, for people (default: its host name and port)");
     line.Value("--cores", "N", &cores, "that a node offers (default: all that this process may use)");
     line.Value("--memory", "BYTES", &memory, "that a node offers, as 8G (default: the machine's)");
     line.Values("--label", "NAME=VALUE", &labels, "what processes may ask for of a node, as often as needed");
-    line.Value("--token-file", "FILE", &token_file, "the cluster's token: whoever has not got it is refused");
+    line.Value("--token-file", "FILE", &token_file,
+               "the cluster's token, or a line ROLE TOKEN for each of read, submit and admin: whoever has none is refused");
+    line.Value("--tls", "DIR", &tls, "ca.pem, cert.pem and key.pem: speak TLS with members of that authority only (default: $TROUPE_TLS, else none)");
     line.Value("--log", "FILE", &log, "append what happens to this file");
   }
 };
@@ -118,6 +121,26 @@ absl::StatusOr<NodeCapacity> CapacityOf(const NodeFlags& flags, const std::strin
   return capacity;
 }
 
+/// How this process gets in elsewhere, and who gets in here.
+struct Access {
+  std::string token;               // an admin's; empty: none
+  std::vector<RoleToken> others;   // of a head
+  std::string tls;                 // folder; empty: none
+};
+absl::StatusOr<Access> ReadAccess(const NodeFlags& flags) {
+  Access access;
+  access.tls = FlagOr(flags.tls, "TROUPE_TLS");
+  if (!access.tls.empty()) access.tls = std::filesystem::absolute(access.tls).string();   // processes of jobs start in other folders
+  TROUPE_TRY(access.others, ReadTokens(flags.token_file));
+  if (access.others.empty()) return access;
+  if (access.others.front().role != Role::kAdmin) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.token_file, ": no token for 'admin', which heads and nodes need"));
+  }
+  access.token = std::move(access.others.front().token);
+  access.others.erase(access.others.begin());
+  return access;
+}
+
 /// The first line, at once: scripts read it.
 absl::Status SayWhere(const std::string& place) {
   std::printf("listening on %s\n", place.c_str());
@@ -140,7 +163,7 @@ class Outcome {
   absl::Status status_;
 };
 
-absl::Status BeHead(const NodeFlags& flags, const std::string& token, const Log& log) {
+absl::Status BeHead(const NodeFlags& flags, Access access, const Log& log) {
   std::string state = flags.state;
   if (state.empty()) {
     const char* home = std::getenv("HOME");
@@ -149,9 +172,10 @@ absl::Status BeHead(const NodeFlags& flags, const std::string& token, const Log&
   }
   TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
   TROUPE_TRY(std::shared_ptr<Store> store, OpenSqliteStore(state + "/head.sqlite"));
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {{}, token},
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {{}, access.token, access.tls},
                                                                          .node = kHeadNode,
                                                                          .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
+                                                                         .tokens = std::move(access.others),
                                                                          .log = [&log](const std::string& what) {
                                                                            log.Info("network", {{"what", what}});
                                                                          }}));
@@ -175,7 +199,7 @@ absl::Status BeHead(const NodeFlags& flags, const std::string& token, const Log&
   return outcome.status();
 }
 
-absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log& log) {
+absl::Status BeNode(const NodeFlags& flags, const Access& access, const Log& log) {
   ScratchFolder scratch;
   std::string state = flags.state;
   if (state.empty()) {
@@ -189,7 +213,7 @@ absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log&
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   TROUPE_TRY(const std::string hash, HashOfProgram("/proc/self/exe"));
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {flags.join, token},
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {flags.join, access.token, access.tls},
                                                                          .node = identity.node(),
                                                                          .incarnation = identity.incarnation(),
                                                                          .listen = {absl::StrCat("tcp:", flags.listen.empty() ? "127.0.0.1:0" : flags.listen)},
@@ -213,7 +237,8 @@ absl::Status BeNode(const NodeFlags& flags, const std::string& token, const Log&
                  .program = program,
                  .program_hash = hash,
                  .head_place = flags.join,
-                 .token = token,
+                 .token = access.token,
+                 .tls = access.tls,
                  .log = &log,
                  .next_incarnation = [&identity](Incarnation at_least) { return identity.Begin(std::max(at_least, identity.incarnation())); },
                  .ended = [&outcome](const absl::Status& status) { outcome.Set(status); },
@@ -251,7 +276,7 @@ absl::Status RunNode(const Arguments& arguments) {
   if (!go_on) return absl::OkStatus();
   if (flags.head == !flags.join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
   TROUPE_TRY(const Config config, line.LoadConfig(*MakeStorage()));
-  TROUPE_TRY(const std::string token, ReadToken(flags.token_file));
+  TROUPE_TRY(Access access, ReadAccess(flags));
   const RealClock clock;
   Log log;
   if (!flags.log.empty()) {
@@ -259,7 +284,7 @@ absl::Status RunNode(const Arguments& arguments) {
     TROUPE_TRY(log, Log::Open(flags.log, level, flags.head ? "head" : "node", &clock));
   }
   CatchStopSignals();
-  return flags.head ? BeHead(flags, token, log) : BeNode(flags, token, log);
+  return flags.head ? BeHead(flags, std::move(access), log) : BeNode(flags, access, log);
 }
 
 }   // namespace troupe

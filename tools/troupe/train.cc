@@ -52,12 +52,13 @@ absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments)
   spec.arguments = {"train"};
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string word = arguments[i].substr(0, arguments[i].find('='));
-    const bool ours = word == "--cluster" || word == "--token-file" || word == "--queue";
+    const bool ours = word == "--cluster" || word == "--token-file" || word == "--tls" || word == "--queue";
     if (!ours) spec.arguments.push_back(arguments[i]);
     if (ours && word == arguments[i]) ++i;   // its value
   }
   for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
-    if (name.starts_with("TROUPE_") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE") spec.environment.push_back(absl::StrCat(name, "=", value));
+    if (name.starts_with("TROUPE_") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
+      spec.environment.push_back(absl::StrCat(name, "=", value));
   }
   spec.folder = std::filesystem::current_path().string();
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
