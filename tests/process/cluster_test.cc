@@ -11,105 +11,24 @@
 #include <functional>
 #include <memory>
 
-#include "tests/process/command.h"
+#include "tests/process/cluster_fixture.h"
 
 namespace troupe {
 namespace {
 
+using testing::Await;
+using testing::Cluster;
 using testing::Command;
+using testing::Daemon;
 using testing::Ended;
+using testing::Holds;
 using testing::Lines;
+using testing::PidIn;
 using testing::ReadText;
 using testing::Scratch;
+using testing::Words;
 using testing::WriteText;
-using Words = std::vector<std::string>;
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-bool Holds(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-/// Until `what` holds, at most 30 s.
-void Await(const std::string& name, const std::function<bool()>& what) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!what()) {
-    BOOST_REQUIRE_MESSAGE(std::chrono::steady_clock::now() < end, "not within 30 s: " << name);
-    testing::Sleep(0.02);
-  }
-}
-
-/// `troupe node`, and where it listens.
-struct Daemon {
-  Daemon(const Scratch& scratch, const Words& flags) : log(scratch / ("log" + std::to_string(++count))) {
-    command = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--log", log} + flags, .environment = {}});
-  }
-  /// From its log, which says it before the first line that it prints.
-  void AwaitPlace() {
-    Await("listening", [&] {
-      const std::string text = ReadText(log);
-      const size_t at = text.find(" listening="), end = text.find(' ', at + 1);
-      if (at != std::string::npos && end != std::string::npos) place = text.substr(at + 11, end - at - 11);
-      return !place.empty() || !command->running();
-    });
-    if (place.empty()) BOOST_FAIL(command->Wait().err);
-  }
-  void Kill() {
-    command->Signal(SIGKILL);
-    command->Wait();
-  }
-  std::string log, place;
-  std::unique_ptr<Command> command;
-  static inline int count = 0;
-};
-
-struct Cluster {
-  Cluster() {
-    WriteText(scratch / "token", "a token that is long enough\n");
-    head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"));
-    head->AwaitPlace();
-  }
-  Words HeadFlags(const std::string& listen) const { return {"--head", "--listen", listen, "--state", scratch / "head", "--token-file", scratch / "token"}; }
-  std::unique_ptr<Daemon> Node(const std::string& name, const Words& more = {}) {
-    auto node = std::make_unique<Daemon>(
-        scratch, Words{"--join", head->place, "--name", name, "--cores", "2", "--state", scratch / name, "--token-file", scratch / "token"} + more);
-    AwaitStatus(name + " is up", [&](const std::string& status) { return Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
-    return node;
-  }
-  Words At() const { return {"--cluster", head->place, "--token-file", scratch / "token"}; }
-  Ended Ask(const Words& words) { return testing::Run(scratch, words + At()); }
-  std::unique_ptr<Command> Start(const Words& words) {
-    return std::make_unique<Command>(scratch, Command::Options{.arguments = words + At(), .environment = {}});
-  }
-  /// A job's flags come before what is its program's.
-  std::unique_ptr<Command> Submit(const std::string& script, const Words& flags = {}, const Words& arguments = {}) {
-    return std::make_unique<Command>(
-        scratch, Command::Options{.arguments = Words{"submit", Script(script)} + flags + At() + Words{"--"} + arguments, .environment = {}});
-  }
-  std::string Script(const std::string& text) {
-    const std::string path = scratch / ("script" + std::to_string(++scripts));
-    WriteText(path, "#!/bin/sh\n" + text);
-    BOOST_REQUIRE(chmod(path.c_str(), 0755) == 0);
-    return path;
-  }
-  void AwaitStatus(const std::string& name, const std::function<bool(const std::string&)>& holds) {
-    Await(name, [&] {
-      const Ended status = Ask({"status", "--json"});
-      return status.code == 0 && holds(status.out);
-    });
-  }
-  void AwaitFile(const std::string& path, size_t lines = 1) {
-    Await(path, [&] { return Lines(ReadText(path)) >= lines; });
-  }
-  const Scratch scratch;
-  int scripts = 0;
-  std::unique_ptr<Daemon> head;
-};
-
-pid_t PidIn(const std::string& path) {
-  return static_cast<pid_t>(std::atol(ReadText(path).c_str()));
-}
+using testing::operator+;
 
 }   // namespace
 

@@ -16,36 +16,23 @@
 #include <memory>
 
 #include "actors/random.h"
-#include "tests/process/command.h"
+#include "tests/process/cluster_fixture.h"
 
 namespace troupe {
 namespace {
 
+using testing::Await;
 using testing::Command;
 using testing::Ended;
+using testing::Holds;
 using testing::Lines;
 using testing::ReadText;
 using testing::Scratch;
+using testing::Words;
 using testing::WriteText;
-using Words = std::vector<std::string>;
+using testing::operator+;
 
 constexpr char kTokens[] = "read 0123456789abcdef-read\nsubmit 0123456789abcdef-submit\nadmin 0123456789abcdef-admin\n";
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-bool Holds(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-/// Until `what` holds, at most 30 s.
-void Await(const std::string& name, const std::function<bool()>& what) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!what()) {
-    BOOST_REQUIRE_MESSAGE(std::chrono::steady_clock::now() < end, "not within 30 s: " << name);
-    testing::Sleep(0.02);
-  }
-}
 
 /// An IPv4 address of this host that is no loopback; empty: it has none.
 std::string OwnAddress() {
