@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
 extern char** environ;
@@ -34,7 +35,7 @@ std::vector<char*> Environment(std::vector<std::string>& changes) {
 }   // namespace
 
 void ProcessTable::KillAll() {
-  std::vector<std::thread> waiting;
+  std::list<std::thread> waiting;
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
@@ -68,7 +69,16 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   argv.push_back(nullptr);
   std::vector<char*> environment = Environment(launch.environment);
   pid_t pid = 0;
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  std::list<std::thread> over;
+  for (const std::thread::id id : std::exchange(over_, {})) {
+    const auto it = std::find_if(waiting_.begin(), waiting_.end(), [id](const std::thread& thread) { return thread.get_id() == id; });
+    if (it != waiting_.end()) over.splice(over.end(), waiting_, it);
+  }
+  const absl::Cleanup join = [&] {   // they have nothing left to do but `ended`, which may take this table's lock
+    if (lock.owns_lock()) lock.unlock();
+    for (std::thread& thread : over) thread.join();
+  };
   const int error = closed_ ? ECANCELED : posix_spawn(&pid, launch.program.c_str(), &actions, &attributes, argv.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
@@ -85,6 +95,8 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
       while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
     }
     ended(status);
+    std::lock_guard lock_over(mutex_);
+    over_.push_back(std::this_thread::get_id());
   });
   return pid;
 }

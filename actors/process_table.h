@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <list>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -41,7 +42,8 @@ class ProcessTable {
 
  private:
   std::mutex mutex_;
-  std::vector<std::thread> waiting_;            // one a process ever started: a pid may come back
+  std::list<std::thread> waiting_;              // one a process
+  std::vector<std::thread::id> over_;           // those of them that only need to be joined
   std::vector<std::pair<pid_t, bool>> alive_;   // and whether it leads a group
   bool closed_ = false;
 };

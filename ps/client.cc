@@ -295,14 +295,15 @@ bool Client::OnEpoch(WriterId writer, uint32_t shard, MapEpoch epoch) {
   if (epoch < stream.epoch) {
     OnFault(writer, shard, absl::UnavailableError(absl::StrCat("the shard has map ", epoch, " of the ranges, expected ", stream.epoch)));
   } else if (epoch > router_->epoch()) {
-    FetchMap(shard);
+    FetchMap(shard, epoch);
   } else {
     DealAgain(writer);
   }
   return true;
 }
 
-void Client::FetchMap(uint32_t shard) {
+void Client::FetchMap(uint32_t shard, MapEpoch wanted) {
+  wanted_epoch_ = std::max(wanted_epoch_, wanted);
   if (std::exchange(fetching_, true)) return;
   self_->request(shards_[shard], caf::infinite, AskRanges{})
       .then(
@@ -320,16 +321,23 @@ void Client::FetchMap(uint32_t shard) {
               if (stream.epoch < router_->epoch()) behind.push_back(writer);
             }
             for (const WriterId writer : behind) DealAgain(writer);
+            // A shard that was replaced meanwhile may know less than the one that had told of the map.
+            if (router_->epoch() < wanted_epoch_) AskAgainForMap(absl::UnavailableError(absl::StrCat("shard ", shard, " has lost the map of the ranges")));
           },
           [this](const caf::error& error) {
             fetching_ = false;
-            // Each lane hears of the new map again when it is asked; those that have answered to Start need not be.
-            for (auto& [writer, stream] : streams_) {
-              for (uint32_t lane = 0; lane < stream.lanes.size(); ++lane) {
-                if (stream.starting == 0 || !stream.lanes[lane].live) OnFault(writer, lane, FromError(error));
-              }
-            }
+            AskAgainForMap(FromError(error));
           });
+}
+
+void Client::AskAgainForMap(const absl::Status& why) {
+  wanted_epoch_ = 0;
+  // Each lane hears of the new map again when it is asked; those that have answered to Start need not be.
+  for (auto& [writer, stream] : streams_) {
+    for (uint32_t lane = 0; lane < stream.lanes.size(); ++lane) {
+      if (stream.starting == 0 || !stream.lanes[lane].live) OnFault(writer, lane, why);
+    }
+  }
 }
 
 void Client::DealAgain(WriterId writer) {

@@ -155,7 +155,10 @@ class Client {
   void Pump(WriterId writer, uint32_t shard);
   /// The shard has this map of the ranges. False: it is the stream's; else the stream begins again with a newer one, or asks the shard again later.
   bool OnEpoch(WriterId writer, uint32_t shard, MapEpoch epoch);
-  void FetchMap(uint32_t shard);
+  /// From `shard`, which has told of `wanted` or is as good as any.
+  void FetchMap(uint32_t shard, MapEpoch wanted);
+  /// The map is not to be had now: every lane begins again, and hears of it where it is known.
+  void AskAgainForMap(const absl::Status& why);
   /// Deals all that the writer holds and asks for by the router's map, and asks each shard what it has.
   void DealAgain(WriterId writer);
   /// A round as all lanes hold it.
@@ -199,7 +202,8 @@ class Client {
   std::vector<Retry> retries_;
   std::chrono::steady_clock::time_point checked_at_{};
   size_t held_bytes_ = 0;
-  bool fetching_ = false;   // the map
+  bool fetching_ = false;       // the map
+  MapEpoch wanted_epoch_ = 0;   // the newest that a shard has told of
   bool failed_ = false;
 };
 

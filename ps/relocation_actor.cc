@@ -17,6 +17,7 @@
 namespace troupe {
 namespace {
 
+constexpr int kTellsMax = 5;                            // each for MoveOptions::patience: then whoever moves next ends it
 constexpr std::chrono::milliseconds kHoldMax{10'000};   // as shards allow
 constexpr char kDecision[] = "decision";
 
@@ -36,6 +37,11 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
             1, Mix64(Mix64(static_cast<uint64_t>(system.node()) + 1) ^ Mix64(static_cast<uint64_t>(system.incarnation()) + 7) ^ Mix64(~options_.number)))) {}
 
   void Start() {
+    for (const TableSpec& table : tables_) {
+      if (table.kept_by == KeptBy::kShards) continue;
+      done_(absl::FailedPreconditionError(absl::StrCat("table '", table.name, "' is kept by the workers: ranges of the job stay where they are")));
+      return;
+    }
     Ask<Ranges>(AskRanges{.loads = true}, options_.step_max, [self = shared_from_this()](const absl::StatusOr<std::vector<Ranges>>& ranges) {
       ranges.ok() ? self->OnRanges(*ranges) : self->done_(ranges.status());
     });
@@ -189,6 +195,7 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
     const auto pause = std::chrono::duration_cast<std::chrono::microseconds>(system_.actors().clock().now() - began_);
     Ask<Settled>(Settle{.cut = cut_, .epoch = next_.epoch(), .commit = commit}, options_.patience,
                  [self = shared_from_this(), pause, commit, why](const absl::StatusOr<std::vector<Settled>>& settled) {
+                   if (!settled.ok() && commit && IsRetryable(settled.status()) && ++self->told_ < kTellsMax) return self->Tell(true, why);
                    if (!settled.ok()) {
                      self->done_(commit
                                      ? absl::UnavailableError(absl::StrCat("ranges have moved, but a shard has not heard of it: ", settled.status().message()))
@@ -216,6 +223,7 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
   const std::function<void(absl::StatusOr<MovedRanges>)> done_;
   const uint64_t cut_;
   bool ended_earlier_ = false;
+  int told_ = 0;   // in vain, of a move that is decided
   RangeMap present_, next_;
   std::chrono::steady_clock::time_point began_;
 };

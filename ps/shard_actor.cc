@@ -26,6 +26,7 @@ namespace {
 struct Writing {
   std::vector<Round> clocks;   // what it covers
   uint64_t version = 0;
+  bool own = false;   // for the shard's own replacement
   absl::Status status;
   std::function<void(absl::Status)> done;
 };
@@ -143,10 +144,22 @@ struct ShardState {
   };
   std::optional<Leaving> leaving;                                  // of a move's cut that is reached: what is given away
   std::vector<std::function<void(const absl::Status&)>> unsaved;   // answers to what the next snapshot for the shard's replacement has to have
+  struct KeptFrom {
+    uint64_t version;   // of the shard: a snapshot of this version or a later one has the rows
+    std::function<void(const absl::Status&)> answer;
+  };
+  std::vector<KeptFrom> unkept;   // answers to assignments
+  struct AssignedRows {
+    Assign assign;
+    uint64_t version;   // that has it
+  };
+  std::deque<AssignedRows> assigned;   // the last kAssignedMax ones, in their order; as long as nothing else changes
+  uint64_t assigned_through = 0;       // the version after the last of them
 };
 using Self = caf::stateful_actor<ShardState>;
 
 constexpr int kSnapshotFailuresMax = 5;
+constexpr size_t kAssignedMax = 64;          // assignments that a repeated one is compared with
 constexpr char kLogSection[] = "log";        // of a snapshot: the number of the first file of the log that is not in it
 constexpr size_t kCallsMax = 64;             // waiting at once
 constexpr uint64_t kSliceFloats = 1 << 18;   // of a call, between two looks into the mailbox
@@ -251,6 +264,7 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   writing->status = state.shard->usable();
   state.writing = writing;
   const bool own = uri == state.options.snapshot_uri;
+  writing->own = own;
   const bool durable = !own || state.log != nullptr;   // the job's own snapshots need to survive the process, not the machine
   const std::shared_ptr<PushLog> log = own ? state.log : nullptr;
   const uint64_t first = log == nullptr ? 0 : log->Rotate();
@@ -602,6 +616,60 @@ void SaveForAnswers(Self* self) {
   });
 }
 
+/// Those whose rows are in the last snapshot, or could not be written; for the others another one is begun.
+void AnswerAssigned(Self* self, const Writing& written) {
+  ShardState& state = self->state;
+  std::vector<ShardState::KeptFrom> waiting;
+  for (ShardState::KeptFrom& each : std::exchange(state.unkept, {})) {
+    if (state.version_saved >= each.version) {
+      each.answer(absl::OkStatus());
+    } else if (written.own && !written.status.ok()) {
+      each.answer(absl::UnavailableError(written.status.message()));
+    } else {
+      waiting.push_back(std::move(each));
+    }
+  }
+  state.unkept.insert(state.unkept.end(), std::make_move_iterator(waiting.begin()), std::make_move_iterator(waiting.end()));
+  if (!state.unkept.empty()) SnapshotForRestart(self);
+}
+
+bool SameBytes(const Block& a, const Block& b) {
+  return a.size() == b.size() && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+bool ShareRows(const Assign& a, const Assign& b) {
+  if (a.table != b.table) return false;
+  const std::span<const Key> keys = a.keys.As<Key>(), others = b.keys.As<Key>();
+  std::vector<Key> sorted(keys.begin(), keys.end());
+  std::sort(sorted.begin(), sorted.end());
+  return std::any_of(others.begin(), others.end(), [&](Key key) { return std::binary_search(sorted.begin(), sorted.end(), key); });
+}
+
+/// The version that has the rows, where they were assigned before and nothing has changed them since.
+std::optional<uint64_t> AssignedIn(ShardState& state, const Assign& assign) {
+  if (state.shard->version() != state.assigned_through) state.assigned.clear();
+  for (auto it = state.assigned.rbegin(); it != state.assigned.rend(); ++it) {
+    if (it->assign.table == assign.table && SameBytes(it->assign.keys, assign.keys) && SameBytes(it->assign.values, assign.values)) return it->version;
+    if (ShareRows(it->assign, assign)) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// Nobody holds assigned rows for a replacement, so `answer` is given when a snapshot has them. Asked again it waits for the same one.
+void KeepAssigned(Self* self, const Assign& assign, std::function<void(const absl::Status&)> answer) {
+  ShardState& state = self->state;
+  if (!state.disk.ok()) return answer(state.disk);
+  std::optional<uint64_t> version = AssignedIn(state, assign);
+  if (!version) {
+    if (absl::Status status = state.shard->OnAssign(assign); !status.ok()) return answer(status);
+    version = state.assigned_through = state.shard->version();
+    state.assigned.push_back({assign, *version});
+    if (state.assigned.size() > kAssignedMax) state.assigned.pop_front();
+  }
+  if (state.options.snapshot_uri.empty() || state.version_saved >= *version) return answer(absl::OkStatus());
+  state.unkept.push_back({*version, std::move(answer)});
+  SnapshotForRestart(self);   // if none is being written
+}
+
 void OnArrivingRead(Self* self, const ArrivingRead& read) {
   ShardState& state = self->state;
   const absl::Status status = read.sections.ok() ? state.shard->OnTakeIn(read.cut, *read.sections) : read.sections.status();
@@ -610,7 +678,9 @@ void OnArrivingRead(Self* self, const ArrivingRead& read) {
     return;
   }
   state.leaving.reset();
-  state.unsaved.push_back([answer = read.answer](const absl::Status& saved) { answer(saved.ok() ? absl::StatusOr<TakenIn>(TakenIn{}) : saved); });
+  state.unsaved.push_back([answer = read.answer](const absl::Status& saved) {
+    answer(saved.ok() ? absl::StatusOr<TakenIn>(TakenIn{}) : absl::UnavailableError(saved.message()));   // a disk may have room again
+  });
   SaveForAnswers(self);
 }
 
@@ -648,7 +718,8 @@ void OnSettle(Self* self, const Settle& settle, std::function<void(absl::StatusO
     return;
   }
   if (in_doubt || settle.commit) {
-    state.unsaved.push_back([answer](const absl::Status& saved) { answer(saved.ok() ? absl::StatusOr<Settled>(Settled{}) : saved); });
+    state.unsaved.push_back(
+        [answer](const absl::Status& saved) { answer(saved.ok() ? absl::StatusOr<Settled>(Settled{}) : absl::UnavailableError(saved.message())); });
     SaveForAnswers(self);
   } else {   // it had not agreed: its snapshot says nothing of it
     answer(Settled{});
@@ -779,15 +850,13 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const Assign& assign) -> caf::result<Assigned> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
         WhenUnread(self->state, [self, assign, promise]() mutable {
-          const absl::Status status = self->state.disk.ok() ? self->state.shard->OnAssign(assign) : self->state.disk;
-          if (status.ok() && self->state.log == nullptr) {   // nobody holds it, so a replacement must have it
-            self->state.unsaved.push_back([promise](const absl::Status& saved) mutable {
-              Fulfil(promise, saved.ok() ? absl::StatusOr<Assigned>(Assigned{}) : absl::UnavailableError(saved.message()));
-            });
-            SaveForAnswers(self);
+          if (self->state.log == nullptr) {
+            KeepAssigned(self, assign,
+                         [promise](const absl::Status& kept) mutable { Fulfil(promise, kept.ok() ? absl::StatusOr<Assigned>(Assigned{}) : kept); });
             return;
           }
-          if (status.ok() && self->state.log != nullptr) self->state.log->Append(Codec<Assign>::Encode(assign));
+          const absl::Status status = self->state.disk.ok() ? self->state.shard->OnAssign(assign) : self->state.disk;
+          if (status.ok()) self->state.log->Append(Codec<Assign>::Encode(assign));
           auto answer = [promise](const absl::Status& logged) mutable { Fulfil(promise, logged.ok() ? absl::StatusOr<Assigned>(Assigned{}) : logged); };
           status.ok() ? WhenLogged(self, answer) : answer(status);
         });
@@ -874,6 +943,7 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const SnapshotWritten& written) {
         written.writing->done(written.writing->status);
         self->state.writing = nullptr;
+        AnswerAssigned(self, *written.writing);
         SaveForAnswers(self);
         TakeHeldSnapshot(self);
         StartReadyCall(self);

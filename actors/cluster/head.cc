@@ -401,8 +401,9 @@ absl::Status Head::OnClaim(const Claim& claim, Clock::Time now, int64_t wall_ms)
       process.code = -1;
       process.reason = AllReturned() ? "lost while the head was away" : "the head waits for its nodes to come back";
       if (!AllReturned()) {   // asked again it may have turned up
-        job.processes.erase(it);
         wanted.erase(order.id.name);
+        job.processes.erase(it);
+        continue;   // nothing that anybody waits for
       }
     }
     Touch(job);
@@ -488,6 +489,8 @@ absl::Status Head::OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall
 
 JobStatus Head::StatusOf(const Job& job) const {
   JobStatus status = job.status;
+  status.spec.arguments.clear();   // they may be large, and the environment is nobody's business
+  status.spec.environment.clear();
   for (const auto& [name, process] : job.processes) status.processes.push_back(Describe(process));
   return status;
 }

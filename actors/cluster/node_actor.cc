@@ -270,6 +270,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
 
   void Start(const ProcessId& id, const std::string& program) {
     Running& process = processes_[id];
+    if (process.state != ProcessState::kPlaced || process.pid != 0) return;   // started already
     const ProcessOrder& order = process.order;
     const std::string tmp = JobFolder(id.job) + "/tmp";
     std::error_code error;

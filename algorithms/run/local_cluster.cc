@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -62,6 +63,7 @@ class LocalCluster final : public Cluster {
   System& system() override { return system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
   const std::vector<ShardActor>& shards() const override { return places_; }
+  std::string move_folder() const override { return move_folder_; }
   uint64_t restarts() const override { return 0; }   // an actor of this process can only fall with it
   absl::Status Await(Ending& ending) override {
     do {   // before the first wait as well: phases may be shorter than it
@@ -106,7 +108,9 @@ class LocalCluster final : public Cluster {
 
   System& system_;
   const std::atomic<bool>* cancelled_;
-  ScratchFolder folder_;   // outlives the shards
+  static inline std::atomic<uint64_t> clusters_ = 0;
+  const std::string move_folder_ = absl::StrCat("mem:/moves-", ++clusters_);   // others may use the same system
+  ScratchFolder folder_;                                                       // outlives the shards
   std::vector<ShardActor> shards_, copies_, places_;
   std::vector<GroupMemberActor> members_;
   std::vector<WorkerActor> workers_;

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <map>
@@ -16,7 +17,7 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::milliseconds kAgain{100};
+constexpr std::chrono::milliseconds kAgain{100}, kGather{5};
 
 /// Tells the head which processes are to run, again and again, and hears what has become of them. Everything happens in its actor's context.
 class Claimer : public std::enable_shared_from_this<Claimer> {
@@ -30,7 +31,13 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   void Want(ProcessOrder order, std::function<void(bool, const std::string&)> ended) {
     const std::string name = order.id.name;
     wanted_[name] = {std::move(order), std::move(ended)};
-    Send();
+    if (std::exchange(gathering_, true)) return;
+    self_->delayed_send(self_, kGather, Thunk{[me = weak_from_this()] {   // what is wanted together is placed together
+                          const auto claimer = me.lock();
+                          if (claimer == nullptr) return;
+                          claimer->gathering_ = false;
+                          claimer->Send();
+                        }});
   }
   void Drop(const std::string& name, uint64_t incarnation) {
     const auto it = wanted_.find(name);
@@ -103,6 +110,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   std::function<void(const absl::Status&)> lost_;
   std::map<std::string, Wanted> wanted_;
   uint64_t number_ = 0, seen_ = 0;
+  bool gathering_ = false;
 };
 
 class NodeLauncher final : public Launcher {
@@ -116,6 +124,7 @@ class NodeLauncher final : public Launcher {
 
   absl::Status Open(std::function<void(const absl::Status&)> lost) {
     std::error_code error;
+    std::filesystem::remove_all(job_.folder, error);   // another cluster's job may have had this number
     std::filesystem::create_directories(job_.folder, error);
     if (error) return absl::InternalError(absl::StrCat(job_.folder, ": ", error.message()));
     TROUPE_TRY(link_, ClusterLink::Open({.address = job_.head}));
@@ -139,7 +148,8 @@ class NodeLauncher final : public Launcher {
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat("TROUPE_JOB_TOKEN=", token)};
     order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = launch.role};
-    order.folder = std::filesystem::current_path().string();
+    std::error_code ignored;
+    order.folder = std::filesystem::current_path(ignored).string();
     Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });
     return absl::OkStatus();
   }
@@ -172,6 +182,8 @@ std::optional<NodeJob> JobOfThisProcess() {
     return std::string(value == nullptr ? "" : value);
   };
   NodeJob job;
+  pid_t parent = 0;   // programs that a driver starts have its environment, and are no drivers
+  if (!absl::SimpleAtoi(text(kEnvParent), &parent) || parent != ::getppid()) return std::nullopt;
   if (!absl::SimpleAtoi(text(kEnvJob), &job.job) || !absl::SimpleAtoi(text(kEnvAttempt), &job.attempt)) return std::nullopt;
   job.head = {text(kEnvHead), text(kEnvClusterToken), text(kEnvTls)};
   job.host = text(kEnvHost);

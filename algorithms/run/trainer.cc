@@ -550,6 +550,7 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   std::vector<SaveRows> messages;
   for (uint32_t shard = 0; shard < PlacesOf(tables_, options_.shards); ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
+    std::erase_if(messages.back().assigned, [&](const troupe::Assign& assign) { return assigned_at_[assign.table] != phase_number_; });   // pushed to since
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));

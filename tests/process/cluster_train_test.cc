@@ -37,8 +37,20 @@ struct Training : Cluster {
     return Words{"train", "--algorithm", algorithm, "--data", ClickLog(), "--workers", "3", "--shards", "2", "--json", "--model", model} + more;
   }
   Words OnRing(const std::string& model) const {
-    return {"train", "--algorithm", "logistic_regression", "--data", "generate:dense?rows=60000&seed=5", "--workers", "3", "--epochs", "3",
-            "--consistency", "ring", "--json", "--model", model};
+    return {"train",
+            "--algorithm",
+            "logistic_regression",
+            "--data",
+            "generate:dense?rows=60000&seed=5",
+            "--workers",
+            "3",
+            "--epochs",
+            "3",
+            "--consistency",
+            "ring",
+            "--json",
+            "--model",
+            model};
   }
   /// The job's processes in a role ("worker", "shard", or "train", the driver), on whatever node.
   std::vector<pid_t> InRole(const std::string& role) const {

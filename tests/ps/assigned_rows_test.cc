@@ -52,6 +52,19 @@ BOOST_AUTO_TEST_CASE(a_shard_that_falls_right_after_its_answer_is_replaced_with_
   StopAndWait(system, std::vector{shard});
 }
 
+BOOST_AUTO_TEST_CASE(the_same_again_changes_nothing_and_what_came_between_counts) {
+  System system({.compute_threads = 1});
+  ShardActorOptions options = Options();
+  options.shard.tables[0].ranges = 1;
+  const ShardActor shard = *SpawnShard(system, options);
+  for (const auto& assign : {Two(0, 1), Two(4, 7), Two(0, 1), Two(1, 5), Two(0, 1), Two(0, 1)}) {
+    const auto assigned = Ask<Assigned>(system, shard, assign);
+    BOOST_REQUIRE_MESSAGE(assigned.ok(), assigned.status().ToString());
+  }
+  BOOST_TEST(RowsOf(system, shard) == (std::vector<float>{1, 2, 6, 0, 7, 8, 0, 0}), boost::test_tools::per_element());
+  StopAndWait(system, std::vector{shard});
+}
+
 BOOST_AUTO_TEST_CASE(where_they_cannot_be_kept_the_answer_is_an_error_that_is_worth_another_try) {
   System system({.compute_threads = 1});
   system.SetStorage(MakeMemoryStorage(16));   // a full disk

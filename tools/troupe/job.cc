@@ -33,7 +33,8 @@ std::string ProcessesOf(const JobStatus& job) {
   std::vector<std::string> words;
   for (const ClaimedProcess& process : job.processes) {
     words.push_back(absl::StrCat(process.id.name, process.state == ProcessState::kRunning ? "" : absl::StrCat(" (", ToString(process.state), ")"),
-                                 process.node.empty() ? "" : absl::StrCat(" on ", process.node)));
+                                 process.node.empty() ? "" : absl::StrCat(" on ", process.node),
+                                 process.state == ProcessState::kWaiting && !process.reason.empty() ? absl::StrCat(": ", process.reason) : ""));
   }
   return absl::StrJoin(words, ", ");
 }
@@ -141,7 +142,9 @@ absl::Status RunSubmit(const Arguments& arguments) {
   spec.queue = queue;
   spec.arguments = rest;
   spec.environment = environment;
-  spec.folder = std::filesystem::current_path().string();
+  std::error_code error;
+  spec.folder = std::filesystem::current_path(error).string();
+  if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
   uint64_t number = 0;
   TROUPE_RETURN_IF_ERROR(ParseWhole("--cores", cores, 0, 1 << 16, &number));
   spec.needs.cores = static_cast<uint32_t>(number);

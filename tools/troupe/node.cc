@@ -1,8 +1,12 @@
 // troupe node: the head of a cluster, or a member that runs its processes.
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -131,7 +135,7 @@ absl::StatusOr<Access> ReadAccess(const NodeFlags& flags) {
   Access access;
   access.tls = FlagOr(flags.tls, "TROUPE_TLS");
   if (!access.tls.empty()) access.tls = std::filesystem::absolute(access.tls).string();   // processes of jobs start in other folders
-  TROUPE_TRY(access.others, ReadTokens(flags.token_file));
+  TROUPE_TRY(access.others, ReadTokens(FlagOr(flags.token_file, "TROUPE_TOKEN_FILE")));
   if (access.others.empty()) return access;
   if (access.others.front().role != Role::kAdmin) {
     return absl::InvalidArgumentError(absl::StrCat(flags.token_file, ": no token for 'admin', which heads and nodes need"));
@@ -139,6 +143,16 @@ absl::StatusOr<Access> ReadAccess(const NodeFlags& flags) {
   access.token = std::move(access.others.front().token);
   access.others.erase(access.others.begin());
   return access;
+}
+
+/// One process at a time has the state folder, as long as it lives. Unavailable: another one has it.
+absl::Status LockState(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);   // closed with the process
+  if (fd < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  ::close(fd);
+  return absl::UnavailableError(absl::StrCat(folder, ": another head or node has this state folder"));
 }
 
 /// The first line, at once: scripts read it.
@@ -171,6 +185,7 @@ absl::Status BeHead(const NodeFlags& flags, Access access, const Log& log) {
     state = absl::StrCat(home, "/.troupe");
   }
   TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
+  TROUPE_RETURN_IF_ERROR(LockState(state));
   TROUPE_TRY(std::shared_ptr<Store> store, OpenSqliteStore(state + "/head.sqlite"));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {{}, access.token, access.tls},
                                                                          .node = kHeadNode,
@@ -207,6 +222,7 @@ absl::Status BeNode(const NodeFlags& flags, const Access& access, const Log& log
     state = scratch.path();
   }
   TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(state));
+  TROUPE_RETURN_IF_ERROR(LockState(state));
   state = std::filesystem::absolute(state).string();
   TROUPE_TRY(Identity identity, Identity::Load(state));
   TROUPE_TRY(const NodeCapacity capacity, CapacityOf(flags, state));

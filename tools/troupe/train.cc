@@ -57,10 +57,12 @@ absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments)
     if (ours && word == arguments[i]) ++i;   // its value
   }
   for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
-    if (name.starts_with("TROUPE_") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
+    if (name.starts_with("TROUPE_") && !name.starts_with("TROUPE_JOB") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
       spec.environment.push_back(absl::StrCat(name, "=", value));
   }
-  spec.folder = std::filesystem::current_path().string();
+  std::error_code error;
+  spec.folder = std::filesystem::current_path(error).string();
+  if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
   return RunJob(*link, "/proc/self/exe", std::move(spec));
 }
