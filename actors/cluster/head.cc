@@ -618,7 +618,7 @@ ProcessOrder Head::DriverOf(const Job& job, uint64_t attempt) const {
           .folder = spec.folder};
 }
 
-bool Head::PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int64_t wall_ms) {
+std::vector<ProcessOrder> Head::GangOf(const Job& job) const {
   std::vector<ProcessOrder> gang;
   if (job.status.state == JobState::kQueued) {
     gang.push_back(DriverOf(job, job.status.attempt + 1));
@@ -627,6 +627,21 @@ bool Head::PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int
       if (process.state == ProcessState::kWaiting) gang.push_back(process.order);
     }
   }
+  return gang;
+}
+
+bool Head::FitsAlone(const Job& job) const {
+  std::vector<ProcessOrder> all = GangOf(job);
+  for (const auto& [name, process] : job.processes) {
+    if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning) all.push_back(process.order);
+  }
+  std::vector<Room> rooms;
+  for (const Room& room : Rooms()) rooms.push_back({.node = room.node, .capacity = room.capacity});
+  return PlaceAll(all, rooms).ok();
+}
+
+bool Head::PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int64_t wall_ms) {
+  const std::vector<ProcessOrder> gang = GangOf(job);
   if (gang.empty()) return true;
   if (job.recovered && !AllReturned()) {   // they may run on a node that has not come back yet
     for (const ProcessOrder& order : gang) {
@@ -685,21 +700,28 @@ void Head::Place(Clock::Time now, int64_t wall_ms) {
   placed_ = version_;
   std::vector<Room> rooms = Rooms();
   // What runs is made whole first, the oldest job first. Then queues take turns: the one that uses the fewest cores begins its oldest job. The first that finds
-  // no room ends it: later ones must not take, bit by bit, what it waits for.
+  // no room ends it: later ones must not take, bit by bit, what it waits for. Unless it waits for more than there is.
   std::map<std::string, uint64_t> used;
   bool whole = true;
   for (auto& [id, job] : jobs_) {
     if (job.status.state != JobState::kRunning) continue;
-    whole = PlaceWaiting(job, rooms, now, wall_ms) && whole;   // one that waits for others does not keep these from ending
+    const bool placed = PlaceWaiting(job, rooms, now, wall_ms) || !FitsAlone(job);
+    whole = placed && whole;   // one that waits for others does not keep these from ending
     for (const auto& [name, process] : job.processes) used[job.status.spec.queue] += process.order.needs.cores;
   }
+  std::set<JobId> passed_by;
   while (whole) {
     Job* next = nullptr;
     for (auto& [id, job] : jobs_) {
-      if (job.status.state != JobState::kQueued) continue;
+      if (job.status.state != JobState::kQueued || passed_by.contains(id)) continue;
       if (next == nullptr || used[job.status.spec.queue] < used[next->status.spec.queue]) next = &job;
     }
-    if (next == nullptr || !PlaceWaiting(*next, rooms, now, wall_ms)) return;
+    if (next == nullptr) return;
+    if (!PlaceWaiting(*next, rooms, now, wall_ms)) {
+      if (FitsAlone(*next)) return;
+      passed_by.insert(next->status.job);
+      continue;
+    }
     used[next->status.spec.queue] += std::max<uint64_t>(1, next->status.spec.needs.cores);   // its workers will follow
   }
 }

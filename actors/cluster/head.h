@@ -107,6 +107,10 @@ class Head {
   void MoveProcesses(Node& node, int64_t wall_ms);
   void Place(Clock::Time now, int64_t wall_ms);
   std::vector<Room> Rooms() const;
+  /// What of the job waits for room, to be placed together.
+  std::vector<ProcessOrder> GangOf(const Job& job) const;
+  /// Would it all have room if nobody else were there?
+  bool FitsAlone(const Job& job) const;
   bool PlaceWaiting(Job& job, std::vector<Room>& rooms, Clock::Time now, int64_t wall_ms);
   void PlaceDriverAgain(Node& node);
   void ForgetJobs();

@@ -388,6 +388,18 @@ BOOST_AUTO_TEST_CASE(queues_share_alike) {
   BOOST_TEST(ToString(Job(day[4]).state) == std::string("running"));
 }
 
+BOOST_AUTO_TEST_CASE(a_job_that_wants_more_than_there_is_keeps_nobody_waiting) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId large = Submit(5), small = Submit(1);
+  Run(300ms, {&a});
+  CheckJob(large, JobState::kQueued);
+  CheckJob(small, JobState::kRunning);
+  Member b(2, 8);   // now there is as much
+  Run(1s, {&a, &b});
+  CheckJob(large, JobState::kRunning);
+}
+
 BOOST_AUTO_TEST_CASE(a_time_limit_ends_a_job_from_its_first_start_on) {
   Member a(1, 4), b(2, 2);
   Run(1s, {&a, &b});
