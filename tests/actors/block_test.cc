@@ -74,8 +74,10 @@ BOOST_AUTO_TEST_CASE(blocks_outlive_the_thread_that_made_them_and_end_on_others)
   }).join();
   for (size_t i = 0; i < made.size(); ++i) BOOST_TEST(made[i].As<unsigned char>()[199'999] == i);
   std::thread([&] { made.clear(); }).join();
-  thread_local Block last;   // ends with the thread, perhaps after what the thread has kept
-  std::thread([] { last = Block::Copy(std::vector<unsigned char>(200'000).data(), 200'000); }).join();
+  std::thread([] {
+    thread_local Block last;   // ends with the thread, perhaps after what the thread has kept
+    last = Block::Copy(std::vector<unsigned char>(200'000).data(), 200'000);
+  }).join();
   BOOST_TEST(made.empty());
 }
 
