@@ -129,7 +129,8 @@ struct Job {
   }
   static bool Same(const std::vector<SnapshotSection>& a, const std::vector<SnapshotSection>& b) {
     return std::ranges::equal(a, b, [](const SnapshotSection& x, const SnapshotSection& y) {
-      return x.name == y.name && x.bytes.size() == y.bytes.size() && std::memcmp(x.bytes.data(), y.bytes.data(), x.bytes.size()) == 0;
+      const auto bytes = [](const Block& block) { return std::string_view(reinterpret_cast<const char*>(block.data()), block.size()); };
+      return x.name == y.name && bytes(x.bytes) == bytes(y.bytes);
     });
   }
   /// All shards agree to `next`; then it is settled.
