@@ -18,11 +18,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "actors/internal/openssl.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
 
 namespace troupe {
 namespace {
+
+using openssl::Certificate;
+using openssl::Memory;
+using openssl::PrivateKey;
 
 constexpr int kAuthorityDays = 3650;
 constexpr int kDaysMax = 36500;
@@ -30,19 +35,8 @@ constexpr size_t kNameMax = 64;   // of a common name, in X.509
 constexpr long kDaySeconds = 24 * 60 * 60;
 constexpr long kEarlier = -5 * 60;   // seconds: clocks differ
 
-template <auto Free>
-struct Freer {
-  template <class Thing>
-  void operator()(Thing* thing) const {
-    Free(thing);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Memory = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-
 struct Authority {
-  Key key;
+  PrivateKey key;
   Certificate certificate;
 };
 
@@ -67,7 +61,7 @@ bool AddExtension(X509* certificate, X509* issuer, int kind, const char* value) 
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
+  const std::unique_ptr<X509_EXTENSION, openssl::Freer<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
   return extension != nullptr && X509_add_ext(certificate, extension.get(), -1) == 1;
 }
 
@@ -93,8 +87,8 @@ absl::StatusOr<Certificate> Make(EVP_PKEY* key, const std::string& name, int day
   return made;
 }
 
-absl::StatusOr<Key> MakeKey() {
-  Key key(EVP_EC_gen("P-256"));
+absl::StatusOr<PrivateKey> MakeKey() {
+  PrivateKey key(EVP_EC_gen("P-256"));
   if (key == nullptr) return OpenSslError("a key");
   return key;
 }
@@ -186,7 +180,7 @@ absl::Status MakeCertificates(const std::string& folder, const CertificateOption
   } else {
     TROUPE_TRY(authority, ReadAuthority(options.ca_folder));
   }
-  TROUPE_TRY(const Key key, MakeKey());
+  TROUPE_TRY(const PrivateKey key, MakeKey());
   TROUPE_TRY(const Certificate certificate, Make(key.get(), options.name, options.days, &authority));
   for (const auto& [name, made] : {std::pair{"ca.pem", authority.certificate.get()}, std::pair{"cert.pem", certificate.get()}}) {
     TROUPE_TRY(std::string text, AsPem(made));

@@ -5,12 +5,18 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 extern char** environ;
@@ -33,6 +39,26 @@ std::vector<char*> Environment(std::vector<std::string>& changes) {
 }
 
 }   // namespace
+
+uint64_t StartOfProcess(pid_t pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string line, field;
+  if (!std::getline(file, line)) return 0;
+  const size_t name_end = line.rfind(')');   // the name may hold blanks
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(line.substr(name_end + 1));
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  uint64_t start = 0;
+  return fields && absl::SimpleAtoi(field, &start) ? start : 0;
+}
+
+void EndWithParent(pid_t parent, std::function<void()> last) {
+  std::thread([parent, last = std::move(last)] {
+    while (getppid() == parent) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (last) last();
+    _exit(1);
+  }).detach();
+}
 
 void ProcessTable::KillAll() {
   std::list<std::thread> waiting;

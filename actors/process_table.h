@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -14,6 +15,11 @@
 #include "absl/status/statusor.h"
 
 namespace troupe {
+
+/// When a process began, in the kernel's ticks since boot (sysconf(_SC_CLK_TCK) a second); 0: there is none, or no /proc. With the pid it names one process.
+uint64_t StartOfProcess(pid_t pid);
+/// Ends this process within a quarter of a second when `parent` is not its parent any more, after `last`.
+void EndWithParent(pid_t parent, std::function<void()> last = nullptr);
 
 class ProcessTable {
  public:

@@ -34,7 +34,6 @@ struct ProcessReport {
   state @2 :UInt8;
   code @3 :Int32;
   reason @4 :Text;
-  pid @5 :UInt64;
 }
 struct NodeCapacity {
   cores @0 :UInt32;

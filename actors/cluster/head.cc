@@ -115,6 +115,9 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   if (report.node == kHeadNode || report.name.empty() || report.incarnation == Incarnation{}) {
     return absl::InvalidArgumentError("a report without node, name or incarnation");
   }
+  if (report.generation > generation_) {
+    return absl::UnavailableError(absl::StrCat("this head is generation ", generation_, ", and the node has obeyed generation ", report.generation));
+  }
   if (!nodes_.contains(report.node)) {
     for (const auto& [id, other] : nodes_) {
       if (other.status.name != report.name) continue;

@@ -34,7 +34,7 @@ class Head {
   /// `records`: what an earlier generation kept (Store::Read of everything). DataLoss: a record cannot be read.
   static absl::StatusOr<Head> Make(HeadOptions options, uint64_t generation, const std::map<std::string, std::string>& records, Clock::Time now);
 
-  /// Takes a node's report. InvalidArgument: it makes no sense. AlreadyExists: another node of this name lives.
+  /// Takes a node's report. InvalidArgument: it makes no sense. Unavailable: its node has obeyed a later head. AlreadyExists: another node of this name lives.
   absl::Status OnReport(const Report& report, Clock::Time now, int64_t wall_ms);
   /// What the node is to do, since `seen` of `incarnation`.
   Orders OrdersFor(NodeId node, Incarnation incarnation, uint64_t seen) const;

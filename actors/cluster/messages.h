@@ -72,7 +72,6 @@ struct ProcessReport {
   ProcessState state = ProcessState::kRunning;
   int32_t code = 0;     ///< of one that ended: its exit code, or minus the signal
   std::string reason;   ///< of one that ended: in words, where there is more to say than the code
-  uint64_t pid = 0;
 };
 
 struct NodeCapacity {
@@ -83,7 +82,7 @@ struct NodeCapacity {
   bool operator==(const NodeCapacity&) const = default;
 };
 
-/// From a node, at least every kReportMax: it lives, and this is what runs there. Answered when there is something to do, or after kReportHold.
+/// From a node, again as soon as it is answered: it lives, and this is what runs there. Answered when there is something to do, or after kReportHold.
 struct Report {
   NodeId node{};
   Incarnation incarnation{};
@@ -98,11 +97,10 @@ struct Report {
   std::vector<ProcessReport> processes = {};
 };
 inline constexpr std::chrono::milliseconds kReportHold{250};
-inline constexpr std::chrono::milliseconds kReportMax{500};
 /// Of a request to the head, which answers news at once and anything else after kReportHold.
 inline constexpr std::chrono::milliseconds kHeadTimeout{2000};
 
-/// reply to Report. FailedPrecondition: the head is older than one that the node has obeyed (the node's business to compare), or the node's name is taken.
+/// reply to Report. Unavailable: the node has obeyed a later head than this one. AlreadyExists: another node of this name lives.
 struct Orders {
   enum class Verdict : uint8_t {
     kMember,

@@ -45,17 +45,6 @@ namespace {
 constexpr std::chrono::milliseconds kAgainMin{50}, kAgainMax{1000};
 constexpr size_t kJobFoldersMax = 100;
 
-/// Field 22 of /proc/PID/stat: when the process began, in ticks since boot; 0: there is none.
-uint64_t StartOf(pid_t pid) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  std::string line, field;
-  if (!std::getline(file, line)) return 0;
-  std::istringstream fields(line.substr(std::min(line.size(), line.rfind(')') + 1)));
-  for (int i = 3; i <= 22; ++i) fields >> field;
-  uint64_t start = 0;
-  return fields && absl::SimpleAtoi(field, &start) ? start : 0;
-}
-
 struct NodeActorState {
   static inline const char* name = "node";
 };
@@ -63,8 +52,8 @@ using Self = caf::stateful_actor<NodeActorState>;
 
 class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
  public:
-  NodeRunner(Self* self, System& system, HeadActor head, NodeOptions options)
-      : self_(self), system_(system), head_(std::move(head)), options_(std::move(options)), programs_(options_.state_folder + "/programs") {}
+  NodeRunner(Self* self, HeadActor head, NodeOptions options)
+      : self_(self), head_(std::move(head)), options_(std::move(options)), programs_(options_.state_folder + "/programs") {}
   ~NodeRunner() { table_.KillAll(); }
 
   caf::behavior Behavior() {
@@ -105,7 +94,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       std::ifstream file(entry.path());
       pid_t pid = 0;
       uint64_t start = 0;
-      if (file >> pid >> start && pid > 0 && start != 0 && StartOf(pid) == start) ::kill(-pid, SIGKILL);
+      if (file >> pid >> start && pid > 0 && start != 0 && StartOfProcess(pid) == start) ::kill(-pid, SIGKILL);
       std::filesystem::remove(entry.path(), ignored);
     }
   }
@@ -122,7 +111,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                   .seen = seen_,
                   .generation = generation_};
     for (const auto& [id, process] : processes_) {   // also those whose program is being fetched: a head that starts again must know of them
-      report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason, static_cast<uint64_t>(process.pid)});
+      report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason});
     }
     const uint64_t number = number_;
     auto me = weak_from_this();
@@ -300,7 +289,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     if (!pid.ok()) return Fail(id, std::string(Message(pid.status())));
     process.pid = *pid;
     process.state = ProcessState::kRunning;
-    std::ofstream(FileOf(id, ".pid")) << *pid << ' ' << StartOf(*pid) << '\n';
+    std::ofstream(FileOf(id, ".pid")) << *pid << ' ' << StartOfProcess(*pid) << '\n';
     if (options_.log != nullptr) options_.log->Info("started", {{"process", ToString(id)}, {"pid", *pid}});
     if (process.unwanted) return EndProcess(process);
     SendReport();
@@ -348,7 +337,6 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   }
 
   Self* const self_;
-  System& system_;
   HeadActor head_;
   NodeOptions options_;
   Programs programs_;
@@ -364,9 +352,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
 }   // namespace
 
 caf::actor SpawnNode(System& system, HeadActor head, NodeOptions options) {
-  caf::actor actor = system.actors().spawn<caf::hidden>([&system, head = std::move(head), options = std::move(options)](Self* self) mutable {
-    return std::make_shared<NodeRunner>(self, system, head, options)->Behavior();
-  });
+  caf::actor actor = system.actors().spawn<caf::hidden>(
+      [head = std::move(head), options = std::move(options)](Self* self) mutable { return std::make_shared<NodeRunner>(self, head, options)->Behavior(); });
   Expose(system, kNodeActor, caf::actor_cast<NodeActor>(actor));
   return actor;
 }

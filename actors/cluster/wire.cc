@@ -92,10 +92,9 @@ void Fill(wire::ProcessReport::Builder to, const ProcessReport& from) {
   to.setState(static_cast<uint8_t>(from.state));
   to.setCode(from.code);
   to.setReason(from.reason);
-  to.setPid(from.pid);
 }
 absl::StatusOr<ProcessReport> Read(wire::ProcessReport::Reader from) {
-  ProcessReport to{.id = Read(from.getId()), .needs = Read(from.getNeeds()), .code = from.getCode(), .reason = Read(from.getReason()), .pid = from.getPid()};
+  ProcessReport to{.id = Read(from.getId()), .needs = Read(from.getNeeds()), .code = from.getCode(), .reason = Read(from.getReason())};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), ProcessState::kEnded, "a process's state"));
   return to;
 }

@@ -15,9 +15,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "actors/check.h"
+#include "actors/internal/openssl.h"
 
 namespace troupe {
 namespace {
+
+using openssl::Certificate;
+using openssl::Memory;
+using openssl::PrivateKey;
 
 constexpr size_t kRecordBytes = 16 << 10;         // of one record, at most
 constexpr size_t kAloneMin = 4 << 10;             // a piece at least this long is encrypted from where it lies, shorter ones together
@@ -25,16 +30,6 @@ constexpr size_t kReadBytes = 64 << 10;           // what one call of the system
 constexpr size_t kOutBytes = 256 << 10;           // encrypted and sent at once: it fits the processor's cache
 constexpr long kCertificateBytesMax = 32 << 10;   // of a peer's chain
 constexpr int kAlertReasons = 1000;               // OpenSSL's reason of a fatal alert that came: 1000 and its number
-
-template <auto Free>
-struct Freer {
-  template <class Thing>
-  void operator()(Thing* thing) const {
-    Free(thing);
-  }
-};
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Memory = std::unique_ptr<BIO, Freer<BIO_free_all>>;
 
 Memory Reading(const std::string& text) {
   return Memory(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
@@ -132,7 +127,7 @@ absl::StatusOr<std::shared_ptr<const TlsContext>> TlsContext::Make(const TlsCert
     TROUPE_CHECK(SSL_CTX_add0_chain_cert(it, between.release()) == 1);
   }
   char no_phrase[] = "";
-  const std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>> key(PEM_read_bio_PrivateKey(Reading(certificates.key).get(), nullptr, nullptr, no_phrase));
+  const PrivateKey key(PEM_read_bio_PrivateKey(Reading(certificates.key).get(), nullptr, nullptr, no_phrase));
   if (key == nullptr) return Wrong("key.pem holds no private key in PEM without a pass phrase");
   if (X509_check_private_key(own.get(), key.get()) != 1 || SSL_CTX_use_PrivateKey(it, key.get()) != 1) return Wrong("key.pem does not fit cert.pem");
   ERR_clear_error();   // the end of each file is one

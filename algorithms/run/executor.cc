@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/cluster/node_actor.h"
+#include "actors/process_table.h"
 #include "actors/rpc_network.h"
 #include "actors/spawner_actor.h"
 #include "actors/status.h"
@@ -46,14 +47,10 @@ absl::Status MakeWorkerHere(System& system, ActorId id, const Block& arguments, 
   return StartWorker(system, id, job, request_timeout).status();
 }
 
-/// Ends this process when its parent is gone, and what is left of the job's folder with it.
-void WatchParent(pid_t parent, std::string folder) {
-  std::thread([parent, folder = std::move(folder)] {
-    while (getppid() == parent) std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    std::error_code ignored;
-    for (int i = 0; i < 10 && std::filesystem::exists(folder, ignored); ++i) std::filesystem::remove_all(folder, ignored);   // a snapshot may come in between
-    _exit(0);
-  }).detach();
+/// What is left of the job's folder when its parent is gone.
+void RemoveJobFolder(const std::string& folder) {
+  std::error_code ignored;
+  for (int i = 0; i < 10 && std::filesystem::exists(folder, ignored); ++i) std::filesystem::remove_all(folder, ignored);   // a snapshot may come in between
 }
 
 /// The exit code of a process that cannot begin, and why, for troupe job logs.
@@ -108,7 +105,7 @@ int RunExecutor(int argc, char** argv) {
     std::from_chars(text.data(), text.data() + text.size(), value);
     return value;
   };
-  const char* token = getenv("TROUPE_JOB_TOKEN");
+  const char* token = getenv(kJobTokenVariable);
   const std::string driver = flags["--driver"];   // on a node; else the parent is the driver
   if (!driver.empty()) {
     const auto variable = [](const char* name) { return std::string(getenv(name) == nullptr ? "" : getenv(name)); };
@@ -118,8 +115,9 @@ int RunExecutor(int argc, char** argv) {
   if (argc < 3 || token == nullptr || number("--parent") == 0) return 2;   // nobody types this
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
-  signal(SIGINT, SIG_IGN);                                                                        // a terminal sends it to the whole group: the parent decides
-  WatchParent(static_cast<pid_t>(number("--parent")), driver.empty() ? flags["--folder"] : "");   // a job outlives a node
+  signal(SIGINT, SIG_IGN);   // a terminal sends it to the whole group: the parent decides
+  EndWithParent(static_cast<pid_t>(number("--parent")),
+                [folder = driver.empty() ? flags["--folder"] : ""] { RemoveJobFolder(folder); });   // a job outlives a node
 
   const NodeId node{static_cast<uint32_t>(number("--node"))};
   const Incarnation incarnation{number("--incarnation")};

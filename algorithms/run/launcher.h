@@ -14,6 +14,9 @@
 
 namespace troupe {
 
+/// Where a process of a job finds the token of the job's links.
+inline constexpr char kJobTokenVariable[] = "TROUPE_JOB_TOKEN";
+
 /// One life of a process of a job.
 struct Launch {
   std::string role, index;   ///< "worker", "1": its first words, and its name

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,13 +41,13 @@ class LocalLauncher final : public Launcher {
   bool lives_overlap() const override { return false; }   // a life is over before the next begins
 
   absl::Status Start(Launch launch, const std::string& token) override {
-    ::setenv("TROUPE_JOB_TOKEN", token.c_str(), 1);   // not on a command line, which others can read
     const auto key = std::pair(launch.name(), launch.incarnation);
     ProcessTable::Launch process{.program = program_, .arguments = {"troupe", launch.role, launch.index}, .inherit = launch.inherit, .ended = nullptr};
     process.arguments.insert(process.arguments.end(), launch.flags.begin(), launch.flags.end());
     for (std::string word : {std::string("--listen"), PlaceOf(launch.node), std::string("--parent"), absl::StrCat(::getpid())}) {
       process.arguments.push_back(std::move(word));
     }
+    process.environment = {absl::StrCat(kJobTokenVariable, "=", token)};   // not on a command line, which others can read
     process.ended = [ended = std::move(launch.ended)](int status) {
       ended(status == 0, WIFSIGNALED(status) ? absl::StrCat("killed by signal ", WTERMSIG(status)) : absl::StrCat("exit code ", WEXITSTATUS(status)));
     };

@@ -146,7 +146,7 @@ class NodeLauncher final : public Launcher {
     order.id = {job_.job, launch.name(), launch.incarnation};
     order.arguments = {launch.role, launch.index};
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
-    order.environment = {absl::StrCat("TROUPE_JOB_TOKEN=", token)};
+    order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
     order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = launch.role};
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();

@@ -468,6 +468,7 @@ absl::Status TrainerDriver::Checkpoint(const Numbers& state) {
 
 absl::Status TrainerDriver::Assign(uint32_t table, std::vector<Key> keys, std::vector<float> values) {
   const uint32_t width = tables_[table].width;
+  if (const auto at = assigned_at_.find(table); at != assigned_at_.end() && at->second != phase_number_) assigned_[table].clear();   // pushed to since
   assigned_at_[table] = phase_number_;
   for (size_t i = 0; i < keys.size(); ++i) {
     assigned_[table][keys[i]].values.assign(values.begin() + static_cast<std::ptrdiff_t>(i * width),
@@ -488,6 +489,7 @@ absl::Status TrainerDriver::Assign(uint32_t table, std::vector<Key> keys, std::v
 std::vector<troupe::Assign> TrainerDriver::AssignedTo(uint32_t shard) const {
   std::vector<troupe::Assign> messages;
   for (const auto& [table, rows] : assigned_) {
+    if (assigned_at_.at(table) != phase_number_) continue;   // pushed to since
     const Partition partition(tables_[table], options_.shards);
     std::vector<Key> keys;
     std::vector<float> values;
@@ -540,7 +542,6 @@ absl::StatusOr<FunctionValue> TrainerDriver::Call(const FunctionCall& call) {
   std::vector<troupe::Call> messages;
   for (uint32_t shard = 0; shard < PlacesOf(tables_, options_.shards); ++shard) {
     messages.push_back({.call = call, .at = EndOfPhases(), .assigned = AssignedTo(shard)});
-    std::erase_if(messages.back().assigned, [&](const troupe::Assign& assign) { return assigned_at_[assign.table] != phase_number_; });   // pushed to since
   }
   TROUPE_TRY(const std::vector<Called> called, AskCaughtUp<Called>([messages](size_t shard) { return messages[shard]; }, kCallPatience));
   return MergeCalled(call, tables_, called);
@@ -550,7 +551,6 @@ absl::StatusOr<RowsSaved> TrainerDriver::SaveRowsTo(const std::string& folder) {
   std::vector<SaveRows> messages;
   for (uint32_t shard = 0; shard < PlacesOf(tables_, options_.shards); ++shard) {
     messages.push_back({.uri = absl::StrCat(folder, "/", ModelWriter::PartName(shard)), .at = EndOfPhases(), .assigned = AssignedTo(shard)});
-    std::erase_if(messages.back().assigned, [&](const troupe::Assign& assign) { return assigned_at_[assign.table] != phase_number_; });   // pushed to since
   }
   TROUPE_TRY(const std::vector<RowsSaved> saved,
              AskCaughtUp<RowsSaved>([messages](size_t shard) { return messages[shard]; }, std::chrono::milliseconds(2'000)));

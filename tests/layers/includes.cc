@@ -56,7 +56,8 @@ bool MayUseRocksDb(std::string_view path) {
 }
 
 bool MayUseOpenSsl(std::string_view path) {
-  return path == "actors/internal/tls.cc" || path == "actors/certificates.cc" || path == "actors/bench_bare.cc" || path.starts_with("tests/");
+  return path == "actors/internal/tls.cc" || path == "actors/internal/openssl.h" || path == "actors/certificates.cc" || path == "actors/bench_bare.cc" ||
+         path.starts_with("tests/");
 }
 
 /// The target of `#include "x"`, `#include <x>` or, in a schema, `import "/x"`; nothing for any other line.
@@ -99,7 +100,7 @@ std::optional<std::string> Refusal(std::string_view path, const Include& include
   if (to == "caf" && !MayUseCaf(path)) return "CAF stays in actors/, *_actor.*, messages.h and ps/client.*";
   if ((to == "arrow" || to == "parquet") && !MayUseArrow(path)) return "Arrow stays in dataflow/arrow/ and actors/storage/";
   if (to == "rocksdb" && !MayUseRocksDb(path)) return "RocksDB stays in ps/rocksdb/rocks_tier.cc";
-  if (to == "openssl" && !MayUseOpenSsl(path)) return "OpenSSL stays in actors/internal/tls.cc, certificates.cc and bench_bare.cc";
+  if (to == "openssl" && !MayUseOpenSsl(path)) return "OpenSSL stays in actors/internal/{tls.cc,openssl.h}, certificates.cc and bench_bare.cc";
   const bool capnp = to == "capnp" || to == "kj" || target.ends_with(".capnp.h");
   if (capnp && !path.ends_with(".capnp") && !MayUseCapnp(path)) return "Cap'n Proto and KJ stay in wire*, rpc_*, json.*, actors/internal/ and tools/";
   return std::nullopt;

@@ -62,8 +62,8 @@ struct Training : Cluster {
     }
     return found;
   }
-  /// Somebody of that kind, if there is one at this moment.
-  void KillOne(const std::string& kind, std::mt19937& random) {
+  /// Somebody of that kind, as soon as there is one; false: the job was over before.
+  bool KillOne(const std::string& kind, std::mt19937& random, const Command& job) {
     if (kind == "head") {
       head->Kill();
       head = std::make_unique<Daemon>(scratch, HeadFlags(head->place));
@@ -74,9 +74,12 @@ struct Training : Cluster {
       victim->second->Kill();
       victim->second = Node(victim->first);
     } else {
-      const std::vector<pid_t> all = InRole(kind);
-      if (!all.empty()) kill(all[random() % all.size()], SIGKILL);
+      std::vector<pid_t> all;
+      while ((all = InRole(kind)).empty() && job.running()) testing::Sleep(0.01);
+      if (all.empty()) return false;
+      kill(all[random() % all.size()], SIGKILL);
     }
+    return true;
   }
   /// Hidden folders of jobs beside the models.
   bool HasJobFolders() const {
@@ -121,11 +124,12 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
   std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 1));
   BOOST_REQUIRE(testing::Run(scratch, Flags("naive_bayes", scratch / "undisturbed")).code == 0);
   const std::string expected = ModelText(scratch, scratch / "undisturbed");
+  unsigned killed = 0;
   for (unsigned run = 0; run < runs; ++run) {
     const std::string& kind = kinds[run % kinds.size()];
     const std::unique_ptr<Command> job = Start(Flags("naive_bayes", scratch / "disturbed"));
-    testing::Sleep(std::uniform_real_distribution<double>(0.02, 0.8)(random));
-    KillOne(kind, random);
+    testing::Sleep(std::uniform_real_distribution<double>(0.02, 0.5)(random));
+    killed += KillOne(kind, random, *job);
     const Ended ended = job->Wait();
     BOOST_TEST_CONTEXT("run " << run << ", killed: " << kind << ": " << ended.err) {
       BOOST_REQUIRE(ended.code == 0);
@@ -133,6 +137,7 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
       BOOST_TEST((ModelText(scratch, scratch / "disturbed") == expected));
     }
   }
+  BOOST_TEST(killed * 5 >= runs * 3);   // the others were over too soon
   BOOST_TEST(!HasJobFolders());
 }
 

@@ -276,21 +276,8 @@ Job AnyJob(Random& random) {
   return job;
 }
 
-Faults BadNetwork(Random& random) {
-  Faults faults;
-  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
-  faults.ordered = random.Below(2) == 0;
-  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
-  if (random.Below(2) == 0) faults.twice = 0.3 * random.Uniform();
-  if (random.Below(2) == 0) faults.slow = 0.02;
-  if (random.Below(2) == 0) {
-    faults.cut_every = milliseconds(40);
-    faults.cuts_max = 5;
-  }
-  return faults;
-}
 Faults WithCrashes(Random& random) {
-  Faults faults = BadNetwork(random);
+  Faults faults = AnyBadNetwork(random);
   faults.crash_every = milliseconds(5 + random.Below(40));
   faults.crashes_max = 10;
   faults.down_max = milliseconds(1 + random.Below(60));   // several may be down at once, or all
@@ -311,7 +298,7 @@ BOOST_AUTO_TEST_CASE(a_bad_network_changes_nothing) {
     Random random(seed);
     const Job job = AnyJob(random);
     BOOST_TEST_CONTEXT("TROUPE_SIM_SEED=" << seed << " " << job.consistency << ", " << job.workers << " workers") {
-      CheckExact(job, Simulate(seed, job, BadNetwork(random)));
+      CheckExact(job, Simulate(seed, job, AnyBadNetwork(random)));
     }
   }
 }

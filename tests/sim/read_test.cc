@@ -16,7 +16,7 @@
 #include "ps/reader_actor.h"
 #include "ps/shard_actor.h"
 #include "ps/wire.h"
-#include "tests/support/adding_writer.h"
+#include "tests/support/adding_cluster.h"
 #include "tests/support/seeds.h"
 #include "tests/support/sim.h"
 
@@ -24,7 +24,6 @@ namespace troupe::testing {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr ActorId kActor{1};
 
 struct Job : AddingJob {
   uint32_t readers = 1, reader_actors = 1;
@@ -67,37 +66,9 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   Outcome outcome;
   Sim sim(seed, faults);
   sim.SetLimits(std::chrono::minutes(10), 20'000'000);
-  std::vector<NodeId> shard_nodes;
-  const auto proxies = [&](System& system) {
-    std::vector<ShardActor> shards;
-    for (const NodeId node : shard_nodes)
-      shards.push_back(SpawnProxy<ShardActor>(system, {.to = {node, Incarnation{0}, kActor}, .timeout = milliseconds(1'500)}));
-    return shards;
-  };
-  for (uint32_t i = 0; i < job.shards; ++i) {
-    ShardActorOptions options;
-    options.shard = {.tables = AddingTables(), .shard = i, .shards = job.shards, .writers = job.writers, .consistency = job.consistency};
-    options.snapshot_uri = absl::StrCat("mem:/shard-", i);
-    options.snapshot_interval = job.snapshot_interval;
-    options.pull_wait_max = milliseconds(800);
-    shard_nodes.push_back(sim.AddNode([options](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
-      Expose(system, kActor, shard);
-      return std::vector<caf::actor>{caf::actor_cast<caf::actor>(shard)};
-    }));
-  }
-  for (uint32_t i = 0; i < job.writers; ++i) {
-    sim.AddNode([&, id = WriterId{i}](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      std::vector<ShardActor> shards = proxies(system);
-      std::vector<caf::actor> actors;
-      actors.push_back(system.actors().spawn(AddingWriterBehavior, id, static_cast<const AddingJob&>(job), shards,
-                                             std::function<void(absl::Status)>([&outcome](const absl::Status& status) { outcome.status.Update(status); })));
-      for (const ShardActor& shard : shards) actors.push_back(caf::actor_cast<caf::actor>(shard));
-      return actors;
-    });
-  }
+  const AddingCluster cluster(sim, job, job.snapshot_interval, [&outcome](const absl::Status& status) { outcome.status.Update(status); });
   System& mine = sim.system(NodeId{0});
-  std::vector<ShardActor> shards = proxies(mine);
+  std::vector<ShardActor> shards = cluster.Proxies(mine);
   std::vector<ReaderActor> readers;
   std::vector<caf::actor> actors;
   for (uint32_t i = 0; i < job.reader_actors; ++i) {

@@ -98,23 +98,6 @@ const std::string& Oracle(const TrainOptions& options) {
   return found;
 }
 
-Faults BadNetwork(Random& random) {
-  Faults faults;
-  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
-  faults.ordered = random.Below(2) == 0;
-  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
-  if (random.Below(2) == 0) faults.twice = 0.2 * random.Uniform();
-  if (random.Below(2) == 0) faults.slow = 0.02;
-  return faults;
-}
-Faults WithCrashes(Random& random) {
-  Faults faults = BadNetwork(random);
-  faults.crash_every = milliseconds(5 + random.Below(60));
-  faults.crashes_max = static_cast<int>(1 + random.Below(8));
-  faults.down_max = milliseconds(1 + random.Below(100));
-  return faults;
-}
-
 bool CheckLedger(const Outcome& outcome) {
   BOOST_TEST(outcome.report.ok(), outcome.about);
   if (!outcome.report.ok()) return false;
@@ -134,7 +117,7 @@ BOOST_AUTO_TEST_CASE(counts_are_exact_wherever_ranges_go_and_whoever_falls) {
     constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kDelay, Consistency::Kind::kAsp};
     options.consistency = Consistency{.kind = kKinds[random.Below(4)], .staleness = 2, .delay = milliseconds(1 + random.Below(50))};
     options.replicas = {};
-    const Outcome outcome = Simulate(seed, options, WithCrashes(random));
+    const Outcome outcome = Simulate(seed, options, AnyCrashes(random));
     if (!CheckLedger(outcome)) continue;
     BOOST_TEST(outcome.model == Oracle(options), outcome.about << ": counts differ from the oracle's");
     moves += outcome.report->moves.size();
@@ -148,7 +131,7 @@ BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_bit_for_bit_wherever_ranges_go) {
     Random random(seed);
     TrainOptions options = OptionsOf(random, "logistic_regression");
     options.replicas = {};
-    const Outcome outcome = Simulate(seed, options, BadNetwork(random));
+    const Outcome outcome = Simulate(seed, options, AnyBadNetwork(random));
     if (!CheckLedger(outcome)) continue;
     BOOST_TEST(outcome.model == Oracle(options), outcome.about << ": weights differ from the oracle's");
     moves += outcome.report->moves.size();
@@ -161,7 +144,7 @@ BOOST_AUTO_TEST_CASE(every_consistency_with_copies_and_falls_applies_every_push_
     Random random(seed);
     TrainOptions options = OptionsOf(random, "logistic_regression");
     options.consistency = Consistency{.kind = random.Below(2) == 0 ? Consistency::Kind::kSsp : Consistency::Kind::kAsp, .staleness = 2};
-    const Outcome outcome = Simulate(seed, options, WithCrashes(random));
+    const Outcome outcome = Simulate(seed, options, AnyCrashes(random));
     if (CheckLedger(outcome)) BOOST_TEST(LogLoss(outcome.report->metrics) < 0.69, outcome.about);
   }
 }
@@ -175,7 +158,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_is_taken_up_goes_on_with_the_map_of_its_checkpoi
     options.checkpoint_uri = "mem:/checkpoint";
     options.checkpoint_every_s = 0;
     options.resume = true;
-    Sim sim(seed, BadNetwork(random));
+    Sim sim(seed, AnyBadNetwork(random));
     options.choose_moves = [&sim](const RangeMap& map) {
       const auto range = static_cast<uint32_t>(sim.random().Below(map.ranges(0)));
       return std::vector<RangeMove>{{0, range, (map.ShardOf(0, range) + 1) % map.shards()}};

@@ -17,7 +17,7 @@
 #include "ps/relocation_actor.h"
 #include "ps/shard_actor.h"
 #include "ps/wire.h"
-#include "tests/support/adding_writer.h"
+#include "tests/support/adding_cluster.h"
 #include "tests/support/seeds.h"
 #include "tests/support/sim.h"
 
@@ -25,7 +25,6 @@ namespace troupe::testing {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr ActorId kActor{1};
 
 struct Job : AddingJob {
   milliseconds snapshot_interval{20};
@@ -95,35 +94,7 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   Outcome outcome;
   Sim sim(seed, faults);
   sim.SetLimits(std::chrono::minutes(10), 20'000'000);
-  std::vector<NodeId> shard_nodes;
-  const auto proxies = [&](System& system) {
-    std::vector<ShardActor> shards;
-    for (const NodeId node : shard_nodes)
-      shards.push_back(SpawnProxy<ShardActor>(system, {.to = {node, Incarnation{0}, kActor}, .timeout = milliseconds(1'500)}));
-    return shards;
-  };
-  for (uint32_t i = 0; i < job.shards; ++i) {
-    ShardActorOptions options;
-    options.shard = {.tables = AddingTables(), .shard = i, .shards = job.shards, .writers = job.writers, .consistency = job.consistency};
-    options.snapshot_uri = absl::StrCat("mem:/shard-", i);
-    options.snapshot_interval = job.snapshot_interval;
-    options.pull_wait_max = milliseconds(800);
-    shard_nodes.push_back(sim.AddNode([options](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
-      Expose(system, kActor, shard);
-      return std::vector<caf::actor>{caf::actor_cast<caf::actor>(shard)};
-    }));
-  }
-  for (uint32_t i = 0; i < job.writers; ++i) {
-    sim.AddNode([&, id = WriterId{i}](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      std::vector<ShardActor> shards = proxies(system);
-      std::vector<caf::actor> actors;
-      actors.push_back(system.actors().spawn(AddingWriterBehavior, id, static_cast<const AddingJob&>(job), shards,
-                                             std::function<void(absl::Status)>([&outcome](const absl::Status& status) { outcome.status.Update(status); })));
-      for (const ShardActor& shard : shards) actors.push_back(caf::actor_cast<caf::actor>(shard));
-      return actors;
-    });
-  }
+  const AddingCluster cluster(sim, job, job.snapshot_interval, [&outcome](const absl::Status& status) { outcome.status.Update(status); });
   const auto spawn_mover = [&](System& system, const std::vector<ShardActor>& shards) {
     return system.actors().spawn([&, shards](caf::event_based_actor* self) -> caf::behavior {
       MoveAgain(system, self, shards, 1, outcome, sim);
@@ -131,11 +102,11 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
     });
   };
   System& mine = sim.system(NodeId{0});
-  const std::vector<ShardActor> shards = proxies(mine);
+  const std::vector<ShardActor> shards = cluster.Proxies(mine);
   std::vector<caf::actor> actors;
   if (job.mover_falls) {
     sim.AddNode([&](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      const std::vector<ShardActor> its = proxies(system);
+      const std::vector<ShardActor> its = cluster.Proxies(system);
       std::vector<caf::actor> all{spawn_mover(system, its)};
       for (const ShardActor& shard : its) all.push_back(caf::actor_cast<caf::actor>(shard));
       return all;

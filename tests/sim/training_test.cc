@@ -132,27 +132,6 @@ Job Regression(Random& random) {
   return job;
 }
 
-Faults BadNetwork(Random& random) {
-  Faults faults;
-  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
-  faults.ordered = random.Below(2) == 0;
-  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
-  if (random.Below(2) == 0) faults.twice = 0.2 * random.Uniform();
-  if (random.Below(2) == 0) faults.slow = 0.02;
-  if (random.Below(2) == 0) {
-    faults.cut_every = milliseconds(40);
-    faults.cuts_max = 5;
-  }
-  return faults;
-}
-Faults WithCrashes(Random& random) {
-  Faults faults = BadNetwork(random);
-  faults.crash_every = milliseconds(5 + random.Below(60));
-  faults.crashes_max = static_cast<int>(1 + random.Below(8));
-  faults.down_max = milliseconds(1 + random.Below(100));
-  return faults;
-}
-
 std::string About(uint64_t seed, const Job& job, const Faults& faults, const Outcome& outcome) {
   return absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", job.algorithm, " ", ToString(job.consistency), ", ", job.workers, " workers, ", job.splits, " splits, ",
                       job.shards, " shards, held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max, ", ordered ", faults.ordered,
@@ -177,7 +156,7 @@ BOOST_AUTO_TEST_CASE(counts_are_exact_whatever_happens) {
     Random random(seed);
     Job job = AnyJob(random);
     job.consistency = AnyConsistency(random);
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     if (CheckLedger(about, outcome)) BOOST_TEST(outcome.model == Oracle(job).model, about << ": counts differ from the oracle's");
@@ -188,7 +167,7 @@ BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_bit_for_bit_on_a_bad_network) {
   for (const uint64_t seed : Seeds(100)) {
     Random random(seed);
     const Job job = Regression(random);
-    const Faults faults = BadNetwork(random);
+    const Faults faults = AnyBadNetwork(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     if (!CheckLedger(about, outcome)) continue;
@@ -201,7 +180,7 @@ BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_with_crashes_too) {
   for (const uint64_t seed : Seeds(100)) {
     Random random(seed);
     const Job job = Regression(random);
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     if (!CheckLedger(about, outcome)) continue;
@@ -216,7 +195,7 @@ BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {
     Random random(seed);
     Job job = Regression(random);
     job.consistency = Consistency{.kind = random.Below(2) == 0 ? Consistency::Kind::kSsp : Consistency::Kind::kAsp, .staleness = 2};
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     if (!CheckLedger(about, outcome)) continue;
@@ -234,7 +213,7 @@ BOOST_AUTO_TEST_CASE(without_the_slowest_writers_a_push_counts_once_or_not_at_al
     job.workers = std::min(job.workers, job.splits);
     job.consistency = Consistency{.backup = static_cast<uint32_t>(1 + random.Below(job.splits - 1))};
     job.checkpoints = random.Below(2) == 0;
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome);
     BOOST_TEST(outcome.report.ok(), about);
@@ -301,7 +280,7 @@ BOOST_AUTO_TEST_CASE(encoded_pushes_count_once_whatever_a_shard_has_forgotten) {
     job.params["encoding"] = kEncodings[encoding];
     job.params["batch_size"] = random.Below(2) == 0 ? "10" : "400";   // 400: every epoch of a split is one batch, whose keys come again
     job.epochs = 4;
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome) + " " + job.params["encoding"];
     if (!CheckLedger(about, outcome)) continue;
@@ -320,7 +299,7 @@ BOOST_AUTO_TEST_CASE(tables_with_limits_are_the_oracles_and_count_every_push_onc
     job.consistency = seed % 2 == 0 ? Consistency{} : AnyConsistency(random);
     const auto& chosen = limits[random.Below(limits.size())];
     job.params.insert(chosen.begin(), chosen.end());
-    const Faults faults = random.Below(2) == 0 ? BadNetwork(random) : WithCrashes(random);
+    const Faults faults = random.Below(2) == 0 ? AnyBadNetwork(random) : AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);
     const std::string about = About(seed, job, faults, outcome) + " " + chosen.begin()->first;
     if (!CheckLedger(about, outcome)) continue;
@@ -347,7 +326,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_waited_out_or_ends_the_run_with_its_error) {
     Job job = Regression(random);
     job.consistency = AnyConsistency(random);
     job.checkpoints = random.Below(2) == 0;
-    Faults faults = WithCrashes(random);
+    Faults faults = AnyCrashes(random);
     faults.disk_full_every = milliseconds(30);
     faults.disks_full_max = 6;
     faults.disk_full_max = milliseconds(10 + random.Below(300));
@@ -371,7 +350,7 @@ BOOST_AUTO_TEST_CASE(a_run_whose_trainer_falls_again_and_again_goes_on_from_its_
     Job job = Regression(random);
     job.consistency = AnyConsistency(random);
     job.checkpoints = true;
-    const Faults faults = random.Below(2) == 0 ? BadNetwork(random) : WithCrashes(random);
+    const Faults faults = random.Below(2) == 0 ? AnyBadNetwork(random) : AnyCrashes(random);
     Sim sim(seed, faults);
     TrainOptions options = OptionsOf(job);
     options.resume = true;
@@ -402,7 +381,7 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_trace) {
     Random random(seed);
     Job job = random.Below(2) == 0 ? AnyJob(random) : Regression(random);
     job.consistency = AnyConsistency(random);
-    const Faults faults = WithCrashes(random);
+    const Faults faults = AnyCrashes(random);
     const Outcome once = Simulate(seed, job, faults), again = Simulate(seed, job, faults);
     BOOST_TEST(once.trace == again.trace, About(seed, job, faults, once));
     BOOST_TEST(once.frames == again.frames);

@@ -364,4 +364,26 @@ absl::Status Sim::Run(const std::function<bool()>& done) {
   return absl::OkStatus();
 }
 
+Faults AnyBadNetwork(Random& random) {
+  Faults faults;
+  faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
+  faults.ordered = random.Below(2) == 0;
+  if (random.Below(2) == 0) faults.drop = 0.02 * random.Uniform();
+  if (random.Below(2) == 0) faults.twice = 0.2 * random.Uniform();
+  if (random.Below(2) == 0) faults.slow = 0.02;
+  if (random.Below(2) == 0) {
+    faults.cut_every = std::chrono::milliseconds(40);
+    faults.cuts_max = 5;
+  }
+  return faults;
+}
+
+Faults AnyCrashes(Random& random) {
+  Faults faults = AnyBadNetwork(random);
+  faults.crash_every = std::chrono::milliseconds(5 + random.Below(60));
+  faults.crashes_max = static_cast<int>(1 + random.Below(8));
+  faults.down_max = std::chrono::milliseconds(1 + random.Below(100));
+  return faults;
+}
+
 }   // namespace troupe::testing

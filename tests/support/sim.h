@@ -163,4 +163,9 @@ class Sim {
   bool closing_ = false;
 };
 
+/// Delays, and by turns losses, doubles, slow messages and cuts.
+Faults AnyBadNetwork(Random& random);
+/// That, and nodes that fall, some times.
+Faults AnyCrashes(Random& random);
+
 }   // namespace troupe::testing

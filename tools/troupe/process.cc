@@ -1,4 +1,4 @@
-// Signals, /proc/self/stat, stdout.
+// Signals, the time of the start, stdout.
 #include "tools/troupe/process.h"
 
 #include <unistd.h>
@@ -8,12 +8,10 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
-#include <sstream>
-#include <string>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "actors/process_table.h"
 
 namespace troupe {
 namespace {
@@ -21,18 +19,6 @@ namespace {
 std::atomic<bool> stop_asked = false;
 static_assert(std::atomic<bool>::is_always_lock_free);   // set by a signal handler
 const auto fallback_start = std::chrono::steady_clock::now();
-
-/// Seconds from boot to the start of this process: field 22 of its stat line; < 0 where that cannot be read.
-double StartSinceBoot() {
-  std::ifstream file("/proc/self/stat");
-  std::string line, field;
-  if (!std::getline(file, line)) return -1;
-  const size_t name_end = line.rfind(')');   // the name may hold blanks
-  if (name_end == std::string::npos) return -1;
-  std::istringstream fields(line.substr(name_end + 1));
-  for (int i = 3; i <= 22; ++i) fields >> field;
-  return fields ? std::stod(field) / static_cast<double>(::sysconf(_SC_CLK_TCK)) : -1;
-}
 
 }   // namespace
 
@@ -57,8 +43,8 @@ absl::Status Stopped() {
 
 double SecondsSinceStart() {
   timespec now{};
-  if (const double start = StartSinceBoot(); start >= 0 && ::clock_gettime(CLOCK_BOOTTIME, &now) == 0) {
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) - start;
+  if (const uint64_t start = StartOfProcess(::getpid()); start > 0 && ::clock_gettime(CLOCK_BOOTTIME, &now) == 0) {
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) - static_cast<double>(start) / static_cast<double>(::sysconf(_SC_CLK_TCK));
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - fallback_start).count();
 }

@@ -1,19 +1,14 @@
 // troupe train: from text file to saved model, in this process or in several.
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
-#include <thread>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "actors/cluster/cluster_link.h"
-#include "actors/cluster/node_actor.h"
 #include "actors/log.h"
+#include "actors/process_table.h"
 #include "actors/status.h"
 #include "actors/system.h"
 #include "actors/text.h"
@@ -22,11 +17,11 @@
 #include "algorithms/run/plan_run.h"
 #include "algorithms/run/process_cluster.h"
 #include "tools/troupe/commands.h"
-#include "tools/troupe/job_run.h"
 #include "tools/troupe/plan_report.h"
 #include "tools/troupe/process.h"
 #include "tools/troupe/progress.h"
 #include "tools/troupe/train_flags.h"
+#include "tools/troupe/train_on_cluster.h"
 #include "tools/troupe/train_report.h"
 
 namespace troupe {
@@ -42,65 +37,6 @@ constexpr char kExamples[] =
     "  troupe train --algorithm naive_bayes --data clicks.svm --processes --workers 4 --shards 2 --model model\n"
     "  troupe train --algorithm logistic_regression --data /shared/clicks.svm --model /shared/model --cluster 127.0.0.1:7460 --token-file token\n"
     "  troupe train --algorithm k_means --data points.parquet --param k=8 --epochs 20 --model model --json\n";
-
-/// The same command as a job of the cluster: `arguments` without the flags that say which cluster.
-absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments) {
-  if (flags.processes) return absl::InvalidArgumentError("--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)");
-  JobSpec spec;
-  spec.name = absl::StrCat("train ", flags.algorithm);
-  spec.queue = flags.queue;
-  spec.arguments = {"train"};
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string word = arguments[i].substr(0, arguments[i].find('='));
-    const bool ours = word == "--cluster" || word == "--token-file" || word == "--tls" || word == "--queue";
-    if (!ours) spec.arguments.push_back(arguments[i]);
-    if (ours && word == arguments[i]) ++i;   // its value
-  }
-  for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
-    if (name.starts_with("TROUPE_") && !name.starts_with("TROUPE_JOB") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
-      spec.environment.push_back(absl::StrCat(name, "=", value));
-  }
-  std::error_code error;
-  spec.folder = std::filesystem::current_path(error).string();
-  if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
-  return RunJob(*link, "/proc/self/exe", std::move(spec));
-}
-
-/// All cores of the job's cluster: how many workers there are unless someone says otherwise.
-absl::Status ChooseWorkers(const NodeJob& job, Config& config) {
-  if (config.IsSet("workers") && config.Integer("workers") != 0) return absl::OkStatus();
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
-  TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
-  uint32_t cores = 0;
-  for (const NodeStatus& node : cluster.nodes) {
-    if (node.state == NodeState::kUp) cores += node.capacity.cores;
-  }
-  return config.Set("workers", absl::StrCat(std::max(1u, cores)));
-}
-
-/// Ends this process when the node that started it is gone: the job is then begun again elsewhere.
-void EndWithNode() {
-  const char* text = std::getenv(kEnvParent);
-  pid_t parent = 0;
-  if (text == nullptr || !absl::SimpleAtoi(text, &parent)) return;
-  std::thread([parent] {
-    while (::getppid() == parent) std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    std::_Exit(1);
-  }).detach();
-}
-
-/// A hidden folder beside the model, where every node can reach it; another one for each driver of the job.
-std::string JobFolder(const NodeJob& job, const std::string& model, uint64_t attempt) {
-  std::filesystem::path path = std::filesystem::absolute(LocalPath(model).value_or(model)).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  return (path.parent_path() / absl::StrCat(".", path.filename().string(), ".job-", job.job, ".", attempt)).string();
-}
-/// Of the drivers before this one.
-void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
-  std::error_code ignored;
-  for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(JobFolder(job, model, attempt), ignored);
-}
 
 absl::StatusOr<Log> OpenLog(const std::string& path, const Config& config, const Clock* clock) {
   if (path.empty()) return Log();
@@ -171,7 +107,7 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
     if (job) {
       ProcessOptions on_nodes = ProcessOptionsOf(config, log);
       on_nodes.nodes = job;
-      on_nodes.nodes->folder = JobFolder(*job, options.model_uri, job->attempt);
+      on_nodes.nodes->folder = JobFolderOf(*job, options.model_uri);
       return MakeProcessCluster(on_nodes, cluster);
     }
     if (processes) return MakeProcessCluster(ProcessOptionsOf(config, log), cluster);
@@ -202,7 +138,7 @@ absl::Status RunTrain(const Arguments& arguments) {
     return TrainOnCluster(flags, arguments);
   }
   if (job) {
-    EndWithNode();
+    EndWithParent(::getppid());   // with its node: the job is then begun again elsewhere
     TROUPE_RETURN_IF_ERROR(ChooseWorkers(*job, config));
   }
   TROUPE_TRY(TrainOptions options, flags.ToOptions(config));

@@ -199,6 +199,19 @@ BOOST_AUTO_TEST_CASE(a_head_that_was_asleep_does_not_take_its_own_silence_for_th
   CheckState(a, NodeState::kDown);   // and is not deaf now
 }
 
+BOOST_AUTO_TEST_CASE(a_node_that_has_obeyed_a_later_head_is_not_this_head_s) {
+  const Report report{.node = NodeId{7},
+                      .incarnation = Incarnation{1},
+                      .number = 1,
+                      .name = "late",
+                      .host = "h",
+                      .places = {},
+                      .capacity = {},
+                      .generation = head->generation() + 1};
+  BOOST_TEST(absl::IsUnavailable(head->OnReport(report, now, Wall())));
+  BOOST_TEST(head->OnInspect({})->nodes.empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_report_that_was_overtaken_says_nothing) {
   Member a(1, 4);
   Run(1s, {&a});

@@ -44,7 +44,7 @@ struct Member {
       for (const ProcessOrder& order : orders.start) {
         wanted.insert(order.id);
         if (processes.contains(order.id)) continue;
-        processes[order.id] = {order.id, order.needs, ProcessState::kRunning, 0, "", 1};
+        processes[order.id] = {order.id, order.needs, ProcessState::kRunning, 0, ""};
         ++started[order.id];
       }
       std::erase_if(processes, [&](const auto& entry) { return !wanted.contains(entry.first); });

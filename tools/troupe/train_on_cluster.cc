@@ -1,0 +1,67 @@
+#include "tools/troupe/train_on_cluster.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/cluster_link.h"
+#include "actors/status.h"
+#include "actors/storage/storage.h"
+#include "tools/troupe/job_run.h"
+
+namespace troupe {
+namespace {
+
+std::string FolderOfAttempt(const NodeJob& job, const std::string& model, uint64_t attempt) {
+  std::filesystem::path path = std::filesystem::absolute(LocalPath(model).value_or(model)).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return (path.parent_path() / absl::StrCat(".", path.filename().string(), ".job-", job.job, ".", attempt)).string();
+}
+
+}   // namespace
+
+std::string JobFolderOf(const NodeJob& job, const std::string& model) {
+  return FolderOfAttempt(job, model, job.attempt);
+}
+void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
+  std::error_code ignored;
+  for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(FolderOfAttempt(job, model, attempt), ignored);
+}
+
+absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments) {
+  if (flags.processes) return absl::InvalidArgumentError("--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)");
+  JobSpec spec;
+  spec.name = absl::StrCat("train ", flags.algorithm);
+  spec.queue = flags.queue;
+  spec.arguments = {"train"};
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string word = arguments[i].substr(0, arguments[i].find('='));
+    const bool ours = word == "--cluster" || word == "--token-file" || word == "--tls" || word == "--queue";
+    if (!ours) spec.arguments.push_back(arguments[i]);
+    if (ours && word == arguments[i]) ++i;   // its value
+  }
+  for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
+    if (name.starts_with("TROUPE_") && !name.starts_with("TROUPE_JOB") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
+      spec.environment.push_back(absl::StrCat(name, "=", value));
+  }
+  std::error_code error;
+  spec.folder = std::filesystem::current_path(error).string();
+  if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
+  return RunJob(*link, "/proc/self/exe", std::move(spec));
+}
+
+absl::Status ChooseWorkers(const NodeJob& job, Config& config) {
+  if (config.IsSet("workers") && config.Integer("workers") != 0) return absl::OkStatus();
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
+  TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
+  uint32_t cores = 0;
+  for (const NodeStatus& node : cluster.nodes) {
+    if (node.state == NodeState::kUp) cores += node.capacity.cores;
+  }
+  return config.Set("workers", absl::StrCat(std::max(1u, cores)));
+}
+
+}   // namespace troupe
