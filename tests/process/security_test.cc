@@ -229,8 +229,12 @@ BOOST_AUTO_TEST_CASE(ten_thousand_strangers_do_not_disturb_a_head) {
     }
     for (const int fd : open) ::close(fd);
   };
-  flood(500);   // what is allocated once
-  Await("the first are gone", [&] { return Holds(ReadText(head_log), "too many from one address") || !head->running(); });
+  // What is allocated once. A slow machine lets all of the first in: their bucket fills with time. Which limit is met first is open, and its line is the only
+  // one for a while.
+  Await("the first are refused", [&] {
+    flood(500);
+    return Holds(ReadText(head_log), "a connection is refused: ") || !head->running();
+  });
   testing::Sleep(2.5);   // their time for Hello
   const size_t descriptors = Descriptors(head->pid());
   const long before = ResidentKib(head->pid());
