@@ -78,7 +78,7 @@ class Member {
         .then(
             [this, promise, number = last_](const Opened& opened) mutable {
               WhenAcknowledged(number, [this, promise, opened = Opened(opened)](const absl::Status& status) mutable {
-                if (view_.members.size() > 1) opened.stable = opened.clock;
+                SayStable(opened);
                 status.ok() ? promise.deliver(opened) : promise.deliver(ToError(status));
               });
             },
@@ -416,9 +416,15 @@ class Member {
       status.ok() ? promise.deliver(Forwarded{number}) : promise.deliver(ToError(status));
     });
   }
-  /// What several members have survives any of them.
-  void SayStable(Pushed& pushed) const {
-    if (view_.members.size() > 1) pushed.stable = pushed.clock;
+  /// What several members have survives any of them. Where one joins, files may be further than what it has got so far, and it may be all that is left soon:
+  /// nothing more is promised until it is a member.
+  template <class Answer>
+  void SayStable(Answer& answer) const {
+    if (view_.members.size() > 1) {
+      answer.stable = answer.clock;
+    } else if (stream_) {
+      answer.stable = 0;
+    }
   }
 
   void WhenAcknowledged(uint64_t number, Told told) {

@@ -212,7 +212,7 @@ BOOST_AUTO_TEST_CASE(a_chain_that_loses_one_member_after_the_other_loses_and_rep
           sim.Crash(member, milliseconds(1) + sim.Below(milliseconds(20)));
           ++falls;
         }
-        sim.After(milliseconds(1'500) + sim.Below(milliseconds(500)), fall);
+        sim.After(milliseconds(8'000) + sim.Below(milliseconds(500)), fall);   // several requests may be lost meanwhile, each for 1.5 s
       };
       sim.After(milliseconds(5) + sim.Below(milliseconds(300)), fall);
     });

@@ -100,7 +100,7 @@ class SimCluster final : public Cluster {
       own.tier_folder = absl::StrCat(options.tier_folder, ".", static_cast<uint32_t>(self.node));
       TROUPE_TRY(const ChainMemberActor member, SpawnChainMember(system, {.shard = own, .self = self, .request_timeout = options_.request_timeout}));
       const auto incarnation = static_cast<uint64_t>(self.incarnation);
-      if (incarnation > 1) chains_->Gone(shard, {self.node, Incarnation{incarnation - 1}});
+      for (uint64_t life = 1; life < incarnation; ++life) chains_->Gone(shard, {self.node, Incarnation{life}});   // some may have been too short to be told of
       chains_->Ready(shard, self);
       return std::vector<caf::actor>{caf::actor_cast<caf::actor>(member)};
     }));
@@ -114,7 +114,7 @@ class SimCluster final : public Cluster {
       TROUPE_TRY(std::vector<caf::actor> actors, StartWorker(system, kJobActor, job, options_.request_timeout));
       if (chains_ != nullptr) {
         const auto incarnation = static_cast<uint64_t>(self.incarnation);
-        if (incarnation > 1) chains_->Forget({self.node, Incarnation{incarnation - 1}});
+        for (uint64_t life = 1; life < incarnation; ++life) chains_->Forget({self.node, Incarnation{life}});
         chains_->Listen(self);
       }
       return actors;
