@@ -111,9 +111,8 @@ class ChainClient {
   template <class Reply, class Message>
   caf::result<Reply> Forwarded(bool first, const Message& message) {
     auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
-    Send<Reply>(first, message, [promise](absl::StatusOr<Reply> reply) mutable {
-      reply.ok() ? promise.deliver(std::move(*reply)) : promise.deliver(ToError(reply.status()));
-    });
+    Send<Reply>(first, message,
+                [promise](absl::StatusOr<Reply> reply) mutable { reply.ok() ? promise.deliver(std::move(*reply)) : promise.deliver(ToError(reply.status())); });
     return promise;
   }
 
@@ -130,9 +129,8 @@ class ChainClient {
     system_.network().Request({member.node, member.incarnation, ChainActorId(route_.epoch)}, std::move(frame), lane, timeout_,
                               [self = caf::actor(self_), answer = std::move(answer)](absl::StatusOr<Frame> reply) {
                                 auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(reply));
-                                System::Deliver(self, Thunk{[answer, shared] {
-                                                  shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status());
-                                                }});
+                                System::Deliver(self,
+                                                Thunk{[answer, shared] { shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status()); }});
                               });
   }
 

@@ -1,5 +1,5 @@
-// A shard with replicas as its clients see it: one actor that sends what changes to the first member of the chain and what reads to the last, wherever the keeper
-// says they are. In between it answers Unavailable, and its clients ask again.
+// A shard with replicas as its clients see it: one actor that sends what changes to the first member of the chain and what reads to the last, wherever the
+// keeper says they are. In between it answers Unavailable, and its clients ask again.
 #pragma once
 
 #include <chrono>

@@ -20,8 +20,8 @@
 namespace troupe {
 namespace {
 
-constexpr size_t kPiecesInFlight = 4;      // of a state
-constexpr size_t kEarlyMax = 4096;         // changes that came before others
+constexpr size_t kPiecesInFlight = 4;   // of a state
+constexpr size_t kEarlyMax = 4096;      // changes that came before others
 constexpr std::chrono::milliseconds kLeaseTick{100};
 
 using Change = std::variant<Push, Assign>;
@@ -412,9 +412,8 @@ class Member {
     std::visit([this](const auto& message) { System::Deliver(shard_, message); }, change);   // the first member's answer counts
   }
   void AnswerForward(uint64_t number, caf::typed_response_promise<Forwarded> promise) {
-    WhenAcknowledged(number, [promise, number](const absl::Status& status) mutable {
-      status.ok() ? promise.deliver(Forwarded{number}) : promise.deliver(ToError(status));
-    });
+    WhenAcknowledged(
+        number, [promise, number](const absl::Status& status) mutable { status.ok() ? promise.deliver(Forwarded{number}) : promise.deliver(ToError(status)); });
   }
   /// What several members have survives any of them. Where one joins, files may be further than what it has got so far, and it may be all that is left soon:
   /// nothing more is promised until it is a member.
@@ -456,13 +455,13 @@ class Member {
   System& system_;
   const ChainMemberOptions options_;
   ChainView view_;
-  ShardActor shard_;          // null: it has no state
-  uint64_t last_ = 0;         // the last change that the shard was told
+  ShardActor shard_;    // null: it has no state
+  uint64_t last_ = 0;   // the last change that the shard was told
   uint64_t acknowledged_ = 0;
-  bool left_ = false;         // it was a member
-  bool readable_ = false;     // it has all that was ever acknowledged
+  bool left_ = false;       // it was a member
+  bool readable_ = false;   // it has all that was ever acknowledged
   std::chrono::steady_clock::time_point lease_{};
-  std::deque<Sent> sent_;     // changes that the next member has not acknowledged
+  std::deque<Sent> sent_;   // changes that the next member has not acknowledged
   std::shared_ptr<Stream> stream_;
   std::vector<caf::typed_response_promise<Configured>> asked_;
   std::multimap<uint64_t, Told> waiting_;   // by change
@@ -505,7 +504,8 @@ absl::Status ValidateChain(const ShardActorOptions& shard) {
   for (const TableSpec& spec : shard.shard.tables) {
     const bool delayed = spec.staleness_scale || spec.delay_compensation != 0;
     if (!delayed || shard.shard.consistency.Of(spec.name).in_rounds()) continue;
-    return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "' makes up for delays, which is known where rows are read alone: expected a replication of 1"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("table '", spec.name, "' makes up for delays, which is known where rows are read alone: expected a replication of 1"));
   }
   if (!shard.log_folder.empty()) return absl::InvalidArgumentError("a shard that logs its pushes has no replicas");
   return absl::OkStatus();

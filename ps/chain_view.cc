@@ -80,7 +80,7 @@ void ChainKeeper::Granted(const ChainMember& process, Time now, std::chrono::mil
   // One that was given up may ask on: whoever hears it must not put its end off for ever.
   if (std::ranges::find(lost_until_, process, &std::pair<ChainMember, Time>::first) != lost_until_.end()) return;
   const auto it = std::ranges::find(granted_, process, &std::pair<ChainMember, Time>::first);
-  it == granted_.end() ? granted_.emplace_back(process, now + lease) : *it = {process, now + lease};
+  it == granted_.end() ? granted_.emplace_back(process, now + lease) : * it = {process, now + lease};
 }
 
 bool ChainKeeper::Joined(uint64_t number) {

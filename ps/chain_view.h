@@ -68,10 +68,10 @@ class ChainKeeper {
   bool Settle(const ChainView& before);
   ChainView view_;
   std::map<NodeId, Incarnation> gone_;                     // the last life of each that has ended: what is told of it later is old
-  std::vector<ChainMember> ready_;                        // without a place in the chain
-  std::vector<ChainMember> leaving_;                      // members, as long as they are needed
-  std::vector<std::pair<ChainMember, Time>> granted_;     // leases
-  std::vector<std::pair<ChainMember, Time>> lost_until_;  // members that are given up, and when their place is free
+  std::vector<ChainMember> ready_;                         // without a place in the chain
+  std::vector<ChainMember> leaving_;                       // members, as long as they are needed
+  std::vector<std::pair<ChainMember, Time>> granted_;      // leases
+  std::vector<std::pair<ChainMember, Time>> lost_until_;   // members that are given up, and when their place is free
 };
 
 }   // namespace troupe

@@ -585,8 +585,7 @@ void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<S
     if (state.shard->HoldsFor(stand.cut)) EndCut(self, stand.cut);
     return;
   }
-  state.leaving =
-      State::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
+  state.leaving = State::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
   state.leaving->answers.push_back(std::move(answer));
   self->delayed_send(self, stand.wait, FreezeExpired{stand.cut});
   self->delayed_send(self, stand.wait + stand.hold, HoldExpired{stand.cut});

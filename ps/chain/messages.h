@@ -60,9 +60,8 @@ inline ActorId ChainActorId(uint64_t epoch) {
   return ActorId{static_cast<uint32_t>(1024 + epoch)};
 }
 
-using ChainMemberActor =
-    ShardActor::extend<caf::replies_to<Configure>::with<Configured>, caf::replies_to<Forward>::with<Forwarded>, caf::replies_to<Align>::with<Aligned>,
-                       caf::replies_to<Adopt>::with<Adopted>>;
+using ChainMemberActor = ShardActor::extend<caf::replies_to<Configure>::with<Configured>, caf::replies_to<Forward>::with<Forwarded>,
+                                            caf::replies_to<Align>::with<Aligned>, caf::replies_to<Adopt>::with<Adopted>>;
 /// What members and keeper see of it.
 using ChainPeerActor = caf::typed_actor<caf::replies_to<Configure>::with<Configured>, caf::replies_to<Forward>::with<Forwarded>,
                                         caf::replies_to<Align>::with<Aligned>, caf::replies_to<Adopt>::with<Adopted>>;

@@ -35,8 +35,8 @@ class StateAssembly {
   struct Section {
     std::string name;
     uint64_t size = 0, came = 0;
-    Block only;                                 // a section in one piece
-    std::optional<BlockBuilder> bytes = {};     // else
+    Block only;                               // a section in one piece
+    std::optional<BlockBuilder> bytes = {};   // else
   };
   uint64_t view_, number_;
   uint32_t pieces_, came_ = 0;

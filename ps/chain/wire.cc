@@ -65,8 +65,7 @@ Frame Codec<Forward>::Encode(const Forward& m) {
   Frame change = std::visit([](const auto& message) { return Codec<std::decay_t<decltype(message)>>::Encode(message); }, m.change);
   std::vector<Block> bulk = {std::move(change.head)};
   for (Block& block : change.bulk) bulk.push_back(std::move(block));
-  return {kType,
-          EncodeHead<wire::Forward>([&](wire::Forward::Builder to) {
+  return {kType, EncodeHead<wire::Forward>([&](wire::Forward::Builder to) {
             to.setEpoch(m.epoch);
             to.setNumber(m.number);
             to.setChange(change.type);

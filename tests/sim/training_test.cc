@@ -138,8 +138,8 @@ Job Regression(Random& random) {
 
 std::string About(uint64_t seed, const Job& job, const Faults& faults, const Outcome& outcome) {
   return absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", job.algorithm, " ", ToString(job.consistency), ", ", job.workers, " workers, ", job.splits, " splits, ",
-                      job.shards, " shards of ", job.replication, ", held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max, ", ordered ", faults.ordered,
-                      ", drop ", faults.drop, ", twice ", faults.twice, ", steps ", outcome.steps, ": ",
+                      job.shards, " shards of ", job.replication, ", held ", job.held_bytes, ", crashes ", outcome.crashes, " of ", faults.crashes_max,
+                      ", ordered ", faults.ordered, ", drop ", faults.drop, ", twice ", faults.twice, ", steps ", outcome.steps, ": ",
                       outcome.report.ok() ? "done" : outcome.report.status().ToString());
 }
 

@@ -29,9 +29,10 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
   line.Value("--rebalance", "TIME", &rebalance,
              "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
-  line.Value("--replication", "N", &replication,
-             "processes that hold each shard, 1 to 8, so that the loss of one loses and repeats nothing (default: with --processes 1, on a cluster 2 where there "
-             "are two nodes)");
+  line.Value(
+      "--replication", "N", &replication,
+      "processes that hold each shard, 1 to 8, so that the loss of one loses and repeats nothing (default: with --processes 1, on a cluster 2 where there "
+      "are two nodes)");
   line.Value("--log", "FILE", &log, "append what happens to this file");
   line.Switch("--explain", &explain, "only plan: how the tables would be laid out over shards, and why, by a sample of the data; nothing is trained");
   line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");
