@@ -33,7 +33,7 @@ Push PushOf(Round ordinal, uint32_t range) {
   push.previous = ordinal == 1 ? kFirstRound : MakeRound(1, ordinal - 1);
   const Sequence sequence = push.round << 8, before = ordinal == 1 ? 0 : push.previous << 8;
   push.parts = Block::Adopt(
-      std::vector<PushPart>{{.table = 0, .range = range, .sequence = sequence, .previous = before, .first = 0, .count = 1, .dense = 1, .nonzeros = 1}});
+      std::vector<PushPart>{{.table = 0, .range = range, .sequence = sequence, .previous = before, .first = uint64_t{range} * kRows / 2, .count = 1, .dense = 1, .nonzeros = 1}});
   push.values = Block::Adopt(std::vector<float>(4, 1.0F));
   return push;
 }
@@ -42,6 +42,7 @@ Push PushOf(Round ordinal, uint32_t range) {
 std::vector<pid_t> HoldersOf(uint32_t shard) {
   std::vector<pid_t> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    if (entry.path().filename().string().find_first_not_of("0123456789") != std::string::npos) continue;
     std::ifstream stat(entry.path() / "stat"), line(entry.path() / "cmdline");
     std::string text((std::istreambuf_iterator<char>(stat)), {}), command((std::istreambuf_iterator<char>(line)), {});
     const size_t end = text.rfind(')');
@@ -74,6 +75,10 @@ struct Writer {
       if (pushed.ok() && pushed->outcome == Pushed::Outcome::kApplied) {
         ++next;
         continue;
+      }
+      if (!pushed.ok() && !IsRetryable(pushed.status())) {
+        std::fprintf(stderr, "%s\n", pushed.status().ToString().c_str());
+        std::_Exit(1);
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       const auto opened = Ask<Opened>(cluster.system(), cluster.shards()[shard], Open{WriterId{0}});

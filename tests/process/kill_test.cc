@@ -96,7 +96,8 @@ BOOST_AUTO_TEST_CASE(naive_bayes_counts_everything_once_whoever_is_killed) {
   for (unsigned run = 0; run < runs; ++run) {
     const std::vector<double> times = KillTimes(run, calm.seconds, random);
     BOOST_TEST_CONTEXT("TROUPE_TEST_SEED=" << seed << " run " << run << ", " << times.size() << " kills, the first after " << times.front() << " s") {
-      const Outcome outcome = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", {}), times, random);
+      const Outcome outcome =
+          RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "model", {"--replication", run % 2 == 0 ? "1" : "2"}), times, random);
       CheckEndedWell(outcome);
       BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
       BOOST_TEST(testing::Names(scratch / "tmp").empty());
@@ -124,9 +125,14 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
       if (consistency != "bsp") continue;
       // A worker that is replaced computes its round anew, from weights that other shards have moved on. Where only shards fall, the workers still hold every
       // push of a round as it was.
-      const Outcome shards_only = RunWithKills(scratch, TrainArguments("logistic_regression", scratch / "model", more), times, random, "shard");
-      CheckEndedWell(shards_only);
-      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+      for (const std::string replication : {"1", "2", "3"}) {
+        std::vector<std::string> arguments = TrainArguments("logistic_regression", scratch / "model", more);
+        arguments.insert(arguments.end(), {"--replication", replication});
+        const Outcome shards_only = RunWithKills(scratch, arguments, times, random, "shard");
+        BOOST_TEST_INFO("replication " << replication);
+        CheckEndedWell(shards_only);
+        BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+      }
     }
   }
 }
