@@ -82,11 +82,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
     for (const ClaimedProcess& process : claimed.processes) {
       const auto it = wanted_.find(process.id.name);
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
-      if (process.state == ProcessState::kEnded) {
-        End(it, process.code == 0, process.reason);
-      } else if (process.state != ProcessState::kWaiting) {
-        it->second.order.placed = true;
-      }
+      if (process.state == ProcessState::kEnded) End(it, process.code == 0, process.reason);
     }
     Send();
   }
@@ -147,7 +143,7 @@ class NodeLauncher final : public Launcher {
     order.arguments = {launch.role, launch.index};
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
-    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = launch.role};
+    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = {launch.role}};
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();
     Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });

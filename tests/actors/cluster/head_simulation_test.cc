@@ -117,7 +117,7 @@ class Simulation {
   }
 
   void StartHead() {
-    auto made = Head::Make({}, ++generation_, records_, now_);
+    auto made = Head::Make({}, ++generation_, records_, now_, Wall());
     if (!made.ok()) return Fail(made.status().ToString());
     head_.emplace(*std::move(made));
   }
@@ -214,7 +214,7 @@ class Simulation {
       SimDriver driver{.job = id.job, .attempt = id.incarnation, .end = now_ + 3s + Random(20s), .wanted = {}};
       for (uint64_t worker = random_.Below(4); worker > 0; --worker) {
         const ProcessId worker_id{id.job, "worker " + std::to_string(worker), (id.incarnation << 32) + 1};
-        driver.wanted[worker_id.name] = {.id = worker_id, .needs = {1, 0, {}, ""}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
+        driver.wanted[worker_id.name] = {.id = worker_id, .needs = {1, 0, {}, {}}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
       }
       drivers_lost += id.incarnation > 1;
       at.drivers.emplace(id, driver);
@@ -246,9 +246,7 @@ class Simulation {
       if (wanted == driver.wanted.end() || wanted->second.id != process.id) continue;
       if (process.state == ProcessState::kEnded) {
         ++wanted->second.id.incarnation;
-        wanted->second.placed = false;
       } else {
-        wanted->second.placed = wanted->second.placed || process.state != ProcessState::kWaiting;
         running += process.state == ProcessState::kRunning;
       }
     }

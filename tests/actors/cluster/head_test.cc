@@ -18,8 +18,8 @@ ProcessId Driver(JobId job, uint64_t attempt = 1) {
 ProcessId Worker(JobId job, int worker, uint64_t life = 1) {
   return {job, "worker " + std::to_string(worker), life};
 }
-ProcessOrder Wants(const ProcessId& id, uint32_t cores = 1, const std::string& apart = "") {
-  return {.id = id, .needs = {cores, 0, {}, apart}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
+ProcessOrder Wants(const ProcessId& id, uint32_t cores = 1, std::vector<std::string> apart = {}) {
+  return {.id = id, .needs = {cores, 0, {}, std::move(apart)}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
 }
 
 /// A head with its store and its clock.
@@ -27,7 +27,7 @@ struct Fixture {
   Fixture() { Restart(); }
 
   void Restart() {
-    auto made = Head::Make(options, ++generation, records, now);
+    auto made = Head::Make(options, ++generation, records, now, Wall());
     BOOST_REQUIRE_MESSAGE(made.ok(), made.status().ToString());
     head.emplace(*std::move(made));
     claims.clear();
@@ -305,7 +305,7 @@ BOOST_AUTO_TEST_CASE(a_gang_waits_together_and_starts_together) {
   Run(1s, {&a});
   for (int i = 0; i < 3; ++i) {
     BOOST_TEST(ToString(Process(job, "worker " + std::to_string(i)).state) == std::string("waiting"));
-    BOOST_TEST(Process(job, "worker " + std::to_string(i)).reason == "worker 2 needs 1 cores, and no node has them; 0 cores are free on 1 nodes");
+    BOOST_TEST(Process(job, "worker " + std::to_string(i)).reason == "the 4 processes of the job need more than the 1 nodes have, even with nobody else there");
   }
   BOOST_TEST(Node(a).cores_used == 0u);   // nothing is held for it
   Run(1s, {&a, &b});
@@ -369,7 +369,7 @@ BOOST_AUTO_TEST_CASE(replacements_go_before_new_jobs_and_the_first_that_waits_st
   Run(300ms, {&a, &b});
   const JobId big = Submit(4), small = Submit(1);
   Run(300ms, {&a, &b});
-  CheckJob(big, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 2 nodes");
+  CheckJob(big, JobState::kQueued, "driver needs 4 cores, and no node has them free; 0 cores are free on 2 nodes");
   (a.Runs(Worker(job, 1)) ? a : b).End(Worker(job, 1), -9);
   BOOST_TEST(Send(a).ok());
   BOOST_TEST(Send(b).ok());
@@ -407,7 +407,7 @@ BOOST_AUTO_TEST_CASE(a_job_that_wants_more_than_there_is_keeps_nobody_waiting) {
   const JobId large = Submit(5), small = Submit(1);
   Run(300ms, {&a});
   BOOST_TEST(ToString(Job(large).state) == std::string("queued"));
-  BOOST_TEST(Job(large).reason == "driver needs 5 cores, and no node has them; 3 cores are free on 1 nodes");
+  BOOST_TEST(Job(large).reason == "driver needs 5 cores, and no node has so many cores: the most is 4");
   CheckJob(small, JobState::kRunning);
   Member b(2, 8);   // now there is as much
   Run(1s, {&a, &b});
@@ -530,9 +530,9 @@ BOOST_AUTO_TEST_CASE(jobs_that_are_over_are_forgotten_the_ones_that_ended_first)
 }
 
 BOOST_AUTO_TEST_CASE(bad_records_are_data_loss) {
-  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"job/1", "x"}}, now).status()));
-  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"node/1", ""}}, now).status()));
-  BOOST_TEST(Head::Make({}, 1, {{"generation", "1"}, {"other", "x"}}, now).ok());
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"job/1", "x"}}, now, 0).status()));
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"node/1", ""}}, now, 0).status()));
+  BOOST_TEST(Head::Make({}, 1, {{"generation", "1"}, {"other", "x"}}, now, 0).ok());
 }
 
 /// A job with its driver on one node and two workers on others, and a head that starts again.
@@ -547,11 +547,7 @@ struct Running : Fixture {
     BOOST_REQUIRE((b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
     queued = Submit(64);
   }
-  absl::Status ClaimBoth() {
-    std::vector<ProcessOrder> wanted{Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)};
-    for (ProcessOrder& order : wanted) order.placed = true;
-    return Claim(job, wanted);
-  }
+  absl::Status ClaimBoth() { return Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}); }
   void CheckAllAsBefore() {
     CheckJob(job, JobState::kRunning);
     BOOST_TEST((a.Runs(Driver(job)) && b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
@@ -594,7 +590,7 @@ BOOST_FIXTURE_TEST_CASE(a_driver_that_had_not_heard_of_the_placement_does_not_st
     Restart();
     for (const int who : order) {
       if (who == 3)
-        BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());   // not `placed`
+        BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());
       else
         BOOST_TEST(Send(*std::vector{&a, &b, &c}[static_cast<size_t>(who)]).ok());
     }
@@ -686,7 +682,6 @@ void CheckTwoLives(Running& cluster, bool older_first) {
   BOOST_TEST((d.Runs(Worker(job, 0, 2)) && b.Runs(Worker(job, 0, 1))));
   cluster.Restart();
   for (Member* member : older_first ? std::vector{&b, &d} : std::vector{&d, &b}) BOOST_TEST(cluster.Send(*member).ok());
-  for (ProcessOrder& order : wanted) order.placed = true;
   for (int i = 0; i < 2; ++i) {
     BOOST_TEST(cluster.Claim(job, wanted).ok());
     cluster.Run(300ms, {&a, &b, &c, &d});
@@ -709,7 +704,6 @@ BOOST_FIXTURE_TEST_CASE(a_life_that_only_an_older_one_is_known_of_is_waited_for,
   Run(300ms, {&a, &c, &d});
   Restart();
   BOOST_TEST(Send(b).ok());
-  for (ProcessOrder& order : wanted) order.placed = true;
   BOOST_TEST(Claim(job, wanted).ok());   // before d has come back
   Run(300ms, {&a, &b, &c, &d});
   BOOST_TEST(Claim(job, wanted).ok());
@@ -733,7 +727,7 @@ BOOST_FIXTURE_TEST_CASE(nothing_is_placed_on_a_node_that_has_not_come_back_yet, 
   Restart();
   const JobId next = Submit(4);
   Run(1s, {&a});
-  CheckJob(next, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 1 nodes");
+  CheckJob(next, JobState::kQueued, "driver needs 4 cores, and no node has so many cores: the most is 1");
   Run(1s, {&a, &b, &c});
   BOOST_TEST((Node(b).cores_used == 4 && Node(c).cores_used == 4));
   BOOST_TEST(ToString(Job(next).state) == std::string("queued"));

@@ -34,6 +34,7 @@ struct Member {
     if (orders.generation < generation) return;
     if (orders.generation > generation) seen = 0;
     generation = orders.generation;
+    if (orders.verdict == Orders::Verdict::kMember && orders.version < seen) return;   // overtaken
     if (orders.verdict == Orders::Verdict::kLeft) {
       processes.clear();
       left = true;
