@@ -223,8 +223,8 @@ Head::Queue* Head::NextQueue() {
 void Head::Place(Clock::Time now, int64_t wall_ms) {
   if (placed_ == version_) return;   // nothing has changed
   placed_ = version_;
-  // What runs is made whole first, the oldest job first. Then queues take turns. The first that finds no room ends it: later ones must not take, bit by bit, what
-  // it waits for. Unless it waits for more than there is.
+  // What runs is made whole first, the oldest job first. Then queues take turns. The first that finds no room ends it: later ones must not take, bit by bit,
+  // what it waits for. Unless it waits for more than there is.
   bool whole = true;
   for (const JobId id : std::vector(needy_.begin(), needy_.end())) {
     Job& job = jobs_.at(id);

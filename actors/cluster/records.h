@@ -11,7 +11,7 @@ namespace troupe {
 
 inline constexpr char kJobRecords[] = "job/", kLifeRecords[] = "life/", kNodeRecords[] = "node/";   // in the order in which they are read
 
-std::string JobKey(JobId job);     ///< of EncodeRecord(JobRecord)
+std::string JobKey(JobId job);      ///< of EncodeRecord(JobRecord)
 std::string NodeKey(NodeId node);   ///< of EncodeRecord(NodeRecord)
 
 /// The highest incarnation of a process of this name that was ever placed for this job's driver.

@@ -1,7 +1,6 @@
-// What the head of a cluster costs with many idle nodes: starts a head as a process of its own, plays the nodes over one TCP link, and prints for each number of
-// them how many messages travel and how much of a core the head takes. Then a job of one worker a node begins, and one worker after the other is lost: how long
-// the head takes for each, with all messages.
-// usage: measure_head TROUPE SECONDS NODES...      TROUPE: the command, of this or an earlier version
+// What the head of a cluster costs with many idle nodes: starts a head as a process of its own, plays the nodes over one TCP link, and prints for each number
+// of them how many messages travel and how much of a core the head takes. Then a job of one worker a node begins, and one worker after the other is lost: how
+// long the head takes for each, with all messages. usage: measure_head TROUPE SECONDS NODES...      TROUPE: the command, of this or an earlier version
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>

@@ -32,7 +32,13 @@ Inspected Everything() {
                        .disk_used = 1 << 20,
                        .accelerators_used = {{"gpu", 1}},
                        .since_ms = 60'000});
-  all.nodes.push_back({.node = NodeId{2}, .incarnation = Incarnation{1}, .name = "b", .host = "10.0.0.2", .state = NodeState::kDown, .reason = "silent for 2100 ms", .capacity = {}});
+  all.nodes.push_back({.node = NodeId{2},
+                       .incarnation = Incarnation{1},
+                       .name = "b",
+                       .host = "10.0.0.2",
+                       .state = NodeState::kDown,
+                       .reason = "silent for 2100 ms",
+                       .capacity = {}});
   all.queues = {{"day", 1, 3, 1, 0}, {"night", 2, 0, 0, 1}};
   JobStatus train;
   train.job = 1;
@@ -72,7 +78,8 @@ Inspected Everything() {
 BOOST_AUTO_TEST_SUITE(StatusView)
 
 BOOST_AUTO_TEST_CASE(an_empty_cluster_is_its_head_and_an_empty_table) {
-  BOOST_TEST(StatusText({.version = 1, .generation = 7}) == "head: generation 7\n  node   state   host   cores   memory   disk   accelerators   processes   labels\n");
+  BOOST_TEST(StatusText({.version = 1, .generation = 7}) ==
+             "head: generation 7\n  node   state   host   cores   memory   disk   accelerators   processes   labels\n");
   BOOST_TEST(StatusJson({.version = 1, .generation = 7}) == R"({"generation":7,"nodes":[],"queues":[],"jobs":[],"tree":[],"events":[]})");
 }
 
@@ -120,17 +127,22 @@ last events:
   for (const char* part : {"3 of 4", "2 of 8 MB", "1 of 16 MB", "1 of 2 gpu 0 of 1 tpu", "zone=x", "down: silent for 2100 ms"}) {
     BOOST_TEST(text.find(part) < tree, part);
   }
-  BOOST_TEST(text.find("\n  queue   weight   cores   running   waiting\n  day          1       3         1         0\n  night        2       0         0         1\n") < tree);
+  BOOST_TEST(
+      text.find(
+          "\n  queue   weight   cores   running   waiting\n  day          1       3         1         0\n  night        2       0         0         1\n") <
+      tree);
 }
 
 BOOST_AUTO_TEST_CASE(scripts_get_the_same_as_json) {
   const std::string json = StatusJson(Everything());
   for (const char* part :
-       {R"("since":"1970-01-01T00:01:00Z")", R"("disk":16777216,"disk_used":1048576,"accelerators":{"gpu":2,"tpu":1},"accelerators_used":{"gpu":1},"processes":4)",
+       {R"("since":"1970-01-01T00:01:00Z")",
+        R"("disk":16777216,"disk_used":1048576,"accelerators":{"gpu":2,"tpu":1},"accelerators_used":{"gpu":1},"processes":4)",
         R"("queues":[{"name":"day","weight":1,"cores":3,"running":1,"waiting":0},{"name":"night","weight":2,)",
         R"("queue":"night","priority":-3,"state":"queued","code":0,"reason":"driver needs 1 core, label zone=y, and no node has label zone=y")",
         R"("tree":[{"job":1,"name":"train","state":"running","driver":{"name":"driver","incarnation":2,"state":"running","node":"a","reason":"","restarts":1,)",
-        R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)", R"(},{"job":2,"name":"nightly","state":"queued"}])"}) {
+        R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)",
+        R"(},{"job":2,"name":"nightly","state":"queued"}])"}) {
     BOOST_TEST(json.find(part) != std::string::npos, part << " in " << json);
   }
   BOOST_TEST(JobsJson(Everything().jobs).starts_with(R"({"jobs":[{"job":1,"name":"train",)"));

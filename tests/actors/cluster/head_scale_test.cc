@@ -99,7 +99,8 @@ BOOST_AUTO_TEST_CASE(a_thousand_workers_are_spread_over_a_thousand_nodes_and_wha
 
   crowd.counts = {};
   testing::Member& victim = crowd.members()[500];
-  const ProcessId lost = std::find_if(victim.processes.begin(), victim.processes.end(), [](const auto& entry) { return entry.first.name != kDriverName; })->first;
+  const ProcessId lost =
+      std::find_if(victim.processes.begin(), victim.processes.end(), [](const auto& entry) { return entry.first.name != kDriverName; })->first;
   victim.End(lost, -9);
   crowd.Run(1200ms);
   for (const ClaimedProcess& process : driver.Ask().processes) {
