@@ -129,7 +129,7 @@ last events:
   }
   BOOST_TEST(
       text.find(
-          "\n  queue   weight   cores   running   waiting\n  day          1       3         1         0\n  night        2       0         0         1\n") <
+          "\n  queue   weight   share   running   waiting\n  day          1       3         1         0\n  night        2       0         0         1\n") <
       tree);
 }
 
@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(scripts_get_the_same_as_json) {
   for (const char* part :
        {R"("since":"1970-01-01T00:01:00Z")",
         R"("disk":16777216,"disk_used":1048576,"accelerators":{"gpu":2,"tpu":1},"accelerators_used":{"gpu":1},"processes":4)",
-        R"("queues":[{"name":"day","weight":1,"cores":3,"running":1,"waiting":0},{"name":"night","weight":2,)",
+        R"("queues":[{"name":"day","weight":1,"share":3,"running":1,"waiting":0},{"name":"night","weight":2,)",
         R"("queue":"night","priority":-3,"state":"queued","code":0,"reason":"driver needs 1 core, label zone=y, and no node has label zone=y")",
         R"("tree":[{"job":1,"name":"train","state":"running","driver":{"name":"driver","incarnation":2,"state":"running","node":"a","reason":"","restarts":1,)",
         R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)",

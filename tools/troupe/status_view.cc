@@ -140,7 +140,7 @@ std::string NodeTable(const std::vector<NodeStatus>& nodes) {
 std::string QueueTable(const std::vector<QueueStatus>& queues) {
   TextTable table(2);
   for (const size_t column : {1, 2, 3, 4}) table.AlignRight(column);
-  table.Row({"queue", "weight", "cores", "running", "waiting"});
+  table.Row({"queue", "weight", "share", "running", "waiting"});
   for (const QueueStatus& queue : queues) {
     table.Row({queue.name, absl::StrCat(queue.weight), absl::StrCat(queue.cores), absl::StrCat(queue.running), absl::StrCat(queue.waiting)});
   }
@@ -223,7 +223,7 @@ JsonObject QueueJson(const QueueStatus& queue) {
   return JsonObject()
       .Text("name", queue.name)
       .Whole("weight", queue.weight)
-      .Whole("cores", queue.cores)
+      .Whole("share", queue.cores)
       .Whole("running", queue.running)
       .Whole("waiting", queue.waiting);
 }
