@@ -118,6 +118,52 @@ class Nodes {
   std::deque<testing::Member> members_;
 };
 
+/// As many clients as there are nodes, each of which asks for something that is not there as often as a node reports: what a message costs however little is
+/// done for it.
+class Askers {
+ public:
+  Askers(ClusterLink& link, uint32_t count) : link_(link), count_(count) {
+    actor_ = link.system().actors().spawn<caf::hidden>([this](caf::event_based_actor* self) -> caf::behavior {
+      self_ = self;
+      return {[](const Thunk& thunk) { thunk.run(); }};
+    });
+  }
+  ~Askers() { link_.system().Stop(actor_); }
+  void Begin(Seconds within) {
+    for (uint32_t i = 0; i < count_; ++i) {
+      System::Deliver(actor_, Thunk{[this] { Ask(); }});
+      std::this_thread::sleep_for(within / static_cast<double>(count_));
+    }
+  }
+  std::atomic<uint64_t> asked{0};
+
+ private:
+  void Ask() {
+    ++asked;
+    const auto again = [this] { self_->delayed_send(self_, ReportHold(count_), Thunk{[this] { Ask(); }}); };
+    self_->request(link_.head(), caf::infinite, ReadOutput{.id = {1, "driver", 1}})
+        .then([again](const Output&) { again(); }, [again](const caf::error&) { again(); });
+  }
+  ClusterLink& link_;
+  const uint32_t count_;
+  caf::actor actor_;
+  caf::event_based_actor* self_ = nullptr;
+};
+
+/// CPU seconds of the head for each of what `count` counts, for so long.
+struct Cost {
+  double rate = 0, cpu = 0;   // of counted things a second, and the share of a core
+};
+Cost MeasureFor(double seconds, const HeadProcess& head, const std::atomic<uint64_t>& count) {
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  const uint64_t first = count;
+  const double cpu = head.CpuSeconds();
+  const auto begin = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(Seconds(seconds));
+  const double passed = Seconds(std::chrono::steady_clock::now() - begin).count();
+  return {static_cast<double>(count - first) / passed, (head.CpuSeconds() - cpu) / passed};
+}
+
 /// The driver of a job of one worker a node. Returns the seconds that one worker's loss and its replacement take, the median of `losses`; and how long all
 /// workers take to start.
 struct JobTimes {
@@ -179,8 +225,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "usage: measure_head TROUPE SECONDS NODES...\n");
     return 2;
   }
-  std::printf("%6s %14s %18s %16s %14s %12s %14s %8s\n", "nodes", "reports a s", "messages a node,s", "head, % of core", "us a report", "job starts s",
-              "replaced, ms", "errors");
+  std::printf("%6s %14s %18s %16s %14s %18s %8s %12s %14s %8s\n", "nodes", "reports a s", "messages a node,s", "head, % of core", "us a report",
+              "us a bare request", "ratio", "job starts s", "replaced, ms", "errors");
   for (int i = 3; i < argc; ++i) {
     const auto count = static_cast<uint32_t>(std::atoi(argv[i]));
     const auto scratch = ScratchFolder::Make("");
@@ -191,18 +237,19 @@ int Main(int argc, char** argv) {
       std::fprintf(stderr, "%s\n", link.status().ToString().c_str());
       return 1;
     }
+    Cost bare;
+    {
+      Askers askers(**link, count);
+      askers.Begin(Seconds(1));
+      bare = MeasureFor(std::atof(argv[2]), head, askers.asked);
+    }
     Nodes nodes(**link, count);
     nodes.Begin(Seconds(1));
-    std::this_thread::sleep_for(std::chrono::seconds(2));
-    const uint64_t reports = nodes.reports;
-    const double cpu = head.CpuSeconds();
-    const auto begin = std::chrono::steady_clock::now();
-    std::this_thread::sleep_for(Seconds(std::atof(argv[2])));
-    const double seconds = Seconds(std::chrono::steady_clock::now() - begin).count(), spent = head.CpuSeconds() - cpu;
-    const double rate = static_cast<double>(nodes.reports - reports) / seconds;
+    const Cost cost = MeasureFor(std::atof(argv[2]), head, nodes.reports);
     const JobTimes times = RunJob(**link, nodes, count, 11);
-    std::printf("%6u %14.0f %18.2f %16.2f %14.1f %12.3f %14.1f %8llu\n", count, rate, 2 * rate / count, 100 * spent / seconds, 1e6 * spent / seconds / rate,
-                times.start, 1e3 * times.replace, static_cast<unsigned long long>(nodes.errors));
+    std::printf("%6u %14.0f %18.2f %16.2f %14.1f %18.1f %8.2f %12.3f %14.1f %8llu\n", count, cost.rate, 2 * cost.rate / count, 100 * cost.cpu,
+                1e6 * cost.cpu / cost.rate, 1e6 * bare.cpu / bare.rate, cost.cpu / cost.rate / (bare.cpu / bare.rate), times.start, 1e3 * times.replace,
+                static_cast<unsigned long long>(nodes.errors));
     std::fflush(stdout);
   }
   return 0;

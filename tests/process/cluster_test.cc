@@ -281,6 +281,7 @@ BOOST_AUTO_TEST_CASE(a_program_that_one_node_cannot_start_runs_on_another_and_sa
   // A job that may only go there.
   const Ended bad = Submit("echo here", {"--cores", "8"})->Wait(60);
   BOOST_TEST(bad.code == 127);
+  BOOST_TEST((Lines(bad.err) == 1 && bad.err.starts_with("job 2 failed: its driver cannot be started on node big: ")), bad.err);
   const std::string list = Ask({"job", "list"}).out;
   BOOST_TEST(Holds(list, "its driver cannot be started on node big: "), list);
 }
