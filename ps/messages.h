@@ -106,7 +106,9 @@ struct Pull {
   /// The rows as they are in the view that Freeze made of this cut: `writer` and `round` do not matter, nothing waits. NotFound: the view has ended, or the
   /// shard was replaced. 0: the tables.
   uint64_t view = 0;
-  MapEpoch epoch = 0;        ///< as in Push; not for a view, which stays as it was made
+  MapEpoch epoch = 0;   ///< as in Push; not for a view, which stays as it was made
+  /// Not answered before this writer's own rounds up to here have arrived: for whoever may read elsewhere than it pushes (chain_view.h).
+  Round after = 0;
   size_t answer_bytes = 0;   ///< of the values, where the writer knows: it chooses the lane, and does not travel
 };
 /// reply to Pull

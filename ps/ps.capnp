@@ -47,6 +47,7 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   tables @6 :UInt64;
   view @7 :UInt64;
   epoch @8 :UInt64;
+  after @9 :UInt64;
 }
 struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
   needsKeys @0 :Bool;

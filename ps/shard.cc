@@ -396,6 +396,7 @@ void Shard::ByConsistency(const Pull& pull, Use&& use) const {
 }
 
 bool Shard::Ready(const Pull& pull) const {
+  if (arrived_.clock(static_cast<uint32_t>(pull.writer)) < pull.after) return false;
   Round needs = 0;
   ByConsistency(pull, [&](const Consistency& consistency) { needs = std::max(needs, consistency.Needs(pull.round)); });
   return Reached(needs);
@@ -579,6 +580,27 @@ std::vector<SnapshotSection> Shard::Save() const {
   return sections;
 }
 
+std::vector<SnapshotSection> Shard::SaveForReplica() const {
+  std::vector<SnapshotSection> sections = Save();
+  std::vector<internal::HalfRound> halves(options_.writers);
+  for (uint32_t writer = 0; writer < options_.writers; ++writer) {
+    const Half& half = halves_[writer];
+    const auto waiting = waiting_.find(half.round);
+    const bool comes_again = waiting != waiting_.end() && waiting->second.contains(writer);   // with what waits
+    if (!comes_again) halves[writer] = {half.round, half.chunks, 0};
+  }
+  sections.push_back({internal::kHalvesSection, Block::Copy(std::span<const internal::HalfRound>(halves))});
+  return sections;
+}
+
+std::vector<Push> Shard::Waiting() const {
+  std::vector<Push> all;
+  for (const auto& [round, writers] : waiting_) {
+    for (const auto& [writer, messages] : writers) all.insert(all.end(), messages.begin(), messages.end());
+  }
+  return all;
+}
+
 Block Shard::SaveRange(const Table& table, uint32_t range) const {
   if (table.Blank(range)) return {};
   for (const Table& earlier : tables_) {
@@ -659,6 +681,12 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   applied_.Restore(std::move(clocks), std::move(sequences));
   arrived_ = applied_;
   halves_.assign(options_.writers, {});
+  if (const Block* halves = find(internal::kHalvesSection); halves != nullptr && halves->size() == options_.writers * sizeof(internal::HalfRound)) {
+    for (uint32_t writer = 0; writer < options_.writers; ++writer) {
+      const internal::HalfRound& half = halves->As<internal::HalfRound>()[writer];
+      halves_[writer] = {.round = half.round, .chunks = half.chunks};
+    }
+  }
   begun_ = applied_.clocks();
   for (uint32_t slot = 0; slot < applied_.slots(); ++slot) {   // parts of a round that was not whole yet
     for (uint32_t writer = 0; writer < options_.writers; ++writer) begun_[writer] = std::max(begun_[writer], applied_.sequence(slot, writer) >> 8);

@@ -121,6 +121,10 @@ class Shard {
   bool between_rounds() const;
   /// Everything in one cut: values, rule state, what is applied of whom. What waits in unfinished rounds is not part of it: its writers hold it.
   std::vector<SnapshotSection> Save() const;
+  /// What another process needs to go on from here as this shard does: Save, and what waits (Waiting), which is to be pushed to it then.
+  std::vector<SnapshotSection> SaveForReplica() const;
+  /// Messages of unfinished rounds, as they came. BSP; else there are none.
+  std::vector<Push> Waiting() const;
   /// InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
   absl::Status Load(const std::vector<SnapshotSection>& sections);
   /// The writers' clocks that a snapshot made now covers, and what is told when it has become durable.

@@ -97,7 +97,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ArrivingRead)
 namespace troupe {
 namespace {
 
-struct ShardState {
+struct State {
   static inline const char* name = "shard";
   System* system = nullptr;
   ShardActorOptions options;
@@ -107,6 +107,7 @@ struct ShardState {
   uint64_t pulls_seen = 0;
   std::shared_ptr<Writing> writing;   // at most one snapshot at a time
   uint64_t version_saved = 0;
+  bool ticking = false, snapshots_needed = true;
   int failures = 0;               // snapshots in a row that could not be written
   absl::Status disk;              // the last of them, once there were too many, or what ended the log: pushes are refused with it
   std::shared_ptr<PushLog> log;   // null: none
@@ -156,7 +157,7 @@ struct ShardState {
   std::deque<AssignedRows> assigned;   // the last kAssignedMax ones, in their order; as long as nothing else changes
   uint64_t assigned_through = 0;       // the version after the last of them
 };
-using Self = caf::stateful_actor<ShardState>;
+using Self = caf::stateful_actor<State>;
 
 constexpr int kSnapshotFailuresMax = 5;
 constexpr size_t kAssignedMax = 64;          // assignments that a repeated one is compared with
@@ -171,7 +172,7 @@ void FreezeIfReached(Self* self);
 void SaveForAnswers(Self* self);
 
 /// Does `change` when no call is running: one result is of one state.
-void WhenUnread(ShardState& state, std::function<void()> change) {
+void WhenUnread(State& state, std::function<void()> change) {
   if (state.running || !state.changes.empty()) {
     state.changes.push_back(std::move(change));
   } else {
@@ -195,7 +196,7 @@ bool Ready(Self* self, const Pull& pull) {
 }
 
 void AnswerReadyPulls(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   for (auto it = state.pulls.begin(); it != state.pulls.end();) {
     if (!Ready(self, it->second.pull)) {
       ++it;
@@ -216,7 +217,7 @@ void Resume(Self* self) {
 // --- the log ---
 
 void SyncLog(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   state.syncing = state.unsynced.size();
   state.system->compute().Submit(Compute::Priority::kStep, [log = state.log, to = caf::actor(self), clocks = state.shard->AppliedClocks()] {
     System::Deliver(to, LogSynced{clocks, log->Sync()});
@@ -225,7 +226,7 @@ void SyncLog(Self* self) {
 
 /// Answers when all that the shard has been told is on the disk; at once where there is no log.
 void WhenLogged(Self* self, std::function<void(const absl::Status&)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.log == nullptr) {
     answer(absl::OkStatus());
     return;
@@ -237,7 +238,7 @@ void WhenLogged(Self* self, std::function<void(const absl::Status&)> answer) {
 void SnapshotForRestart(Self* self);
 
 void OnSynced(Self* self, const LogSynced& synced) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (synced.status.ok()) {
     state.shard->SetStable(synced.clocks);
   } else {
@@ -255,7 +256,7 @@ void OnSynced(Self* self, const LogSynced& synced) {
 
 /// Serialises now, in one cut; a compute job writes the file.
 void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done) {
-  ShardState& state = self->state;
+  State& state = self->state;
   auto writing = std::make_shared<Writing>();
   writing->clocks = state.shard->AppliedClocks();
   writing->version = state.shard->version();
@@ -278,21 +279,21 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
 
 /// For its own replacement.
 void SnapshotForRestart(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.options.snapshot_uri.empty() || state.writing != nullptr || state.version_saved == state.shard->version()) return;
-  StartSnapshot(self, state.options.snapshot_uri, [&state](const absl::Status& status) {
+  StartSnapshot(self, state.options.snapshot_uri, [&state, uri = state.options.snapshot_uri](const absl::Status& status) {
     if (status.ok()) {
-      state.version_saved = state.writing->version;
+      if (uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
       state.shard->SetStable(state.writing->clocks);
       state.failures = 0;
-    } else if (++state.failures >= kSnapshotFailuresMax) {
+    } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
       state.disk = WithContext(status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
     }
   });
 }
 
 void TakeHeldSnapshot(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (!state.held || state.writing != nullptr || state.running || !state.unsaved.empty()) return;
   if (!state.shard->Reached(state.held->request.at)) return;
   auto [request, answers] = std::move(*state.held);
@@ -307,7 +308,7 @@ void TakeHeldSnapshot(Self* self) {
 }
 
 void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.held && state.held->request.uri == request.uri && state.held->request.at == request.at) {
     state.held->answers.push_back(std::move(answer));
     return;
@@ -322,12 +323,12 @@ void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(
     answer(absl::OutOfRangeError("the round has passed"));
     return;
   }
-  state.held = ShardState::Held{request, {std::move(answer)}};
+  state.held = State::Held{request, {std::move(answer)}};
   TakeHeldSnapshot(self);
 }
 
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
-  ShardState& state = self->state;
+  State& state = self->state;
   TROUPE_RETURN_IF_ERROR(state.disk);
   const auto told = [&] { return std::pair(state.shard->version(), state.shard->min_clock()); };
   const auto before = told();
@@ -346,7 +347,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
 
 template <class Answer>
 void OnPull(Self* self, Pull pull, Answer answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (pull.view != 0 || pull.epoch != state.shard->map().epoch()) {
     answer(state.shard->OnPull(pull));
     return;
@@ -373,7 +374,7 @@ void OnPull(Self* self, Pull pull, Answer answer) {
 // --- calls ---
 
 void EndCall(Self* self, absl::StatusOr<Called> called) {
-  ShardState& state = self->state;
+  State& state = self->state;
   state.running.reset();
   std::exchange(state.running_answer, nullptr)(std::move(called));
   while (!state.running && !state.changes.empty()) {
@@ -386,7 +387,7 @@ void EndCall(Self* self, absl::StatusOr<Called> called) {
 }
 
 void GoOn(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   const auto done = state.running->Advance(kSliceFloats);
   if (!done.ok()) {
     EndCall(self, done.status());
@@ -401,7 +402,7 @@ void GoOn(Self* self) {
 
 /// The first call that may see the rows now.
 void StartReadyCall(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.running || state.shard->in_doubt() != 0) return;
   const auto next = std::find_if(state.calls.begin(), state.calls.end(), [&](const WaitingCall& waiting) { return state.shard->Reached(waiting.call.at); });
   if (next == state.calls.end()) return;
@@ -420,7 +421,7 @@ void StartReadyCall(Self* self) {
 }
 
 void OnCall(Self* self, const Call& call, std::function<void(absl::StatusOr<Called>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.calls.size() >= kCallsMax) {
     answer(absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " has ", kCallsMax, " calls that wait")));
     return;
@@ -439,7 +440,7 @@ void GiveIfReached(Self* self);
 
 /// Does `take` when no call is reading rows and no cut is being made that `push` is beyond.
 void TakeOrKeep(Self* self, const Push& push, std::function<void()> take, std::function<void(const absl::Status&)> refuse) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.running) {
     state.changes.push_back([self, push, take = std::move(take), refuse = std::move(refuse)] { TakeOrKeep(self, push, take, refuse); });
   } else if (state.shard->Passes(push)) {
@@ -456,17 +457,17 @@ void TakeOrKeep(Self* self, const Push& push, std::function<void()> take, std::f
 
 /// After a cut's clocks have become known, or it is over.
 void TakeBeyond(Self* self) {
-  std::deque<ShardState::HeldPush> beyond = std::exchange(self->state.beyond, {});
-  for (ShardState::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take), std::move(held.refuse));
+  std::deque<State::HeldPush> beyond = std::exchange(self->state.beyond, {});
+  for (State::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take), std::move(held.refuse));
 }
 
-absl::Status Unreached(const ShardState& state) {
+absl::Status Unreached(const State& state) {
   return absl::DeadlineExceededError(absl::StrCat("shard ", state.shard->options().shard, " has not reached the cut: some of its pushes have not come"));
 }
 
 /// Whatever has become of it.
 void EndCut(Self* self, uint64_t cut) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (cut != 0 && state.shard->in_doubt() == cut) return;   // Settle ends it
   EndLeaving(self, cut);
   if (state.freezing && state.freezing->cut == cut) {
@@ -483,7 +484,7 @@ void EndCut(Self* self, uint64_t cut) {
 }
 
 void FreezeIfReached(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   GiveIfReached(self);
   if (!state.freezing || !state.shard->MakeView(state.freezing->cut)) return;
   const auto freezing = *std::exchange(state.freezing, std::nullopt);
@@ -506,7 +507,7 @@ absl::StatusOr<Prepared> OnPrepare(Self* self, const Prepare& prepare) {
 }
 
 void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusOr<Frozen>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.shard->HasView(freeze.cut)) {
     answer(Frozen{});
     return;
@@ -523,7 +524,7 @@ void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusO
     if (state.shard->HoldsFor(freeze.cut)) EndCut(self, freeze.cut);
     return;
   }
-  state.freezing = ShardState::Freezing{freeze.cut, freeze.lease, {std::move(answer)}};
+  state.freezing = State::Freezing{freeze.cut, freeze.lease, {std::move(answer)}};
   self->delayed_send(self, freeze.wait, FreezeExpired{freeze.cut});
   AnswerReadyPulls(self);
   TakeHeldSnapshot(self);
@@ -534,7 +535,7 @@ void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusO
 // --- moves of ranges ---
 
 void EndLeaving(Self* self, uint64_t cut) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (!state.leaving || state.leaving->cut != cut) return;
   const auto leaving = *std::exchange(state.leaving, std::nullopt);
   for (const auto& answer : leaving.answers) answer(Unreached(state));
@@ -547,7 +548,7 @@ void AnswerStanding(Self* self, const absl::Status& status) {
 
 /// Writes what leaves, once, when the shard stands where it is to stand.
 void GiveIfReached(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (!state.leaving || state.leaving->written || !state.shard->StandsAt(state.leaving->cut)) return;
   state.leaving->written = true;
   auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->SaveLeaving());
@@ -562,14 +563,14 @@ void GiveIfReached(Self* self) {
 }
 
 void OnLeavingWritten(Self* self, const LeavingWritten& written) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (!state.leaving || state.leaving->cut != written.cut) return;
   AnswerStanding(self, written.status);
   if (!written.status.ok()) EndCut(self, written.cut);
 }
 
 void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<Standing>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.leaving && state.leaving->cut == stand.cut) {   // it came twice
     const bool waits = !state.leaving->written || !state.leaving->answers.empty();
     waits ? state.leaving->answers.push_back(std::move(answer)) : answer(Standing{});
@@ -584,8 +585,7 @@ void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<S
     if (state.shard->HoldsFor(stand.cut)) EndCut(self, stand.cut);
     return;
   }
-  state.leaving =
-      ShardState::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
+  state.leaving = State::Leaving{.cut = stand.cut, .uri = stand.uri, .until = self->clock().now() + stand.wait + stand.hold, .written = false, .answers = {}};
   state.leaving->answers.push_back(std::move(answer));
   self->delayed_send(self, stand.wait, FreezeExpired{stand.cut});
   self->delayed_send(self, stand.wait + stand.hold, HoldExpired{stand.cut});
@@ -597,7 +597,7 @@ void OnStand(Self* self, const Stand& stand, std::function<void(absl::StatusOr<S
 
 /// A snapshot for the shard's replacement, begun after now, before the answers are given. There is none to be written where there is no replacement.
 void SaveForAnswers(Self* self) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.unsaved.empty() || state.writing != nullptr) return;
   const auto answers = std::make_shared<std::vector<std::function<void(const absl::Status&)>>>(std::exchange(state.unsaved, {}));
   const auto tell = [answers](const absl::Status& status) {
@@ -607,9 +607,9 @@ void SaveForAnswers(Self* self) {
     tell(absl::OkStatus());
     return;
   }
-  StartSnapshot(self, state.options.snapshot_uri, [&state, tell](const absl::Status& status) {
+  StartSnapshot(self, state.options.snapshot_uri, [&state, tell, uri = state.options.snapshot_uri](const absl::Status& status) {
     if (status.ok()) {
-      state.version_saved = state.writing->version;
+      if (uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
       state.shard->SetStable(state.writing->clocks);
     }
     tell(status);
@@ -618,9 +618,9 @@ void SaveForAnswers(Self* self) {
 
 /// Those whose rows are in the last snapshot, or could not be written; for the others another one is begun.
 void AnswerAssigned(Self* self, const Writing& written) {
-  ShardState& state = self->state;
-  std::vector<ShardState::KeptFrom> waiting;
-  for (ShardState::KeptFrom& each : std::exchange(state.unkept, {})) {
+  State& state = self->state;
+  std::vector<State::KeptFrom> waiting;
+  for (State::KeptFrom& each : std::exchange(state.unkept, {})) {
     if (state.version_saved >= each.version) {
       each.answer(absl::OkStatus());
     } else if (written.own && !written.status.ok()) {
@@ -645,7 +645,7 @@ bool ShareRows(const Assign& a, const Assign& b) {
 }
 
 /// The version that has the rows, where they were assigned before and nothing has changed them since.
-std::optional<uint64_t> AssignedIn(ShardState& state, const Assign& assign) {
+std::optional<uint64_t> AssignedIn(State& state, const Assign& assign) {
   if (state.shard->version() != state.assigned_through) state.assigned.clear();
   for (auto it = state.assigned.rbegin(); it != state.assigned.rend(); ++it) {
     if (it->assign.table == assign.table && SameBytes(it->assign.keys, assign.keys) && SameBytes(it->assign.values, assign.values)) return it->version;
@@ -656,7 +656,7 @@ std::optional<uint64_t> AssignedIn(ShardState& state, const Assign& assign) {
 
 /// Nobody holds assigned rows for a replacement, so `answer` is given when a snapshot has them. Asked again it waits for the same one.
 void KeepAssigned(Self* self, const Assign& assign, std::function<void(const absl::Status&)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (!state.disk.ok()) return answer(state.disk);
   std::optional<uint64_t> version = AssignedIn(state, assign);
   if (!version) {
@@ -671,7 +671,7 @@ void KeepAssigned(Self* self, const Assign& assign, std::function<void(const abs
 }
 
 void OnArrivingRead(Self* self, const ArrivingRead& read) {
-  ShardState& state = self->state;
+  State& state = self->state;
   const absl::Status status = read.sections.ok() ? state.shard->OnTakeIn(read.cut, *read.sections) : read.sections.status();
   if (!status.ok()) {
     read.answer(status);
@@ -685,7 +685,7 @@ void OnArrivingRead(Self* self, const ArrivingRead& read) {
 }
 
 void OnTakeIn(Self* self, const TakeIn& request, std::function<void(absl::StatusOr<TakenIn>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.shard->in_doubt() != request.cut && !state.shard->StandsAt(request.cut)) {
     answer(absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " does not stand at the cut of the move (any more)")));
     return;
@@ -711,7 +711,7 @@ void AnswerMovedPulls(Self* self) {
 }
 
 void OnSettle(Self* self, const Settle& settle, std::function<void(absl::StatusOr<Settled>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   const bool in_doubt = state.shard->in_doubt() != 0 && state.shard->in_doubt() == settle.cut;
   if (absl::Status status = state.shard->OnSettle(settle); !status.ok()) {
     answer(status);
@@ -730,7 +730,7 @@ void OnSettle(Self* self, const Settle& settle, std::function<void(absl::StatusO
 
 /// The rows as they are now; a compute job writes them.
 absl::Status OnSaveRows(Self* self, const SaveRows& request, std::function<void(absl::StatusOr<RowsSaved>)> answer) {
-  ShardState& state = self->state;
+  State& state = self->state;
   if (state.shard->min_clock() < request.at || state.shard->in_doubt() != 0) {
     return absl::UnavailableError(absl::StrCat("shard ", state.shard->options().shard, " is catching up"));
   }
@@ -812,8 +812,22 @@ caf::result<T> Reply(absl::StatusOr<T> result) {
   return std::move(*result);
 }
 
+void StartTicking(Self* self) {
+  if (!std::exchange(self->state.ticking, true)) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
+}
+
+void OnKeepSnapshots(Self* self, const KeepSnapshots& keep) {
+  State& state = self->state;
+  state.options.snapshot_interval = keep.interval;
+  state.snapshots_needed = keep.needed;
+  if (std::exchange(state.options.snapshot_uri, keep.uri) == keep.uri) return;
+  state.version_saved = 0;   // there is nothing at this place
+  if (!keep.uri.empty()) return StartTicking(self);
+  for (const State::KeptFrom& kept : std::exchange(state.unkept, {})) kept.answer(absl::OkStatus());   // others have the rows as well
+}
+
 caf::behavior ShardBehavior(Self* self) {
-  if (!self->state.options.snapshot_uri.empty() && self->state.log == nullptr) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
+  if (!self->state.options.snapshot_uri.empty() && self->state.log == nullptr) StartTicking(self);
   return {
       [self](const Push& push) -> caf::result<Pushed> {
         if (!self->state.running && self->state.log == nullptr && self->state.shard->Passes(push)) return Reply(OnPush(self, push));
@@ -925,7 +939,7 @@ caf::behavior ShardBehavior(Self* self) {
         if (self->state.shard->HoldsFor(expired.cut)) EndCut(self, expired.cut);
       },
       [self](const FreezeExpired& expired) {
-        const ShardState& state = self->state;
+        const State& state = self->state;
         const bool gives = state.leaving && state.leaving->cut == expired.cut && !state.leaving->written;
         if (gives || (state.freezing && state.freezing->cut == expired.cut)) EndCut(self, expired.cut);
       },
@@ -949,6 +963,17 @@ caf::behavior ShardBehavior(Self* self) {
         StartReadyCall(self);
       },
       [self](const LogSynced& synced) { OnSynced(self, synced); },
+      [self](AskState) -> caf::result<ShardState> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<ShardState>>();
+        WhenUnread(self->state, [self, promise]() mutable {
+          const Shard& shard = *self->state.shard;
+          ShardState saved{.sections = shard.SaveForReplica(), .waiting = shard.Waiting()};
+          const absl::Status status = shard.usable();
+          status.ok() ? promise.deliver(std::move(saved)) : promise.deliver(ToError(status));
+        });
+        return promise;
+      },
+      [self](const KeepSnapshots& keep) { OnKeepSnapshots(self, keep); },
       [self](SnapshotTick) {
         SnapshotForRestart(self);
         self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});

@@ -34,7 +34,27 @@ struct ShardActorOptions {
   std::string tier_folder = {};
 };
 
+/// For an actor of the same process that hands a shard's state on (chain_member_actor.h): sent to a ShardActor as a message of its own, which does not travel.
+/// The state behind all changes that it has been sent before.
+struct AskState {};
+/// reply to AskState
+struct ShardState {
+  std::vector<SnapshotSection> sections;   ///< Shard::SaveForReplica
+  std::vector<Push> waiting;               ///< Shard::Waiting
+};
+/// From now on its snapshots are written to `uri`, every `interval`; empty: it writes none. Has no answer. `needed`: pushes are refused where they cannot be
+/// written; else others have the state as well.
+struct KeepSnapshots {
+  std::string uri;
+  std::chrono::milliseconds interval{500};
+  bool needed = true;
+};
+
 /// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load, DiskTiers.
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options);
 
 }   // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskState)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardState)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepSnapshots)

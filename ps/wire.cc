@@ -117,6 +117,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setTables(from.tables);
   to.setView(from.view);
   to.setEpoch(from.epoch);
+  to.setAfter(from.after);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
   if (!packing.empty()) Fill(to.initPacking(), packing);
@@ -127,6 +128,7 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.piece = from.getPiece();
   to.tables = from.getTables();
   to.view = from.getView();
+  to.after = from.getAfter();
   to.epoch = from.getEpoch();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();

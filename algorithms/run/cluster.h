@@ -69,6 +69,8 @@ struct ClusterOptions {
   Consistencies consistency;
   uint32_t splits = 1;
   uint32_t shards = 1;
+  /// Processes that hold each shard, in a chain (ps/chain_view.h); in one process always 1.
+  uint32_t replication = 1;
   /// Shard i begins with this state, and behind them, where workers keep tables, the copies of all workers; empty: zeros.
   std::vector<std::string> restore_uris;
   /// Ranges may move: what is not applied yet is kept at its writers, also within one process.

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -27,12 +28,13 @@
 #include "algorithms/run/process_cluster.h"
 #include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
+#include "ps/chain_member_actor.h"
 #include "ps/wire.h"
 
 namespace troupe {
 namespace {
 
-constexpr std::chrono::milliseconds kAttachEvery{1000}, kAttachTimeout{3000};
+constexpr std::chrono::milliseconds kAttachEvery = kShardLease / 4, kAttachTimeout = kShardLease;
 constexpr std::chrono::seconds kOrphanMax{60};   // a process that no driver claims any more
 
 absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
@@ -42,9 +44,39 @@ absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
   return absl::OkStatus();
 }
 
+/// The members of chains in this process, at most one: who is to hear that the driver has been heard.
+struct Leased {
+  std::mutex mutex;
+  ChainMemberActor member;
+};
+
+absl::Status MakeReplicaHere(System& system, const Block& arguments, std::chrono::milliseconds request_timeout, Leased* leased) {
+  TROUPE_TRY(ReplicaJob job, DecodeReplicaJob(arguments));
+  for (const ShardPlace& place : job.places) {
+    if (place.node != system.node() && !place.places.empty()) system.network().Locate(place.node, place.places);
+  }
+  TROUPE_TRY(ChainMemberActor member, SpawnChainMember(system, {.shard = std::move(job.shard),
+                                                                .self = {system.node(), system.incarnation()},
+                                                                .request_timeout = request_timeout,
+                                                                .leased = leased != nullptr}));
+  if (leased == nullptr) return absl::OkStatus();
+  const std::lock_guard lock(leased->mutex);
+  leased->member = std::move(member);
+  return absl::OkStatus();
+}
+
 absl::Status MakeWorkerHere(System& system, ActorId id, const Block& arguments, std::chrono::milliseconds request_timeout) {
   TROUPE_TRY(const WorkerJob job, DecodeWorkerJob(arguments));
   return StartWorker(system, id, job, request_timeout).status();
+}
+
+void RegisterFactories(System& system, std::chrono::milliseconds request_timeout, Leased* leased) {
+  system.RegisterFactory("shard", MakeShardHere);
+  system.RegisterFactory("replica", [request_timeout, leased](System& here, ActorId, const Block& arguments) {
+    return MakeReplicaHere(here, arguments, request_timeout, leased);
+  });
+  system.RegisterFactory("worker",
+                         [request_timeout](System& here, ActorId id, const Block& arguments) { return MakeWorkerHere(here, id, arguments, request_timeout); });
 }
 
 /// What is left of the job's folder when its parent is gone.
@@ -60,7 +92,7 @@ int EndWith(const absl::Status& status) {
 }
 
 /// Says that this process is there, every second, as long as the driver wants it.
-int StayAttached(System& system, const std::string& driver, const Attach& attach) {
+int StayAttached(System& system, const std::string& driver, const Attach& attach, Leased& leased) {
   system.network().Locate(NodeId{0}, {driver});
   for (auto answered = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - answered < kOrphanMax;) {
     struct Asked {
@@ -68,13 +100,18 @@ int StayAttached(System& system, const std::string& driver, const Attach& attach
       absl::Status status;
     };
     const auto asked = std::make_shared<Asked>();
+    const auto asked_at = std::chrono::steady_clock::now();
     system.network().Request({NodeId{0}, Incarnation{0}, kDirectoryActor}, Codec<Attach>::Encode(attach), Network::Lane::kControl, kAttachTimeout,
                              [asked](const absl::StatusOr<Frame>& answer) {
                                asked->status = answer.status();
                                asked->ending.Set();
                              });
     while (!asked->ending.WaitFor(kAttachEvery)) continue;   // every request has an end
-    if (asked->status.ok()) answered = std::chrono::steady_clock::now();
+    if (asked->status.ok()) {
+      answered = std::chrono::steady_clock::now();
+      const std::lock_guard lock(leased.mutex);
+      if (leased.member) System::Deliver(leased.member, GrantLease{asked_at + kShardLease});
+    }
     if (!asked->status.ok() && !IsRetryable(asked->status)) _exit(1);   // replaced
     std::this_thread::sleep_for(asked->status.ok() ? kAttachEvery : kAttachEvery / 20);
   }
@@ -91,9 +128,7 @@ std::string BuildId() {
 }
 
 void RegisterJobFactories(System& system, std::chrono::milliseconds request_timeout) {
-  system.RegisterFactory("shard", MakeShardHere);
-  system.RegisterFactory("worker",
-                         [request_timeout](System& here, ActorId id, const Block& arguments) { return MakeWorkerHere(here, id, arguments, request_timeout); });
+  RegisterFactories(system, request_timeout, nullptr);
 }
 
 int RunExecutor(int argc, char** argv) {
@@ -121,8 +156,9 @@ int RunExecutor(int argc, char** argv) {
 
   const NodeId node{static_cast<uint32_t>(number("--node"))};
   const Incarnation incarnation{number("--incarnation")};
+  Leased leased;   // on a node
   System system({.node = node, .incarnation = incarnation, .compute_threads = 1});
-  RegisterJobFactories(system, std::chrono::milliseconds(number("--request-timeout-ms")));
+  RegisterFactories(system, std::chrono::milliseconds(number("--request-timeout-ms")), driver.empty() ? nullptr : &leased);
   RpcNetwork::Options options{.node = node,
                               .incarnation = incarnation,
                               .cluster_id = flags["--job"],
@@ -150,7 +186,7 @@ int RunExecutor(int argc, char** argv) {
     });
   }
   StartSpawner(system);
-  if (!driver.empty()) return StayAttached(system, driver, {node, incarnation, places});
+  if (!driver.empty()) return StayAttached(system, driver, {node, incarnation, places}, leased);
   for (;;) pause();   // killed by its parent at the end of the job
 }
 

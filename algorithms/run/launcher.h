@@ -24,8 +24,14 @@ struct Launch {
   uint64_t incarnation = 1;
   std::vector<std::string> flags;   ///< what follows its first words
   std::vector<int> inherit;         ///< descriptors; only of a child of this machine
-  /// Called once, from any thread: it has ended, and how.
-  std::function<void(bool normally, const std::string& how)> ended;
+  /// How it has ended. Not `certain`: it was given up, as its node is lost, and may live on there.
+  struct End {
+    bool normally = false;
+    bool certain = true;
+    std::string how;
+  };
+  /// Called once, from any thread.
+  std::function<void(const End&)> ended;
   std::string name() const { return role + " " + index; }
 };
 

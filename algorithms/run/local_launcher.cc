@@ -49,7 +49,9 @@ class LocalLauncher final : public Launcher {
     }
     process.environment = {absl::StrCat(kJobTokenVariable, "=", token)};   // not on a command line, which others can read
     process.ended = [ended = std::move(launch.ended)](int status) {
-      ended(status == 0, WIFSIGNALED(status) ? absl::StrCat("killed by signal ", WTERMSIG(status)) : absl::StrCat("exit code ", WEXITSTATUS(status)));
+      ended({.normally = status == 0,
+             .certain = true,
+             .how = WIFSIGNALED(status) ? absl::StrCat("killed by signal ", WTERMSIG(status)) : absl::StrCat("exit code ", WEXITSTATUS(status))});
     };
     std::lock_guard lock(mutex_);
     TROUPE_TRY(pids_[key], processes_.Start(std::move(process)));

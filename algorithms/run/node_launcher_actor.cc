@@ -18,6 +18,13 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kAgain{100}, kGather{5};
+constexpr int32_t kLostCode = -1;   // of what the head gives up; else a node has reported the end
+
+/// Processes of one shard ("shard 3", "shard 3/2") share no node where they need not; then all of a role are spread.
+std::vector<std::string> ApartOf(const Launch& launch) {
+  if (launch.role != "shard") return {launch.role};
+  return {absl::StrCat(launch.role, " ", launch.index.substr(0, launch.index.find('/'))), launch.role};
+}
 
 /// Tells the head which processes are to run, again and again, and hears what has become of them. Everything happens in its actor's context.
 class Claimer : public std::enable_shared_from_this<Claimer> {
@@ -28,7 +35,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   /// The actor that it belongs to; before everything else.
   void Begin(caf::event_based_actor* self) { self_ = self; }
 
-  void Want(ProcessOrder order, std::function<void(bool, const std::string&)> ended) {
+  void Want(ProcessOrder order, std::function<void(const Launch::End&)> ended) {
     const std::string name = order.id.name;
     wanted_[name] = {std::move(order), std::move(ended)};
     if (std::exchange(gathering_, true)) return;
@@ -42,7 +49,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   void Drop(const std::string& name, uint64_t incarnation) {
     const auto it = wanted_.find(name);
     if (it == wanted_.end() || it->second.order.id.incarnation != incarnation) return;
-    End(it, false, "ended on request");
+    End(it, {.normally = false, .certain = false, .how = "ended on request"});
     Send();
   }
   /// After the actor's end.
@@ -51,13 +58,13 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
  private:
   struct Wanted {
     ProcessOrder order;
-    std::function<void(bool normally, const std::string& how)> ended;
+    std::function<void(const Launch::End&)> ended;
   };
 
-  void End(std::map<std::string, Wanted>::iterator it, bool normally, const std::string& how) {
+  void End(std::map<std::string, Wanted>::iterator it, const Launch::End& end) {
     const auto ended = std::move(it->second.ended);
     wanted_.erase(it);
-    ended(normally, how);
+    ended(end);
   }
 
   void Send() {
@@ -82,7 +89,9 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
     for (const ClaimedProcess& process : claimed.processes) {
       const auto it = wanted_.find(process.id.name);
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
-      if (process.state == ProcessState::kEnded) End(it, process.code == 0, process.reason);
+      if (process.state == ProcessState::kEnded) {
+        End(it, {.normally = process.code == 0, .certain = process.code != kLostCode, .how = process.reason});
+      }
     }
     Send();
   }
@@ -143,7 +152,7 @@ class NodeLauncher final : public Launcher {
     order.arguments = {launch.role, launch.index};
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
-    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = {launch.role}};
+    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = ApartOf(launch)};
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();
     Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });

@@ -19,6 +19,8 @@
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
+#include "ps/chain_client_actor.h"
+#include "ps/chain_keeper_actor.h"
 #include "ps/partition.h"
 #include "ps/wire.h"
 
@@ -62,6 +64,7 @@ class ProcessCluster final : public Cluster {
     closing_ = true;
     if (supervisor_) StopAndWait(*system_, std::vector{supervisor_});   // starts nothing any more
     supervisor_ = nullptr;
+    if (chains_ != nullptr) StopAndWait(*system_, std::vector{chains_->actor()});
     if (!own_place_.empty()) SendLeave();
     if (launcher_ != nullptr) launcher_->KillAll();
     if (system_ != nullptr) {
@@ -70,6 +73,7 @@ class ProcessCluster final : public Cluster {
     }
     workers_.clear();
     places_of_rows_.clear();
+    chains_ = nullptr;
     system_ = nullptr;
     launcher_ = nullptr;   // with the job's folder
   }
@@ -99,16 +103,17 @@ class ProcessCluster final : public Cluster {
                                       }}));
     if (!launcher_->listen().empty()) own_place_ = network->places().front();
     system_->SetNetwork(std::move(network));
+    if (cluster_.replication > 1) StartChains();
     std::vector<SupervisedChild> children;
-    for (uint32_t i = 0; i < cluster_.shards + cluster_.workers; ++i) {
+    for (uint32_t i = 0; i < Processes(); ++i) {
       children_.push_back(Describe(i));
       Child& child = *children_.back();
       if (!child.places.empty()) system_->network().Locate(child.node, child.places);
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
-      if (i < cluster_.shards) {
-        places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
-      } else {
+      if (child.role == "worker") {
         workers_.push_back(SpawnProxy<WorkerActor>(*system_, proxy));
+      } else if (chains_ == nullptr) {
+        places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
       }
       children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, &child] { return StartChild(child); }});
     }
@@ -142,9 +147,10 @@ class ProcessCluster final : public Cluster {
 
  private:
   struct Child {
-    std::string name;   // "shard 1"
+    std::string name;   // "shard 1", "shard 1/2": the second that holds it
     std::string role, index;
     NodeId node{};
+    uint32_t number = 0;   // of the worker, or of the shard
     std::function<Spawn(uint64_t incarnation)> spawn;
     std::vector<int> inherit;
     std::vector<std::string> places;   // where it listens, as far as it is known
@@ -155,7 +161,38 @@ class ProcessCluster final : public Cluster {
 
   absl::StatusOr<std::unique_ptr<Launcher>> MakeLauncher() {
     if (options_.nodes) return MakeNodeLauncher(*options_.nodes, [this](const absl::Status& status) { Fail(status); });
-    return MakeLocalLauncher(options_, cluster_.shards + cluster_.workers);
+    return MakeLocalLauncher(options_, Processes());
+  }
+  /// Shards, workers, and behind them what else holds shards.
+  uint32_t Processes() const { return cluster_.shards * cluster_.replication + cluster_.workers; }
+
+  void StartChains() {
+    for (uint32_t i = 0; i < cluster_.shards; ++i) places_of_rows_.push_back(SpawnChainClient(*system_, i, options_.request_timeout));
+    chains_ = std::make_unique<ChainKeepers>(
+        *system_, ChainKeepersOptions{.shards = cluster_.shards,
+                                      .request_timeout = options_.request_timeout,
+                                      .routed = [clients = places_of_rows_](const ChainRoute& route) { SetRoute(clients[route.shard], route); },
+                                      .failed = [this](const absl::Status& status) { Fail(status); },
+                                      .log =
+                                          [this](const std::string& line) {
+                                            if (options_.log) options_.log(line);
+                                          }});
+  }
+  static ChainMember MemberOf(const Child& child, uint64_t incarnation) { return {child.node, Incarnation{incarnation}}; }
+  /// A life of the child has ended, or is given up.
+  void LeaveChains(const Child& child, uint64_t incarnation, bool certain) {
+    if (chains_ == nullptr) return;
+    const ChainMember process = MemberOf(child, incarnation);
+    if (child.role == "worker") {
+      chains_->Forget(process);
+    } else {
+      certain ? chains_->Gone(child.number, process) : chains_->Lost(child.number, process);
+    }
+  }
+  std::vector<ShardPlace> Places() const {
+    std::vector<ShardPlace> all;
+    for (uint32_t i = 0; i < Processes(); ++i) all.push_back({NodeId{i + 1}, PlacesOfNode(NodeId{i + 1}), kJobActor});
+    return all;
   }
   /// Nothing, where it is not known before the process has started.
   std::vector<std::string> PlacesOfNode(NodeId node) const {
@@ -166,18 +203,23 @@ class ProcessCluster final : public Cluster {
   /// Do the workers keep tables?
   bool Keeps() const { return PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards; }
 
-  /// Nodes: 0 this process, then the shards, then the workers.
+  /// Nodes: 0 this process, then the shards, then the workers, then the second process of each shard, and so on.
   std::unique_ptr<Child> Describe(uint32_t i) {
     auto child = std::make_unique<Child>();
     child->node = NodeId{i + 1};
     child->places = PlacesOfNode(child->node);
     child->incarnation = LivesBefore();
-    const bool shard = i < cluster_.shards;
-    const uint32_t index = shard ? i : i - cluster_.shards;
+    const uint32_t others = cluster_.shards + cluster_.workers;
+    const bool shard = i < cluster_.shards || i >= others;
+    const uint32_t index = i < cluster_.shards ? i : i < others ? i - cluster_.shards : (i - others) % cluster_.shards;
+    child->number = index;
     child->role = shard ? "shard" : "worker";
     child->index = absl::StrCat(index);
-    child->name = absl::StrCat(child->role, " ", index);
-    if (shard) {
+    if (i >= others) absl::StrAppend(&child->index, "/", (i - others) / cluster_.shards + 2);
+    child->name = absl::StrCat(child->role, " ", child->index);
+    if (shard && chains_ != nullptr) {
+      child->spawn = [this, index, node = child->node](uint64_t incarnation) { return SpawnOfReplica(index, node, incarnation); };
+    } else if (shard) {
       child->spawn = [this, index](uint64_t incarnation) { return SpawnOfShard(index, incarnation); };
     } else {
       child->inherit = options_.nodes ? std::vector<int>() : cluster_.worker.source.spool_fds;
@@ -213,10 +255,21 @@ class ProcessCluster final : public Cluster {
     return {.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)};
   }
 
+  /// Its files are its chain's, and whatever it keeps on its own disk its life's.
+  Spawn SpawnOfReplica(uint32_t index, NodeId node, uint64_t incarnation) const {
+    ReplicaJob job{.shard = ShardOptionsOf(cluster_, index), .places = Places()};
+    job.shard.snapshot_uri = absl::StrCat(launcher_->folder(), "/shard-", index, ".snapshot");
+    job.shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows.", static_cast<uint32_t>(node), ".", incarnation);
+    job.shard.snapshot_interval = options_.snapshot_interval;
+    job.shard.pull_wait_max = options_.request_timeout * 4 / 5;
+    return {.factory = "replica", .actor = kJobActor, .arguments = EncodeReplicaJob(job)};
+  }
+
   Spawn SpawnOfWorker(uint32_t index, uint64_t incarnation) const {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     if (options_.nodes) job.options.source.spool_fds.clear();   // they are this machine's
     job.options.splits = SplitsOf(index, cluster_.workers, cluster_.splits);
+    if (chains_ != nullptr) job.chains = Places();
     for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, PlacesOfNode(NodeId{s + 1}), kJobActor});
     std::vector<ShardPlace> workers;
     for (uint32_t w = 0; w < cluster_.workers; ++w) workers.push_back({NodeOf(w), PlacesOfNode(NodeOf(w)), kJobActor});
@@ -251,9 +304,10 @@ class ProcessCluster final : public Cluster {
                   .incarnation = incarnation,
                   .flags = std::move(flags),
                   .inherit = child.inherit,
-                  .ended = [this, actor, name = child.name](bool normally, const std::string& how) {
-                    if (options_.log) options_.log(absl::StrCat(name, " ended: ", how));
-                    System::Deliver(actor, ProcessEnded{normally});
+                  .ended = [this, actor, &child, incarnation](const Launch::End& end) {
+                    if (options_.log) options_.log(absl::StrCat(child.name, " ended: ", end.how));
+                    LeaveChains(child, incarnation, end.certain);
+                    System::Deliver(actor, ProcessEnded{end.normally});
                   }};
     TROUPE_RETURN_IF_ERROR(launcher_->Start(std::move(launch), token_));
     if (own_place_.empty()) SendSpawn(child, incarnation, child.spawn(incarnation));
@@ -269,6 +323,7 @@ class ProcessCluster final : public Cluster {
       return reply(absl::FailedPreconditionError("the job has replaced this process"));
     }
     Child& child = *children_[index];
+    if (chains_ != nullptr && child.role == "shard") chains_->Granted(child.number, MemberOf(child, child.incarnation), kShardLease);
     reply(Codec<Attached>::Encode({}));
     if (child.attached == static_cast<uint64_t>(attach->incarnation)) return;
     child.attached = static_cast<uint64_t>(attach->incarnation);
@@ -278,8 +333,8 @@ class ProcessCluster final : public Cluster {
       if (other->attached > 0 && other->attached == other->incarnation) SendLocations(*other, other->attached);
     }
     for (const auto& other : children_) {
-      const bool ready =
-          other->role == "shard" || std::all_of(children_.begin(), children_.begin() + cluster_.shards, [](const auto& shard) { return shard->attached > 0; });
+      const bool ready = other->role == "shard" || chains_ != nullptr ||
+                         std::all_of(children_.begin(), children_.begin() + cluster_.shards, [](const auto& shard) { return shard->attached > 0; });
       if (!ready || other->attached == 0 || other->attached != other->incarnation || other->spawned == other->attached) continue;
       other->spawned = other->attached;
       SendSpawn(*other, other->attached, other->spawn(other->attached));
@@ -323,13 +378,22 @@ class ProcessCluster final : public Cluster {
     if (closing_ || child.incarnation != incarnation) return;
     system_->network().Request({child.node, Incarnation{incarnation}, kSpawner}, Codec<Spawn>::Encode(spawn), Network::Lane::kControl, options_.request_timeout,
                                [this, &child, incarnation, spawn](const absl::StatusOr<Frame>& answer) {
-                                 if (answer.ok() || closing_ || absl::IsCancelled(answer.status())) return;
-                                 if (IsRetryable(answer.status())) {
+                                 if (closing_ || absl::IsCancelled(answer.status())) return;
+                                 if (answer.ok()) {
+                                   JoinChains(child, incarnation);
+                                 } else if (IsRetryable(answer.status())) {
                                    SendSpawn(child, incarnation, spawn);
                                  } else {
                                    Fail(answer.status());
                                  }
                                });
+  }
+
+  /// A life of the child is what it is to be.
+  void JoinChains(const Child& child, uint64_t incarnation) {
+    if (chains_ == nullptr || child.incarnation != incarnation) return;
+    const ChainMember process = MemberOf(child, incarnation);
+    child.role == "worker" ? chains_->Listen(process) : chains_->Ready(child.number, process);
   }
 
   void Fail(const absl::Status& status) {
@@ -345,6 +409,7 @@ class ProcessCluster final : public Cluster {
   std::unique_ptr<System> system_;
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
+  std::unique_ptr<ChainKeepers> chains_;     // null: each shard is one process
   std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;
   std::atomic<uint64_t> restarts_{0};

@@ -58,6 +58,11 @@ struct Schema {
   label @1 :Text;
   columns @2 :List(Text);
 }
+# The arguments of Spawn "replica".
+struct ReplicaJob {
+  shard @0 :Data;                          # a ShardJob of ps.capnp
+  places @1 :List(WorkerJob.Place);        # of the other processes of the job, as far as they are known
+}
 # The arguments of Spawn "worker".
 struct WorkerJob {
   algorithm @0 :Text;
@@ -80,6 +85,8 @@ struct WorkerJob {
   members @17 :List(Place);                # where worker i keeps its copy of the tables; empty: no worker keeps any
   member @18 :UInt32;                      # which of them this one is
   copy @19 :Data;                          # a ShardJob of ps.capnp: its copy
+  chains @20 :List(Place);                 # where the members of all chains are, as far as that is known; `shards` then says only how many there are
+  chained @21 :Bool;
 
   struct Param {
     name @0 :Text;

@@ -5,6 +5,7 @@
 #include "actors/cluster/messages.h"
 #include "actors/proxy.h"
 #include "actors/status.h"
+#include "ps/chain_client_actor.h"
 #include "ps/group/wire.h"
 #include "ps/group_member_actor.h"
 #include "ps/partition.h"
@@ -32,8 +33,15 @@ absl::StatusOr<std::vector<caf::actor>> StartWorker(System& system, ActorId id, 
   std::vector<caf::actor> actors(1);
   std::vector<ShardActor> shards;
   for (const ShardPlace& shard : job.shards) {
-    shards.push_back(ProxyAt<ShardActor>(system, shard, request_timeout));
+    const auto number = static_cast<uint32_t>(shards.size());
+    shards.push_back(job.chains ? SpawnChainClient(system, number, request_timeout) : ProxyAt<ShardActor>(system, shard, request_timeout));
     actors.push_back(caf::actor_cast<caf::actor>(shards.back()));
+  }
+  if (job.chains) {
+    for (const ShardPlace& place : *job.chains) {
+      if (!place.places.empty()) system.network().Locate(place.node, place.places);
+    }
+    ServeRoutes(system, shards);
   }
   if (job.group) {
     const auto members = static_cast<uint32_t>(job.group->members.size());

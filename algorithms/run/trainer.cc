@@ -24,6 +24,7 @@
 #include "algorithms/run/read_rows.h"
 #include "algorithms/run/scorer.h"
 #include "ps/call.h"
+#include "ps/chain_member_actor.h"
 #include "ps/partition.h"
 #include "ps/rebalancer.h"
 #include "ps/relocation_actor.h"
@@ -638,6 +639,17 @@ absl::StatusOr<Blueprint> DeclareTables(const TrainOptions& options, Algorithm& 
   return blueprint;
 }
 
+/// Processes of each shard: as asked for, or as many as there should be where that is possible.
+absl::StatusOr<uint32_t> ReplicationOf(const TrainOptions& options, const ClusterOptions& cluster) {
+  const uint32_t wanted = options.replication.value_or(options.replication_default);
+  if (wanted <= 1) return 1;
+  absl::Status status = ValidateChain(ShardOptionsOf(cluster, 0));
+  if (options.rebalance_every_s >= 0) status = absl::InvalidArgumentError("ranges of shards with replicas do not move, expected --rebalance or --replication");
+  if (status.ok()) return wanted;
+  if (!options.replication) return 1;
+  return status;
+}
+
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
@@ -689,6 +701,7 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
                             .opened = source,
                             .cache = cache};
   cluster_options.worker.source.spool_fds = source->spool_fds();
+  TROUPE_TRY(cluster_options.replication, ReplicationOf(options, cluster_options));
 
   const std::map<std::string, std::string> identity = Identity(options, params, splits, *source);
   std::optional<troupe::Checkpoint> resumed;

@@ -39,6 +39,9 @@ struct TrainOptions {
   bool resume = false;
   size_t held_bytes = 64 << 20;
   ReplicaOptions replicas;   ///< copies of rows at each worker
+  /// Processes that hold each shard (ClusterOptions::replication); nothing: `replication_default`, or 1 where shards of the run cannot have replicas.
+  std::optional<uint32_t> replication = std::nullopt;
+  uint32_t replication_default = 1;
   /// So often it is looked whether ranges should move to other shards (ps/rebalancer.h), in phases that push; negative: they stay.
   double rebalance_every_s = -1;
   /// What moves, in place of the rebalancer; null: that.

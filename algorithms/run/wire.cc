@@ -199,6 +199,24 @@ absl::StatusOr<PhaseReport> Codec<PhaseReport>::Decode(const Frame& frame) {
   return m;
 }
 
+Block EncodeReplicaJob(const ReplicaJob& job) {
+  return EncodeHead<wire::ReplicaJob>([&](wire::ReplicaJob::Builder to) {
+    const Block shard = EncodeShardJob(job.shard);
+    to.setShard(kj::arrayPtr(reinterpret_cast<const kj::byte*>(shard.data()), shard.size()));
+    Fill(to.initPlaces(static_cast<unsigned>(job.places.size())), job.places);
+  });
+}
+absl::StatusOr<ReplicaJob> DecodeReplicaJob(const Block& arguments) {
+  ReplicaJob job;
+  Block shard;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::ReplicaJob>(arguments, [&](wire::ReplicaJob::Reader from) {
+    shard = Block::Copy(from.getShard().begin(), from.getShard().size());
+    job.places = Read(from.getPlaces());
+  }));
+  TROUPE_TRY(job.shard, DecodeShardJob(shard));
+  return job;
+}
+
 Block EncodeWorkerJob(const WorkerJob& job) {
   return EncodeHead<wire::WorkerJob>([&](wire::WorkerJob::Builder to) {
     const WorkerOptions& options = job.options;
@@ -226,6 +244,8 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setReplicaBytes(options.replicas.bytes_max);
     to.setReplicaStaleness(options.replicas.staleness);
     Fill(to.initShards(static_cast<unsigned>(job.shards.size())), job.shards);
+    to.setChained(job.chains.has_value());
+    if (job.chains) Fill(to.initChains(static_cast<unsigned>(job.chains->size())), *job.chains);
     if (!job.group) return;
     Fill(to.initMembers(static_cast<unsigned>(job.group->members.size())), job.group->members);
     to.setMember(job.group->member);
@@ -258,6 +278,7 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     options.replicas = {.bytes_max = from.getReplicaBytes(), .staleness = from.getReplicaStaleness()};
     job.shards = Read(from.getShards());
     options.shards = static_cast<uint32_t>(job.shards.size());
+    if (from.getChained()) job.chains = Read(from.getChains());
     if (from.getMembers().size() == 0) return;
     job.group = {.member = from.getMember(), .members = Read(from.getMembers()), .copy = {}};
     copy = Block::Copy(from.getCopy().begin(), from.getCopy().size());

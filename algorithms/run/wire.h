@@ -32,7 +32,7 @@ struct ShardPlace {
   ActorId actor{};
 };
 /// From a process that a node has started to its job's driver: where it listens. Said every second: it is still there, and wanted as long as it is answered.
-/// FailedPrecondition: the job has replaced it.
+/// FailedPrecondition: the job has replaced it. A member of a chain may serve for kShardLease from when it asked.
 struct Attach {
   NodeId node{};
   Incarnation incarnation{};
@@ -40,6 +40,7 @@ struct Attach {
 };
 /// reply to Attach
 struct Attached {};
+inline constexpr std::chrono::milliseconds kShardLease{2'000};
 /// From the driver to such a process: where the others are.
 struct Locations {
   std::vector<ShardPlace> nodes;
@@ -59,8 +60,17 @@ struct GroupJob {
 struct WorkerJob {
   WorkerOptions options;
   std::vector<ShardPlace> shards;
+  /// Shards have replicas: where the job's processes are, as far as that is known; SetRoutes says who holds which shard. `shards` says only how many there are.
+  std::optional<std::vector<ShardPlace>> chains = {};
   std::optional<GroupJob> group = {};   ///< none: workers keep no table
 };
+/// A member of a shard's chain, and where the others may be.
+struct ReplicaJob {
+  ShardActorOptions shard;
+  std::vector<ShardPlace> places;
+};
+Block EncodeReplicaJob(const ReplicaJob& job);
+absl::StatusOr<ReplicaJob> DecodeReplicaJob(const Block& arguments);
 /// The arguments with which a worker is spawned in another process.
 Block EncodeWorkerJob(const WorkerJob& job);
 absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments);

@@ -19,6 +19,12 @@ inline std::string SequencesName(const TableSpec& spec, uint32_t range) {
 }
 /// Of a snapshot: the map of ranges, where it is not the first one.
 inline constexpr char kMapSection[] = "map";
+/// Of a state for a replica: HalfRound[], by writer.
+inline constexpr char kHalvesSection[] = "halves";
+struct HalfRound {
+  uint64_t round;
+  uint32_t chunks, zero;
+};
 /// Of a move that the shard has agreed to: the next map, its cut, and before the names of the sections that came, a word.
 inline constexpr char kMoveSection[] = "move/map", kMoveCutSection[] = "move/cut", kArrived[] = "arrived/";
 

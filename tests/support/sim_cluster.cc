@@ -8,6 +8,9 @@
 #include "actors/status.h"
 #include "algorithms/run/start_worker.h"
 #include "caf/send.hpp"
+#include "ps/chain_client_actor.h"
+#include "ps/chain_keeper_actor.h"
+#include "ps/chain_member_actor.h"
 #include "ps/partition.h"
 #include "ps/wire.h"
 
@@ -19,18 +22,21 @@ class SimCluster final : public Cluster {
   SimCluster(Sim& sim, SimClusterOptions options, ClusterOptions cluster) : sim_(sim), options_(std::move(options)), cluster_(std::move(cluster)) {}
   ~SimCluster() override {
     for (const NodeId node : nodes_) sim_.Stop(node);
+    chains_ = nullptr;
     for (const WorkerActor& worker : workers_) caf::anon_send_exit(worker, caf::exit_reason::kill);
     for (const ShardActor& shard : shards_) caf::anon_send_exit(shard, caf::exit_reason::kill);
   }
 
   void Start() {
+    if (cluster_.replication > 1) StartChains();
     for (uint32_t i = 0; i < cluster_.shards; ++i) {
       ShardActorOptions shard = ShardOptionsOf(cluster_, i);
       shard.snapshot_uri = absl::StrCat(options_.folder, "/shard-", i, ".snapshot");
       shard.tier_folder = absl::StrCat(options_.folder, "/shard-", i, ".rows");
       shard.snapshot_interval = options_.snapshot_interval;
       shard.pull_wait_max = options_.pull_wait_max;
-      AddShard(EncodeShardJob(shard));
+      if (chains_ == nullptr) AddShard(EncodeShardJob(shard));
+      for (uint32_t r = 0; chains_ != nullptr && r < cluster_.replication; ++r) AddMember(i, shard);
     }
     std::vector<ShardPlace> workers;   // nodes are numbered as they are added
     for (uint32_t i = 0; i < cluster_.workers; ++i) workers.push_back({NodeId{static_cast<uint32_t>(nodes_.back()) + 1 + i}, {}, kJobActor});
@@ -38,6 +44,7 @@ class SimCluster final : public Cluster {
       WorkerJob job{.options = cluster_.worker, .shards = {}};
       job.options.splits = SplitsOf(i, cluster_.workers, cluster_.splits);
       for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], {}, kJobActor});
+      if (chains_ != nullptr) job.chains.emplace();
       job.group = GroupJobOf(cluster_, i, workers);
       if (job.group && i == 0) {
         job.group->copy.snapshot_uri = absl::StrCat(options_.folder, "/tables-of-workers.snapshot");
@@ -55,7 +62,8 @@ class SimCluster final : public Cluster {
   std::string move_folder() const override { return options_.folder; }
   uint64_t restarts() const override { return sim_.restarts(); }
   absl::Status Await(Ending& ending) override {
-    return sim_.Run([&ending] { return ending.IsSet(); });
+    TROUPE_RETURN_IF_ERROR(sim_.Run([&] { return ending.IsSet() || !failure_.ok(); }));
+    return failure_;
   }
 
  private:
@@ -74,11 +82,42 @@ class SimCluster final : public Cluster {
     shards_.push_back(Proxy<ShardActor>(system(), nodes_.back()));
   }
 
+  void StartChains() {
+    for (uint32_t i = 0; i < cluster_.shards; ++i) shards_.push_back(SpawnChainClient(system(), i, options_.request_timeout));
+    chains_ = std::make_unique<ChainKeepers>(
+        system(), ChainKeepersOptions{.shards = cluster_.shards,
+                                      .request_timeout = options_.request_timeout,
+                                      .routed = [clients = shards_](const ChainRoute& route) { SetRoute(clients[route.shard], route); },
+                                      .failed = [this](const absl::Status& status) { failure_.Update(status); },
+                                      .log = nullptr});
+  }
+
+  /// The keeper hears of a fall when the next life is there.
+  void AddMember(uint32_t shard, const ShardActorOptions& options) {
+    nodes_.push_back(sim_.AddNode([this, shard, options](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
+      const ChainMember self{system.node(), system.incarnation()};
+      ShardActorOptions own = options;
+      own.tier_folder = absl::StrCat(options.tier_folder, ".", static_cast<uint32_t>(self.node));
+      TROUPE_TRY(const ChainMemberActor member, SpawnChainMember(system, {.shard = own, .self = self, .request_timeout = options_.request_timeout}));
+      const auto incarnation = static_cast<uint64_t>(self.incarnation);
+      for (uint64_t life = 1; life < incarnation; ++life) chains_->Gone(shard, {self.node, Incarnation{life}});   // some may have been too short to be told of
+      chains_->Ready(shard, self);
+      return std::vector<caf::actor>{caf::actor_cast<caf::actor>(member)};
+    }));
+  }
+
   void AddWorker(Block arguments) {
     nodes_.push_back(sim_.AddNode([this, arguments](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
+      const ChainMember self{system.node(), system.incarnation()};
       TROUPE_TRY(WorkerJob job, DecodeWorkerJob(arguments));
       job.options.opened = options_.source;
-      return StartWorker(system, kJobActor, job, options_.request_timeout);
+      TROUPE_TRY(std::vector<caf::actor> actors, StartWorker(system, kJobActor, job, options_.request_timeout));
+      if (chains_ != nullptr) {
+        const auto incarnation = static_cast<uint64_t>(self.incarnation);
+        for (uint64_t life = 1; life < incarnation; ++life) chains_->Forget({self.node, Incarnation{life}});
+        chains_->Listen(self);
+      }
+      return actors;
     }));
     if (workers_.empty()) sim_.SetPace(nodes_.back(), options_.first_workers_pace);
     workers_.push_back(Proxy<WorkerActor>(system(), nodes_.back()));
@@ -90,6 +129,8 @@ class SimCluster final : public Cluster {
   std::vector<NodeId> nodes_;   // shards, then workers
   std::vector<ShardActor> shards_;
   std::vector<WorkerActor> workers_;
+  std::unique_ptr<ChainKeepers> chains_;   // null: each shard is one node
+  absl::Status failure_;
 };
 
 }   // namespace

@@ -49,7 +49,7 @@ Inspected Everything() {
   train.started_ms = 120'000;
   const uint64_t second = kLivesOfAttempt;
   Add(train, "driver", 2, ProcessState::kRunning, "", "a", "node b is down");
-  Add(train, "shard 0", second + 1, ProcessState::kRunning, "", "a", "");
+  for (const char* name : {"shard 0/2", "shard 10", "shard 0", "shard 9"}) Add(train, name, second + 1, ProcessState::kRunning, "", "a", "");
   Add(train, "worker 0", second + 1, ProcessState::kRunning, "", "a", "");
   Add(train, "worker 10", second + 3, ProcessState::kWaiting, "worker 10 needs 1 core", "", "killed by signal 9 on node b");
   Add(train, "worker 2", second + 2, ProcessState::kRunning, "", "a", "node b is down");
@@ -95,8 +95,11 @@ cluster
         worker 0 on a: running
         worker 2 on a: running; 1 restart: node b is down
         worker 10: waiting: worker 10 needs 1 core; 2 restarts, the last: killed by signal 9 on node b
-      tables: 1 running
+      tables: 4 running
         shard 0 on a: running
+        shard 0/2 on a: running
+        shard 9 on a: running
+        shard 10 on a: running
       others: 1 placed
         scribe on a: placed; before: cannot be started on node b: no folder
   job 2 nightly: queued: driver needs 1 core, label zone=y, and no node has label zone=y [queue night, priority -3, attempt 1 of 3]

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -30,12 +31,12 @@ const ClaimedProcess* DriverOf(const JobStatus& job) {
   return it == job.processes.end() ? nullptr : &*it;
 }
 
-/// "worker 10" -> ("worker", 10); what has no number comes first.
-std::pair<std::string, uint64_t> SplitName(const std::string& name) {
-  const size_t blank = name.rfind(' ');
+/// "shard 10/2" -> ("shard", 10, "/2"): so that 9 comes before 10.
+std::tuple<std::string, uint64_t, std::string> SplitName(const std::string& name) {
+  const size_t blank = name.rfind(' '), end = blank == std::string::npos ? blank : name.find_first_not_of("0123456789", blank + 1);
   uint64_t number = 0;
-  if (blank == std::string::npos || !absl::SimpleAtoi(name.substr(blank + 1), &number)) return {name, 0};
-  return {name.substr(0, blank), number};
+  if (blank == std::string::npos || !absl::SimpleAtoi(name.substr(blank + 1, end == std::string::npos ? end : end - blank - 1), &number)) return {name, 0, ""};
+  return {name.substr(0, blank), number, end == std::string::npos ? "" : name.substr(end)};
 }
 
 /// Workers, then the shards that hold the tables, then all else, each in the order of their numbers.

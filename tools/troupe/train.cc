@@ -1,6 +1,7 @@
 // troupe train: from text file to saved model, in this process or in several.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -137,11 +138,14 @@ absl::Status RunTrain(const Arguments& arguments) {
     TROUPE_RETURN_IF_ERROR(flags.ToOptions(config).status());   // what is wrong with the flags is known at once
     return TrainOnCluster(flags, arguments);
   }
+  ClusterShare share;
   if (job) {
     EndWithParent(::getppid());   // with its node: the job is then begun again elsewhere
-    TROUPE_RETURN_IF_ERROR(ChooseWorkers(*job, config));
+    TROUPE_TRY(share, ShareOf(*job));
+    if (!config.IsSet("workers") || config.Integer("workers") == 0) TROUPE_RETURN_IF_ERROR(config.Set("workers", absl::StrCat(share.cores)));
   }
   TROUPE_TRY(TrainOptions options, flags.ToOptions(config));
+  options.replication_default = std::min(2u, share.nodes);
   if (job && job->attempt > 1 && !options.checkpoint_uri.empty()) options.resume = true;   // its driver before was lost
   const RealClock clock;
   TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));

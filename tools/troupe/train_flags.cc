@@ -3,9 +3,11 @@
 
 #include <cstdlib>
 
+#include "absl/strings/numbers.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "algorithms/registry.h"
+#include "algorithms/run/launcher.h"
 
 namespace troupe {
 
@@ -27,6 +29,10 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
   line.Value("--rebalance", "TIME", &rebalance,
              "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
+  line.Value(
+      "--replication", "N", &replication,
+      "processes that hold each shard, 1 to 8, so that the loss of one loses and repeats nothing (default: with --processes 1, on a cluster 2 where there "
+      "are two nodes)");
   line.Value("--log", "FILE", &log, "append what happens to this file");
   line.Switch("--explain", &explain, "only plan: how the tables would be laid out over shards, and why, by a sample of the data; nothing is trained");
   line.Switch("--json", &json, "the result as one line of JSON, the last of stdout");
@@ -68,6 +74,7 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
   options.replicas = {.bytes_max = config.Bytes("replicas"), .staleness = static_cast<uint32_t>(config.Integer("replica_staleness"))};
   TROUPE_RETURN_IF_ERROR(ReadCheckpoint(options));
   TROUPE_RETURN_IF_ERROR(ReadRebalance(options));
+  TROUPE_RETURN_IF_ERROR(ReadReplication(options));
   return options;
 }
 
@@ -84,6 +91,17 @@ absl::Status TrainFlags::ReadParams(TrainOptions& options) const {
 absl::Status TrainFlags::ReadRebalance(TrainOptions& options) const {
   if (rebalance.empty()) return absl::OkStatus();
   if (const absl::Status status = ParseDuration(rebalance, &options.rebalance_every_s); !status.ok()) return WithContext(status, "--rebalance");
+  return absl::OkStatus();
+}
+
+absl::Status TrainFlags::ReadReplication(TrainOptions& options) const {
+  if (replication.empty()) return absl::OkStatus();
+  uint32_t count = 0;
+  if (!absl::SimpleAtoi(replication, &count) || count < 1 || count > 8)
+    return absl::InvalidArgumentError(absl::StrCat("--replication is '", replication, "', expected an integer, 1 to 8"));
+  if (count > 1 && !processes && !OnCluster() && !JobOfThisProcess())
+    return absl::InvalidArgumentError("--replication needs --processes or --cluster: in one process there is nothing that could be lost alone");
+  options.replication = count;
   return absl::OkStatus();
 }
 

@@ -13,7 +13,7 @@
 namespace troupe {
 
 struct TrainFlags {
-  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, rebalance, log;
+  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, rebalance, replication, log;
   std::vector<std::string> params;   // "k=v"
   ClusterFlags cluster;
   std::string queue = "default";
@@ -29,6 +29,7 @@ struct TrainFlags {
   absl::Status ReadParams(TrainOptions& options) const;
   absl::Status ReadCheckpoint(TrainOptions& options) const;
   absl::Status ReadRebalance(TrainOptions& options) const;
+  absl::Status ReadReplication(TrainOptions& options) const;
 };
 
 }   // namespace troupe

@@ -53,15 +53,16 @@ absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments)
   return RunJob(*link, "/proc/self/exe", std::move(spec));
 }
 
-absl::Status ChooseWorkers(const NodeJob& job, Config& config) {
-  if (config.IsSet("workers") && config.Integer("workers") != 0) return absl::OkStatus();
+absl::StatusOr<ClusterShare> ShareOf(const NodeJob& job) {
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
   TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
-  uint32_t cores = 0;
+  ClusterShare share{.cores = 0, .nodes = 0};
   for (const NodeStatus& node : cluster.nodes) {
-    if (node.state == NodeState::kUp) cores += node.capacity.cores;
+    if (node.state != NodeState::kUp) continue;
+    share.cores += node.capacity.cores;
+    ++share.nodes;
   }
-  return config.Set("workers", absl::StrCat(std::max(1u, cores)));
+  return ClusterShare{.cores = std::max(1u, share.cores), .nodes = std::max(1u, share.nodes)};
 }
 
 }   // namespace troupe

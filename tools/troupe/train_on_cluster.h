@@ -14,8 +14,11 @@ namespace troupe {
 /// The same command as a job: `arguments` without the flags that say which cluster, and the settings of this environment. Errors as RunJob.
 absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments);
 
-/// All cores of the job's cluster: how many workers there are unless someone says otherwise.
-absl::Status ChooseWorkers(const NodeJob& job, Config& config);
+/// What a run gets of its job's cluster unless someone says otherwise: a worker for each core, and two processes for each shard where there are two nodes.
+struct ClusterShare {
+  uint32_t cores = 1, nodes = 1;
+};
+absl::StatusOr<ClusterShare> ShareOf(const NodeJob& job);
 
 /// A hidden folder beside the model, where every node can reach it; another one for each driver of the job.
 std::string JobFolderOf(const NodeJob& job, const std::string& model);

@@ -1,0 +1,210 @@
+#include "ps/chain_client_actor.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/proxy.h"
+#include "actors/text.h"
+#include "caf/event_based_actor.hpp"
+#include "caf/typed_response_promise.hpp"
+#include "ps/chain/wire.h"
+#include "ps/encoding/key_lists.h"
+
+namespace troupe {
+namespace {
+
+class ChainClient {
+ public:
+  ChainClient(caf::event_based_actor* self, System& system, uint32_t shard, std::chrono::milliseconds timeout)
+      : self_(self), system_(system), shard_(shard), timeout_(timeout) {}
+
+  void OnRoute(const ChainRoute& route) {
+    if (route.epoch > route_.epoch) route_ = route;
+  }
+
+  caf::result<Pushed> OnPush(const Push& push) {
+    Note(push);
+    return Forwarded<Pushed>(true, WithKeys(push));
+  }
+  caf::result<Pulled> OnPull(const Pull& pull) {
+    KeepKeys(pull);
+    Pull message = pull;
+    message.after = pull.view == 0 ? pushed_[pull.writer] : 0;
+    return Forwarded<Pulled>(false, message);
+  }
+  /// Two messages, where they go to two members.
+  caf::result<PushPulled> OnPushPull(const PushPull& both) {
+    Note(both.push);
+    KeepKeys(both.pull);
+    PushPull message{WithKeys(both.push), both.pull};
+    message.pull.after = pushed_[both.pull.writer];
+    if (route_.first == route_.last) return Forwarded<PushPulled>(true, message);
+    auto promise = self_->make_response_promise<caf::typed_response_promise<PushPulled>>();
+    struct Both {
+      std::optional<Pushed> pushed;
+      std::optional<Pulled> pulled;
+      bool answered = false;
+    };
+    const auto got = std::make_shared<Both>();
+    auto answer = [promise, got](const absl::Status& status) mutable {
+      if (got->answered) return;
+      const bool refused = got->pushed && got->pushed->outcome != Pushed::Outcome::kApplied;
+      if (status.ok() && !refused && (!got->pushed || !got->pulled)) return;
+      got->answered = true;
+      if (!status.ok()) {
+        promise.deliver(ToError(status));
+      } else {
+        promise.deliver(PushPulled{*got->pushed, refused ? Pulled{} : std::move(*got->pulled)});
+      }
+    };
+    Send<Pushed>(true, message.push, [got, answer](const absl::StatusOr<Pushed>& pushed) mutable {
+      if (pushed.ok()) got->pushed = *pushed;
+      answer(pushed.status());
+    });
+    Send<Pulled>(false, message.pull, [got, answer](absl::StatusOr<Pulled> pulled) mutable {
+      if (pulled.ok()) got->pulled = std::move(*pulled);
+      answer(pulled.status());
+    });
+    return promise;
+  }
+  caf::result<Opened> OnOpen(const Open& open) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Opened>>();
+    Send<Opened>(true, open, [this, writer = open.writer, promise](absl::StatusOr<Opened> opened) mutable {
+      if (!opened.ok()) {
+        promise.deliver(ToError(opened.status()));
+        return;
+      }
+      pushed_[writer] = opened->clock;   // what comes later is pushed again
+      promise.deliver(std::move(*opened));
+    });
+    return promise;
+  }
+  /// The rows that it sets first become all members'.
+  template <class Reply, class Message>
+  caf::result<Reply> AssignFirst(const Message& message) {
+    if (message.assigned.empty()) return Forwarded<Reply>(false, message);
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
+    const auto rest = std::make_shared<Message>(message);
+    const auto open = std::make_shared<size_t>(message.assigned.size());
+    const std::vector<Assign> assigned = std::exchange(rest->assigned, {});
+    for (const Assign& assign : assigned) {
+      Send<Assigned>(true, assign, [this, promise, rest, open](const absl::StatusOr<Assigned>& done) mutable {
+        if (*open == 0) return;
+        if (!done.ok()) {
+          *open = 0;
+          promise.deliver(ToError(done.status()));
+          return;
+        }
+        if (--*open > 0) return;
+        Send<Reply>(false, *rest, [promise](absl::StatusOr<Reply> reply) mutable {
+          reply.ok() ? promise.deliver(std::move(*reply)) : promise.deliver(ToError(reply.status()));
+        });
+      });
+    }
+    return promise;
+  }
+  template <class Reply, class Message>
+  caf::result<Reply> Forwarded(bool first, const Message& message) {
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
+    Send<Reply>(first, message,
+                [promise](absl::StatusOr<Reply> reply) mutable { reply.ok() ? promise.deliver(std::move(*reply)) : promise.deliver(ToError(reply.status())); });
+    return promise;
+  }
+
+ private:
+  /// `answer` is called in this actor's context.
+  template <class Reply, class Message>
+  void Send(bool first, const Message& message, std::function<void(absl::StatusOr<Reply>)> answer) {
+    if (route_.epoch == 0) return answer(absl::UnavailableError(absl::StrCat("shard ", shard_, " has no chain yet")));
+    const ChainMember& member = first ? route_.first : route_.last;
+    Frame frame = Codec<Message>::Encode(message);
+    size_t bytes = frame.size();
+    if constexpr (requires { message.answer_bytes; }) bytes = std::max(bytes, message.answer_bytes);
+    const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    system_.network().Request({member.node, member.incarnation, ChainActorId(route_.epoch)}, std::move(frame), lane, timeout_,
+                              [self = caf::actor(self_), answer = std::move(answer)](absl::StatusOr<Frame> reply) {
+                                auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(reply));
+                                System::Deliver(self,
+                                                Thunk{[answer, shared] { shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status()); }});
+                              });
+  }
+
+  void Note(const Push& push) {
+    if (push.round_over) pushed_[push.writer] = std::max(pushed_[push.writer], push.round);
+  }
+  /// The writer's account of what keys its shard knows is of one shard: what the last member knows the first may not.
+  template <class Message>
+  void KeepKeys(const Message& message) {
+    if (message.keys_hash != 0 && !message.keys_kept) keys_[message.writer].Keep(message.keys_hash, message.keys, message.keys.size());
+  }
+  Push WithKeys(const Push& push) {
+    KeepKeys(push);
+    if (!push.keys_kept) return push;
+    Push whole = push;
+    if (const Block* keys = keys_[push.writer].Find(push.keys_hash)) {
+      whole.keys = *keys;
+      whole.keys_kept = false;
+    }
+    return whole;
+  }
+
+  caf::event_based_actor* self_;
+  System& system_;
+  const uint32_t shard_;
+  const std::chrono::milliseconds timeout_;
+  ChainRoute route_;
+  std::map<WriterId, Round> pushed_;   // the last round that it ended here
+  std::map<WriterId, KeyLists> keys_;
+};
+
+caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, uint32_t shard, std::chrono::milliseconds timeout) {
+  auto client = std::make_shared<ChainClient>(self, *system, shard, timeout);
+  return {
+      [client](const Push& push) { return client->OnPush(push); },
+      [client](const Pull& pull) { return client->OnPull(pull); },
+      [client](const PushPull& both) { return client->OnPushPull(both); },
+      [client](const Open& open) { return client->OnOpen(open); },
+      [client](const Assign& assign) { return client->Forwarded<Assigned>(true, assign); },
+      [client](const TakeSnapshot& request) { return client->Forwarded<SnapshotTaken>(false, request); },
+      [client](const SaveRows& request) { return client->AssignFirst<RowsSaved>(request); },
+      [client](const Call& call) { return client->AssignFirst<Called>(call); },
+      [client](const Prepare& prepare) { return client->Forwarded<Prepared>(false, prepare); },
+      [client](const Freeze& freeze) { return client->Forwarded<Frozen>(false, freeze); },
+      [client](const Release& release) { return client->Forwarded<Released>(false, release); },
+      [client](const AskRanges& ask) { return client->Forwarded<Ranges>(false, ask); },
+      [client](const Stand& stand) { return client->Forwarded<Standing>(true, stand); },
+      [client](const TakeIn& request) { return client->Forwarded<TakenIn>(true, request); },
+      [client](const Settle& settle) { return client->Forwarded<Settled>(true, settle); },
+      [client](const ChainRoute& route) { client->OnRoute(route); },
+      [](const Thunk& thunk) { thunk.run(); },
+  };
+}
+
+}   // namespace
+
+ShardActor SpawnChainClient(System& system, uint32_t shard, std::chrono::milliseconds request_timeout) {
+  const caf::actor actor = system.actors().spawn<caf::hidden>(ClientBehavior, &system, shard, request_timeout);
+  return caf::actor_cast<ShardActor>(actor);
+}
+
+void SetRoute(const ShardActor& client, const ChainRoute& route) {
+  System::Deliver(client, route);
+}
+
+void ServeRoutes(System& system, std::vector<ShardActor> clients) {
+  system.network().Serve(kChainClientsActor, [clients = std::move(clients)](const Frame& frame, const Network::Reply& reply) {
+    const absl::StatusOr<troupe::SetRoutes> set = Codec<SetRoutes>::Decode(frame);
+    if (!set.ok()) return reply(set.status());
+    for (const ChainRoute& route : set->routes) {
+      if (route.shard < clients.size()) SetRoute(clients[route.shard], route);
+    }
+    reply(Codec<RoutesSet>::Encode({}));
+  });
+}
+
+}   // namespace troupe

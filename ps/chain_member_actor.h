@@ -1,0 +1,46 @@
+// A member of a chain (chain_view.h): the actor that its shard's clients, the members beside it and the chain's keeper talk to. Around it is an ordinary shard
+// actor, which knows nothing of chains: the first member hands every change to its shard and to the next member, in one order, and answers when the last one
+// has it; the last one answers whoever reads. Shards are functions of what they are told in its order, so that all of them are equal.
+#pragma once
+
+#include <chrono>
+
+#include "absl/status/statusor.h"
+#include "actors/system.h"
+#include "caf/allowed_unsafe_message_type.hpp"
+#include "ps/chain/messages.h"
+#include "ps/shard_actor.h"
+
+namespace troupe {
+
+inline constexpr ActorId kChainPeerActor{4};   ///< of a member's process: what other members and the keeper talk to
+
+struct ChainMemberOptions {
+  /// `snapshot_uri` is the beginning of the names of its files: "URI.EPOCH" is written by the last member of each epoch, and whoever begins the chain anew
+  /// begins with the newest of them, else with `restore_uri`. Empty: there are none.
+  ShardActorOptions shard;
+  ChainMember self;
+  /// Of requests to other members.
+  std::chrono::milliseconds request_timeout{10'000};
+  std::chrono::milliseconds retry{20};
+  /// It takes and answers nothing beyond the last GrantLease; false: it needs none (whoever decides sees each end).
+  bool leased = false;
+};
+
+/// A shard whose tables make up for delays, which only the member knows that was read, or whose pushes are logged: InvalidArgument.
+absl::Status ValidateChain(const ShardActorOptions& shard);
+
+/// Spawns it, exposed as kChainPeerActor; to clients it is reachable when it has a place in a chain (ChainActorId). Errors as ValidateChain.
+absl::StatusOr<ChainMemberActor> SpawnChainMember(System& system, const ChainMemberOptions& options);
+
+/// To the actor itself, within its process: it may serve until then.
+struct GrantLease {
+  std::chrono::steady_clock::time_point until;
+};
+
+/// Snapshots of a chain with several members are for the loss of all of them: this many times as far apart as those of a single shard.
+inline constexpr int kChainSnapshotFactor = 10;
+
+}   // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::GrantLease)
