@@ -40,6 +40,7 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kLeaveMax{500};
+constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
 
 std::string RandomHex() {
   std::random_device device;
@@ -48,13 +49,35 @@ std::string RandomHex() {
   return hex;
 }
 
-/// An actor that lives as long as its process: what a supervisor watches.
-caf::behavior ProcessActor(caf::event_based_actor* self, std::function<void()> kill) {
+/// When a process of a node was heard last, as far as it says so itself.
+struct Heard {
+  using Clock = std::chrono::steady_clock;
+  std::atomic<Clock::rep> at{0};   // 0: it has said nothing yet
+  void Now() { at = Clock::now().time_since_epoch().count(); }
+};
+
+/// Looks again and again whether the process is silent: stopped, or cut off. A driver that did not run itself for a while has heard nobody.
+void WatchSilence(caf::event_based_actor* self, const std::shared_ptr<Heard>& heard, Heard::Clock::time_point looked, std::function<void()> silent) {
+  const auto now = Heard::Clock::now();
+  const Heard::Clock::time_point last{Heard::Clock::duration(heard->at.load())};
+  if (heard->at != 0 && now - looked > 2 * kLookEvery) heard->Now();
+  if (heard->at != 0 && now - looked <= 2 * kLookEvery && now - last > kSilenceMax) {
+    silent();
+    self->quit(caf::exit_reason::unhandled_exception);
+    return;
+  }
+  self->delayed_send(self, kLookEvery, Thunk{[self, heard, now, silent = std::move(silent)] { WatchSilence(self, heard, now, silent); }});
+}
+
+/// An actor that lives as long as its process: what a supervisor watches. `heard` may be null.
+caf::behavior ProcessActor(caf::event_based_actor* self, std::function<void()> kill, std::shared_ptr<Heard> heard, std::function<void()> silent) {
+  if (heard != nullptr) WatchSilence(self, heard, Heard::Clock::now(), std::move(silent));
   self->set_exit_handler([self, kill](const caf::exit_msg& exit) {
     kill();
     self->quit(exit.reason);
   });
-  return {[self](const ProcessEnded& ended) { self->quit(ended.normally ? caf::exit_reason::normal : caf::exit_reason::unhandled_exception); }};
+  return {[](const Thunk& thunk) { thunk.run(); },
+          [self](const ProcessEnded& ended) { self->quit(ended.normally ? caf::exit_reason::normal : caf::exit_reason::unhandled_exception); }};
 }
 
 class ProcessCluster final : public Cluster {
@@ -155,6 +178,7 @@ class ProcessCluster final : public Cluster {
     std::vector<int> inherit;
     std::vector<std::string> places;   // where it listens, as far as it is known
     std::atomic<uint64_t> incarnation{0};
+    std::atomic<std::shared_ptr<Heard>> heard{};
     std::atomic<uint64_t> attached{0};   // the last life that has said where it listens
     uint64_t spawned = 0;                // and the last that was told what it is
   };
@@ -285,8 +309,14 @@ class ProcessCluster final : public Cluster {
   absl::StatusOr<caf::actor> StartChild(Child& child) {
     if (closing_) return absl::CancelledError("closing");
     const uint64_t incarnation = ++child.incarnation;
+    child.heard = own_place_.empty() ? nullptr : std::make_shared<Heard>();
     caf::actor actor = system_->actors().spawn<caf::hidden>(
-        ProcessActor, std::function<void()>([launcher = launcher_.get(), name = child.name, incarnation] { launcher->Kill(name, incarnation); }));
+        ProcessActor, std::function<void()>([launcher = launcher_.get(), name = child.name, incarnation] { launcher->Kill(name, incarnation); }),
+        child.heard.load(), std::function<void()>([this, &child, incarnation] {
+          if (options_.log) options_.log(absl::StrCat(child.name, " is given up: it has not been heard for ", kSilenceMax.count() / 1000, " s"));
+          LeaveChains(child, incarnation, false);
+          launcher_->Kill(child.name, incarnation);
+        }));
     std::vector<std::string> flags = {"--node",
                                       absl::StrCat(static_cast<uint32_t>(child.node)),
                                       "--incarnation",
@@ -323,6 +353,7 @@ class ProcessCluster final : public Cluster {
       return reply(absl::FailedPreconditionError("the job has replaced this process"));
     }
     Child& child = *children_[index];
+    if (const std::shared_ptr<Heard> heard = child.heard.load()) heard->Now();
     if (chains_ != nullptr && child.role == "shard") chains_->Granted(child.number, MemberOf(child, child.incarnation), kShardLease);
     reply(Codec<Attached>::Encode({}));
     if (child.attached == static_cast<uint64_t>(attach->incarnation)) return;

@@ -1,0 +1,202 @@
+// Members of a chain on simulated nodes, one message at a time: who takes what, from when on, and until when.
+#include "ps/chain_member_actor.h"
+
+#include <boost/test/unit_test.hpp>
+#include <optional>
+
+#include "actors/status.h"
+#include "actors/text.h"
+#include "ps/chain/wire.h"
+#include "ps/chain_client_actor.h"
+#include "ps/chain_keeper_actor.h"
+#include "tests/support/sim.h"
+
+namespace troupe {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::Sim;
+
+Push PushOf(Round round, Key key, float value) {
+  Push push;
+  push.writer = WriterId{0};
+  push.round = MakeRound(1, round);
+  push.previous = round == 1 ? kFirstRound : MakeRound(1, round - 1);
+  const Sequence sequence = push.round << 8, before = round == 1 ? 0 : push.previous << 8;
+  push.parts = Block::Adopt(std::vector<PushPart>{{.table = 0, .range = 0, .sequence = sequence, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
+  push.keys = Block::Adopt(std::vector<Key>{key});
+  push.values = Block::Adopt(std::vector<float>{value});
+  return push;
+}
+Pull PullOf(Key key) {
+  Pull pull;
+  pull.writer = WriterId{0};
+  pull.round = MakeRound(1, 1);
+  pull.parts = Block::Adopt(std::vector<PullPart>{{.table = 0, .range = 0, .first = 0, .count = 1, .dense = 0}});
+  pull.keys = Block::Adopt(std::vector<Key>{key});
+  return pull;
+}
+
+struct Fixture {
+  Sim sim{1, {}};
+  ChainMemberOptions options;
+  std::vector<NodeId> nodes;
+  std::vector<ChainMemberActor> members;
+
+  Fixture() {
+    TableSpec table;
+    table.name = "w";
+    table.rule = "add";
+    table.ranges = 1;
+    options.shard.shard.tables = {table};
+    options.shard.shard.consistency = Consistency{.kind = Consistency::Kind::kAsp};
+  }
+  ChainMember Add() {
+    nodes.push_back(sim.AddNode([this](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
+      ChainMemberOptions own = options;
+      own.self = {system.node(), system.incarnation()};
+      TROUPE_TRY(const ChainMemberActor member, SpawnChainMember(system, own));
+      members.push_back(member);
+      return std::vector<caf::actor>{caf::actor_cast<caf::actor>(member)};
+    }));
+    return {nodes.back(), Incarnation{1}};
+  }
+  /// What `actor`, in node 0 or as another node's frame would, answers.
+  template <class Reply, class Message>
+  absl::StatusOr<Reply> AskAt(const Address& to, const Message& message, milliseconds wait = milliseconds(1'000)) {
+    std::optional<absl::StatusOr<Reply>> answer;
+    sim.system(NodeId{0}).network().Request(to, Codec<Message>::Encode(message), Network::Lane::kControl, wait, [&](const absl::StatusOr<Frame>& frame) {
+      answer = frame.ok() ? Codec<Reply>::Decode(*frame) : absl::StatusOr<Reply>(frame.status());
+    });
+    BOOST_REQUIRE(sim.Run([&] { return answer.has_value(); }).ok());
+    return *answer;
+  }
+  Address Peer(const ChainMember& member) const { return {member.node, member.incarnation, kChainPeerActor}; }
+  Address Shard(const ChainMember& member, uint64_t epoch) const { return {member.node, member.incarnation, ChainActorId(epoch)}; }
+  void Configured(const ChainMember& member, const ChainView& view) {
+    const auto done = AskAt<troupe::Configured>(Peer(member), Configure{view});
+    BOOST_REQUIRE_MESSAGE(done.ok(), done.status().ToString());
+  }
+  void Pass(milliseconds time) {
+    bool over = false;
+    sim.After(time, [&] { over = true; });
+    BOOST_REQUIRE(sim.Run([&] { return over; }).ok());
+  }
+  void Grant(size_t member, milliseconds time) { System::Deliver(members[member], GrantLease{sim.now() + time}); }
+};
+
+bool Says(const absl::Status& status, absl::StatusCode code, const std::string& what) {
+  BOOST_TEST_INFO(status);
+  return status.code() == code && std::string(Message(status)).find(what) != std::string::npos;
+}
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(ChainMemberSuite, Fixture)
+
+BOOST_AUTO_TEST_CASE(the_first_takes_changes_and_the_last_is_read) {
+  const ChainMember a = Add(), b = Add();
+  const ChainView alone{.number = 1, .epoch = 1, .members = {a}};
+  Configured(a, alone);
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
+  ChainView joins = alone;
+  joins.number = 2;
+  joins.joining = b;
+  const auto joined = AskAt<troupe::Configured>(Peer(a), Configure{joins});
+  BOOST_TEST((joined.ok() && joined->joined));
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  BOOST_TEST(Says(AskAt<Pulled>(Shard(b, 3), PullOf(5)).status(), absl::StatusCode::kUnavailable, "it may not have all yet"));   // a has not said so
+  Configured(a, both);
+  Pass(milliseconds(100));
+  const auto pushed = AskAt<Pushed>(Shard(a, 3), PushOf(2, 5, 3));
+  BOOST_TEST_REQUIRE(pushed.ok(), pushed.status().ToString());
+  BOOST_TEST(pushed->stable == pushed->clock);   // two have it
+  const auto pulled = AskAt<Pulled>(Shard(b, 3), PullOf(5));
+  BOOST_TEST_REQUIRE(pulled.ok(), pulled.status().ToString());
+  BOOST_TEST(pulled->values.As<float>()[0] == 5.0F);
+  BOOST_TEST(Says(AskAt<Pulled>(Shard(a, 3), PullOf(5)).status(), absl::StatusCode::kUnavailable, "not the last of its chain"));
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(b, 3), PushOf(3, 5, 3)).status(), absl::StatusCode::kUnavailable, "not the first of its chain"));
+  // By an older route, or from a member of an older chain.
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(3, 5, 3)).status(), absl::StatusCode::kUnavailable, "has no actor"));
+  BOOST_TEST(Says(AskAt<Forwarded>(Peer(b), Forward{.epoch = 1, .number = 3, .change = PushOf(3, 5, 3)}).status(), absl::StatusCode::kUnavailable,
+                  "not next in this chain"));
+  BOOST_TEST(Says(AskAt<Aligned>(Peer(b), Align{.epoch = 1, .number = 0}).status(), absl::StatusCode::kUnavailable, "not next in this chain"));
+  // Without a it is the whole chain.
+  Configured(b, {.number = 4, .epoch = 4, .members = {b}});
+  BOOST_TEST(AskAt<Pushed>(Shard(b, 4), PushOf(3, 5, 4)).ok());
+  BOOST_TEST(AskAt<Pulled>(Shard(b, 4), PullOf(5))->values.As<float>()[0] == 9.0F);
+  BOOST_TEST(AskAt<PushPulled>(Shard(b, 4), PushPull{PushOf(4, 5, 1), PullOf(5)})->pulled.values.As<float>()[0] == 10.0F);
+  BOOST_TEST(!AskAt<Pushed>(Shard(a, 3), PushOf(4, 5, 4)).ok());   // nobody behind it agrees
+}
+
+BOOST_AUTO_TEST_CASE(who_has_left_the_chain_says_so) {
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  Configured(a, {.number = 2, .epoch = 2, .members = {b}});
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).status(), absl::StatusCode::kUnavailable, "has no actor"));
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});   // an old word
+  BOOST_TEST(!AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
+  BOOST_TEST(Says(AskAt<troupe::Configured>(Peer(b), Configure{{.number = 3, .epoch = 3, .members = {a, b}}}).status(), absl::StatusCode::kInternal, "no state"));
+}
+
+BOOST_AUTO_TEST_CASE(without_a_lease_it_takes_and_answers_nothing) {
+  options.leased = true;
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).status(), absl::StatusCode::kUnavailable, "has not heard of its keeper"));
+  Grant(0, milliseconds(500));
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
+  BOOST_TEST(AskAt<Pulled>(Shard(a, 1), PullOf(5)).ok());
+  Pass(milliseconds(600));
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(2, 5, 2)).status(), absl::StatusCode::kUnavailable, "has not heard of its keeper"));
+  BOOST_TEST(Says(AskAt<Pulled>(Shard(a, 1), PullOf(5)).status(), absl::StatusCode::kUnavailable, "has not heard of its keeper"));
+  BOOST_TEST(Says(AskAt<Opened>(Shard(a, 1), Open{WriterId{0}}).status(), absl::StatusCode::kUnavailable, "has not heard of its keeper"));
+  // What waits for another member is refused as soon as it is over.
+  const ChainMember b = Add();   // does not answer: it knows nothing of a chain
+  Grant(0, milliseconds(300));
+  Configured(a, {.number = 2, .epoch = 2, .members = {a, b}});
+  const auto before = sim.now();
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 2), PushOf(2, 5, 2), milliseconds(5'000)).status(), absl::StatusCode::kUnavailable, "has not heard of its keeper"));
+  BOOST_TEST((sim.now() - before < milliseconds(600)));
+}
+
+BOOST_AUTO_TEST_CASE(what_shards_with_replicas_cannot_do_they_refuse) {
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  const auto moves = absl::StatusCode::kFailedPrecondition;
+  BOOST_TEST(Says(AskAt<Standing>(Shard(a, 1), Stand{}).status(), moves, "do not move"));
+  BOOST_TEST(Says(AskAt<TakenIn>(Shard(a, 1), TakeIn{}).status(), moves, "do not move"));
+  BOOST_TEST(Says(AskAt<Settled>(Shard(a, 1), Settle{}).status(), moves, "do not move"));
+  BOOST_TEST(Says(AskAt<Prepared>(Shard(a, 1), Prepare{.cut = 1, .hold = milliseconds(10)}).status(), moves, "consistency is 'asp'"));
+  ShardActorOptions shard = options.shard;
+  BOOST_TEST(ValidateChain(shard).ok());
+  shard.log_folder = "/somewhere";
+  BOOST_TEST(absl::IsInvalidArgument(ValidateChain(shard)));
+  shard = options.shard;
+  shard.shard.tables[0].staleness_scale = true;
+  BOOST_TEST(absl::IsInvalidArgument(ValidateChain(shard)));
+}
+
+BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  System& system = sim.system(NodeId{0});
+  const ShardActor client = SpawnChainClient(system, 3, milliseconds(1'000));
+  Expose(system, ActorId{900}, client);
+  const Address at{NodeId{0}, Incarnation{0}, ActorId{900}};
+  BOOST_TEST(Says(AskAt<Opened>(at, Open{WriterId{0}}).status(), absl::StatusCode::kUnavailable, "shard 3 has no chain yet"));
+  SetRoute(client, {.shard = 3, .epoch = 1, .first = a, .last = a});
+  SetRoute(client, {.shard = 3, .epoch = 0, .first = {}, .last = {}});   // an older word
+  BOOST_TEST(AskAt<Opened>(at, Open{WriterId{0}}).ok());
+  BOOST_TEST(AskAt<PushPulled>(at, PushPull{PushOf(1, 5, 2), PullOf(5)})->pulled.values.As<float>()[0] == 2.0F);
+  // Rows that are assigned with a call reach the shard first.
+  Call call{.call = {.function = "sum", .tables = {0}}, .at = 0, .assigned = {{.table = 0, .keys = Block::Adopt(std::vector<Key>{6}), .values = Block::Adopt(std::vector<float>{7})}}};
+  const auto called = AskAt<Called>(at, call);
+  BOOST_TEST(called.ok(), called.status().ToString());
+  BOOST_TEST(AskAt<Pulled>(at, PullOf(6))->values.As<float>()[0] == 7.0F);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe
