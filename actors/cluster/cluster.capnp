@@ -8,6 +8,10 @@ struct NameValue {
   name @0 :Text;
   value @1 :Text;
 }
+struct NameCount {
+  name @0 :Text;
+  count @1 :UInt32;
+}
 struct ProcessId {
   job @0 :UInt64;
   name @1 :Text;
@@ -17,7 +21,10 @@ struct ProcessNeeds {
   cores @0 :UInt32;
   memory @1 :UInt64;
   labels @2 :List(NameValue);
-  apart @3 :Text;
+  unused @3 :Text;                 # one word of `apart`, as heads kept it before there could be several
+  disk @4 :UInt64;
+  accelerators @5 :List(NameCount);
+  apart @6 :List(Text);
 }
 struct ProcessOrder {
   id @0 :ProcessId;
@@ -26,7 +33,6 @@ struct ProcessOrder {
   arguments @3 :List(Text);
   environment @4 :List(Text);
   folder @5 :Text;
-  placed @6 :Bool;
 }
 struct ProcessReport {
   id @0 :ProcessId;
@@ -34,12 +40,14 @@ struct ProcessReport {
   state @2 :UInt8;
   code @3 :Int32;
   reason @4 :Text;
+  cannotStart @5 :Bool;
 }
 struct NodeCapacity {
   cores @0 :UInt32;
   memory @1 :UInt64;
   disk @2 :UInt64;
   labels @3 :List(NameValue);
+  accelerators @4 :List(NameCount);
 }
 struct Report @0x8f3d5b7c10020001 {
   node @0 :UInt32;
@@ -76,6 +84,7 @@ struct ClaimedProcess {
   code @2 :Int32;
   reason @3 :Text;
   node @4 :Text;
+  before @5 :Text;
 }
 struct Claimed @0x8f3d5b7c10020004 {
   version @0 :UInt64;
@@ -91,6 +100,7 @@ struct JobSpec {
   needs @6 :ProcessNeeds;
   attempts @7 :UInt32;
   timeLimitMs @8 :UInt64;
+  priority @9 :Int32;
 }
 struct Submit @0x8f3d5b7c10020005 {
   request @0 :Text;
@@ -122,6 +132,16 @@ struct NodeStatus {
   coresUsed @7 :UInt32;
   memoryUsed @8 :UInt64;
   processes @9 :UInt32;
+  diskUsed @10 :UInt64;
+  acceleratorsUsed @11 :List(NameCount);
+  sinceMs @12 :Int64;
+}
+struct QueueStatus {
+  name @0 :Text;
+  weight @1 :UInt32;
+  cores @2 :UInt64;
+  running @3 :UInt32;
+  waiting @4 :UInt32;
 }
 struct Inspect @0x8f3d5b7c10020007 {
   job @0 :UInt64;
@@ -133,6 +153,7 @@ struct Inspected @0x8f3d5b7c10020008 {
   nodes @2 :List(NodeStatus);
   jobs @3 :List(JobStatus);
   events @4 :List(Text);
+  queues @5 :List(QueueStatus);
 }
 struct StopJob @0x8f3d5b7c10020009 {
   job @0 :UInt64;
@@ -166,7 +187,7 @@ struct ProgramPart @0x8f3d5b7c10020011 {   # bulk: bytes
   size @0 :UInt64;
 }
 
-# What the head's store holds: records "job/N" and "node/N".
+# What the head's store holds: records "job/N" and "node/N", and "life/N/NAME": the highest incarnation of a process that was placed, as decimal text.
 struct JobRecord {
   status @0 :JobStatus;          # without processes
   request @1 :Text;

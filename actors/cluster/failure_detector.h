@@ -21,16 +21,20 @@ class FailureDetector {
   FailureDetector() : FailureDetector(Options()) {}
   explicit FailureDetector(Options options);
 
-  void Heard(Clock::Time now);
+  /// `next`: when the next message is to be expected, at the earliest; the mean of the intervals counts where it is longer.
+  void Heard(Clock::Time now, Clock::Duration next = Clock::Duration(0));
   /// Whoever listens was away for so long: that silence says nothing.
   void Excuse(Clock::Duration away) { last_ += away; }
   /// -log10 of the chance that a node which has been silent since Heard still lives. 0 before anything was heard. Never falls while nothing is heard.
   double Phi(Clock::Time now) const;
+  /// No detector of these options says `phi` (1 or more) after a shorter silence.
+  static Clock::Duration SilenceMin(const Options& options, double phi);
 
  private:
   Options options_;
   bool heard_ = false;
   Clock::Time last_{};
+  double next_ = 0;                // seconds
   std::deque<double> intervals_;   // seconds
   double sum_ = 0, squares_ = 0;
 };

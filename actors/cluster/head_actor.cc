@@ -1,13 +1,13 @@
 #include "actors/cluster/head_actor.h"
 
+#include <compare>
 #include <deque>
-#include <list>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "actors/cluster/programs.h"
+#include "actors/cluster/waiting_list.h"
 #include "actors/cluster/wire.h"
 #include "actors/status.h"
 #include "actors/text.h"
@@ -33,7 +33,12 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::chrono::milliseconds kCommitAgain{500};
-constexpr int kCommitsMax = 20;   // that fail in a row, for another reason than another head
+constexpr std::chrono::hours kSweep{1};   // how often programs that nobody needs are looked for
+constexpr int kCommitsMax = 20;           // that fail in a row, for another reason than another head
+
+int64_t WallMs(const Clock& clock) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(clock.WallNow().time_since_epoch()).count();
+}
 
 struct HeadState {
   static inline const char* name = "head";
@@ -81,16 +86,17 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
  private:
-  /// Somebody who waits for news.
-  struct Waiter {
-    Clock::Time until;
-    std::function<bool()> has_news;
-    std::function<void()> answer;
-    std::optional<NodeId> node;   // of a report: a later one takes its place
+  /// What there may be news of.
+  struct Topic {
+    enum class Kind : uint8_t { kNode, kJob, kCluster } kind;
+    uint64_t id = 0;
+    auto operator<=>(const Topic&) const = default;
   };
+  static Topic TopicOf(NodeId node) { return {Topic::Kind::kNode, static_cast<uint64_t>(node)}; }
+  static Topic TopicOf(JobId job) { return job == 0 ? Topic{Topic::Kind::kCluster} : Topic{Topic::Kind::kJob, job}; }
 
   Clock::Time Now() const { return options_.clock->Now(); }
-  int64_t Wall() const { return std::chrono::duration_cast<std::chrono::milliseconds>(options_.clock->WallNow().time_since_epoch()).count(); }
+  int64_t Wall() const { return WallMs(*options_.clock); }
   static absl::StatusOr<Done> AsDone(const absl::Status& status) {
     if (!status.ok()) return status;
     return Done{};
@@ -119,23 +125,13 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
       promise.deliver(ToError(status));
       return promise;
     }
-    system_.network().Locate(report.node, report.places);
-    for (auto it = waiters_.begin(); it != waiters_.end();) {
-      if (it->node != report.node) {
-        ++it;
-        continue;
-      }
-      it->answer();
-      it = waiters_.erase(it);
-    }
     const NodeId node = report.node;
     const Incarnation incarnation = report.incarnation;
     const uint64_t seen = report.seen;
-    Wait({Now() + kReportHold, [this, node, incarnation, seen] { return head_.HasOrders(node, incarnation, seen); },
-          [this, promise, node, incarnation, seen] {
-            AfterCommit([promise, orders = head_.OrdersFor(node, incarnation, seen)]() mutable { promise.deliver(std::move(orders)); });
-          },
-          node});
+    AnswerAll(waiting_.Take(TopicOf(node)));   // earlier reports: this one takes their place
+    AnswerWhen(head_.HasOrders(node, incarnation, seen), TopicOf(node), head_.report_hold(), [this, promise, node, incarnation, seen] {
+      AfterCommit([promise, orders = head_.OrdersFor(node, incarnation, seen)]() mutable { promise.deliver(std::move(orders)); });
+    });
     Wake();
     return promise;
   }
@@ -146,22 +142,18 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
       promise.deliver(ToError(status));
       return promise;
     }
-    const JobId job = claim.job;
-    const uint64_t attempt = claim.attempt, seen = claim.seen;
-    Wait(
-        {Now() + kReportHold, [this, job, seen] { return head_.VersionOf(job) != seen; },
-         [this, promise, job, attempt] { AfterCommit([promise, claimed = head_.ClaimedOf(job, attempt)]() mutable { Deliver(promise, std::move(claimed)); }); },
-         std::nullopt});
+    AnswerWhen(head_.VersionOf(claim.job) != claim.seen, TopicOf(claim.job), kReportHold, [this, promise, job = claim.job, attempt = claim.attempt] {
+      AfterCommit([promise, claimed = head_.ClaimedOf(job, attempt)]() mutable { Deliver(promise, std::move(claimed)); });
+    });
     Wake();
     return promise;
   }
 
   caf::result<Inspected> OnInspect(const Inspect& inspect) {
     auto promise = self_->make_response_promise<caf::typed_response_promise<Inspected>>();
-    const auto version = [this, job = inspect.job] { return job == 0 ? head_.version() : head_.VersionOf(job); };
-    Wait({Now() + kReportHold, [version, seen = inspect.seen] { return version() != seen || version() == 0; },
-          [this, promise, inspect] { AfterCommit([promise, reply = head_.OnInspect(inspect)]() mutable { Deliver(promise, std::move(reply)); }); },
-          std::nullopt});
+    const uint64_t version = inspect.job == 0 ? head_.version() : head_.VersionOf(inspect.job);
+    AnswerWhen(version != inspect.seen || version == 0, TopicOf(inspect.job), kReportHold,
+               [this, promise, inspect] { AfterCommit([promise, reply = head_.OnInspect(inspect)]() mutable { Deliver(promise, std::move(reply)); }); });
     Wake();
     return promise;
   }
@@ -171,33 +163,45 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
     if (!node.ok()) return ToError(node.status());
     auto promise = self_->make_response_promise<caf::typed_response_promise<Output>>();
     auto [it, fresh] = nodes_.try_emplace(*node);
-    if (fresh) {
-      system_.network().Locate(*node, head_.PlacesOf(*node));
-      it->second = SpawnProxy<NodeActor>(system_, {.to = {*node, Incarnation{}, kNodeActor}, .timeout = std::chrono::seconds(5)});
+    if (std::vector<std::string> places = head_.PlacesOf(*node); it->second.places != places) {
+      system_.network().Locate(*node, places);
+      it->second.places = std::move(places);
     }
-    self_->request(it->second, caf::infinite, read)
+    if (fresh) {
+      it->second.actor = SpawnProxy<NodeActor>(system_, {.to = {*node, Incarnation{}, kNodeActor}, .timeout = std::chrono::seconds(5)});
+    }
+    self_->request(it->second.actor, caf::infinite, read)
         .then([promise](const Output& output) mutable { promise.deliver(output); }, [promise](const caf::error& error) mutable { promise.deliver(error); });
     return promise;
   }
 
-  void Wait(Waiter waiter) { waiters_.push_back(std::move(waiter)); }
+  void AnswerWhen(bool now, const Topic& topic, Clock::Duration hold, WaitingList<Topic>::Answer answer) {
+    if (now)
+      answer();
+    else
+      waiting_.Wait(topic, Now() + hold, std::move(answer));
+  }
+  static void AnswerAll(const std::vector<WaitingList<Topic>::Answer>& answers) {
+    for (const auto& answer : answers) answer();
+  }
   /// Answers those who have news, or have waited long enough.
   void Wake() {
-    const Clock::Time now = Now();
-    for (auto it = waiters_.begin(); it != waiters_.end();) {
-      if (now < it->until && !it->has_news()) {
-        ++it;
-        continue;
-      }
-      it->answer();
-      it = waiters_.erase(it);
-    }
+    const Head::News news = head_.TakeNews();
+    for (const NodeId node : news.nodes) AnswerAll(waiting_.Take(TopicOf(node)));
+    for (const JobId job : news.jobs) AnswerAll(waiting_.Take(TopicOf(job)));
+    if (std::exchange(told_, head_.version()) != head_.version()) AnswerAll(waiting_.Take({Topic::Kind::kCluster}));
+    AnswerAll(waiting_.TakeExpired(Now()));
     Commit();
   }
 
   void OnTick() {
     self_->delayed_send(self_, kTick, HeadTick{});
     head_.Tick(Now(), Wall());
+    if (Now() >= sweep_) {
+      sweep_ = Now() + kSweep;
+      system_.compute().Submit(Compute::Priority::kStep,
+                               [folder = options_.program_folder, needed = head_.ProgramsNeeded()] { RemovePrograms(folder, needed, kProgramAgeMax); });
+    }
     Wake();
   }
 
@@ -248,8 +252,14 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   const HeadActorOptions options_;
   Head head_;
   Programs programs_;
-  std::list<Waiter> waiters_;
-  std::map<NodeId, NodeActor> nodes_;
+  WaitingList<Topic> waiting_;
+  uint64_t told_ = 0;     // version of the head when those who wait for news of all were last answered
+  Clock::Time sweep_{};   // when programs are looked at next
+  struct KnownNode {
+    NodeActor actor;
+    std::vector<std::string> places;
+  };
+  std::map<NodeId, KnownNode> nodes_;   // whose output was asked for
   std::vector<Store::Change> changes_, being_committed_;
   std::deque<std::function<void()>> answers_, answers_committing_;   // after changes_, after being_committed_
   bool committing_ = false, ended_ = false;
@@ -261,7 +271,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
 absl::StatusOr<HeadActor> SpawnHead(System& system, HeadActorOptions options) {
   TROUPE_TRY(const uint64_t generation, TakeGeneration(*options.store));
   TROUPE_TRY(const auto records, options.store->Read(""));
-  TROUPE_TRY(Head head, Head::Make(options.head, generation, records, options.clock->Now()));
+  TROUPE_TRY(Head head, Head::Make(options.head, generation, records, options.clock->Now(), WallMs(*options.clock)));
   caf::actor actor = system.actors().spawn<caf::hidden>([&system, options = std::move(options), head = std::move(head)](Self* self) mutable {
     return std::make_shared<HeadRunner>(self, system, options, std::move(head))->Behavior();
   });

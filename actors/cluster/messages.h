@@ -3,6 +3,7 @@
 // nothing special.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -38,10 +39,14 @@ std::string ToString(const ProcessId& id);
 
 /// What a process needs of the node that runs it.
 struct ProcessNeeds {
-  uint32_t cores = 0;                          ///< whole cores that nobody else is promised
-  uint64_t memory = 0;                         ///< bytes, likewise
-  std::map<std::string, std::string> labels;   ///< that the node must have, with these values
-  std::string apart;                           ///< processes of a job with the same word go to different nodes as far as there are some
+  uint32_t cores = 0;                               ///< whole cores that nobody else is promised
+  uint64_t memory = 0;                              ///< bytes, likewise
+  std::map<std::string, std::string> labels = {};   ///< that the node must have, with these values
+  /// Processes of a job with the same word go to different nodes as far as there are some. The most important word first: a node with fewer of the first wins
+  /// before one with fewer of the second.
+  std::vector<std::string> apart = {};
+  uint64_t disk = 0;                                   ///< bytes where the node's state lies, promised like memory
+  std::map<std::string, uint32_t> accelerators = {};   ///< by kind, how many that nobody else is promised
   bool operator==(const ProcessNeeds&) const = default;
 };
 
@@ -53,8 +58,6 @@ struct ProcessOrder {
   std::vector<std::string> arguments;     ///< without argv[0]
   std::vector<std::string> environment;   ///< NAME=VALUE, added to the node's own
   std::string folder;                     ///< where it starts, as a path that exists there; empty: where its output lies
-  /// In a Claim: the driver has seen this life placed. A head that knows nothing of it (it was started again) does not start it a second time.
-  bool placed = false;
 };
 
 enum class ProcessState : uint8_t {
@@ -70,19 +73,21 @@ struct ProcessReport {
   ProcessId id;
   ProcessNeeds needs;
   ProcessState state = ProcessState::kRunning;
-  int32_t code = 0;     ///< of one that ended: its exit code, or minus the signal
-  std::string reason;   ///< of one that ended: in words, where there is more to say than the code
+  int32_t code = 0;            ///< of one that ended: its exit code, or minus the signal
+  std::string reason;          ///< of one that ended: in words, where there is more to say than the code
+  bool cannot_start = false;   ///< of one that ended: it never began, and would not if this node tried again; another one may
 };
 
 struct NodeCapacity {
   uint32_t cores = 1;
   uint64_t memory = 0;   ///< bytes
-  uint64_t disk = 0;     ///< bytes free where its state lies
+  uint64_t disk = 0;     ///< bytes where its state lies, free when it began
   std::map<std::string, std::string> labels;
+  std::map<std::string, uint32_t> accelerators = {};   ///< by kind: {"gpu", 2}
   bool operator==(const NodeCapacity&) const = default;
 };
 
-/// From a node, again as soon as it is answered: it lives, and this is what runs there. Answered when there is something to do, or after kReportHold.
+/// From a node, again as soon as it is answered: it lives, and this is what runs there. Answered when there is something to do, or after a while: ReportHold.
 struct Report {
   NodeId node{};
   Incarnation incarnation{};
@@ -96,8 +101,13 @@ struct Report {
   uint64_t generation = 0;   ///< the highest of a head that it has obeyed
   std::vector<ProcessReport> processes = {};
 };
-inline constexpr std::chrono::milliseconds kReportHold{250};
-/// Of a request to the head, which answers news at once and anything else after kReportHold.
+inline constexpr std::chrono::milliseconds kReportHold{250}, kReportHoldMax{1000};
+/// How long a head of so many nodes waits with an answer that says nothing: from 250 nodes on longer, so that 1,000 reports a second are the most that come of
+/// idle nodes, up to 1,000 of them.
+constexpr std::chrono::milliseconds ReportHold(size_t nodes) {
+  return std::clamp(std::chrono::milliseconds(nodes), kReportHold, kReportHoldMax);
+}
+/// Of a request to the head, which answers news at once and anything else after ReportHold or kReportHold.
 inline constexpr std::chrono::milliseconds kHeadTimeout{2000};
 
 /// reply to Report. Unavailable: the node has obeyed a later head than this one. AlreadyExists: another node of this name lives.
@@ -129,8 +139,9 @@ struct ClaimedProcess {
   ProcessId id;
   ProcessState state = ProcessState::kWaiting;
   int32_t code = 0;
-  std::string reason;   ///< why it waits, or ended
-  std::string node;     ///< name
+  std::string reason;        ///< why it waits, or ended
+  std::string node;          ///< name
+  std::string before = {};   ///< to Inspect: how the life before it ended, and where; empty: this head knows of none
 };
 /// reply to Claim
 struct Claimed {
@@ -140,7 +151,7 @@ struct Claimed {
 
 struct JobSpec {
   std::string name;                ///< for people
-  std::string queue = "default";   ///< queues share the cluster's cores alike
+  std::string queue = "default";   ///< queues share the cluster's cores by their weights
   std::string program;             ///< hash; the head must have its bytes (PutProgram)
   std::vector<std::string> arguments;
   std::vector<std::string> environment;
@@ -148,6 +159,7 @@ struct JobSpec {
   ProcessNeeds needs;                        ///< of the driver
   uint32_t attempts = 3;                     ///< drivers that may be lost (with their node, by a signal); one that exits by itself is not started again
   std::chrono::milliseconds time_limit{0};   ///< from its first start; 0: none
+  int32_t priority = 0;                      ///< within its queue the higher ones begin first, of these the oldest
 };
 /// `request` is the caller's own: asked again with the same one it is the same job.
 struct Submit {
@@ -189,6 +201,16 @@ struct NodeStatus {
   uint32_t cores_used = 0;
   uint64_t memory_used = 0;
   uint32_t processes = 0;
+  uint64_t disk_used = 0;
+  std::map<std::string, uint32_t> accelerators_used = {};
+  int64_t since_ms = 0;   ///< of its state, since 1970
+};
+
+struct QueueStatus {
+  std::string name;
+  uint32_t weight = 1;
+  uint64_t cores = 0;                  ///< that its running jobs have or ask for, at least one each: what is shared
+  uint32_t running = 0, waiting = 0;   ///< jobs
 };
 
 /// What the cluster is like. Answered when something differs from `seen` (0: at once), or after kReportHold.
@@ -202,6 +224,7 @@ struct Inspected {
   uint64_t generation = 0;
   std::vector<NodeStatus> nodes = {};
   std::vector<JobStatus> jobs = {};
+  std::vector<QueueStatus> queues = {};   ///< those that have a weight of their own, or a job
   std::vector<std::string> events = {};   ///< the last ones of the supervision tree, oldest first: what ended, what was done about it, why
 };
 

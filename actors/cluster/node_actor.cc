@@ -43,6 +43,7 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kAgainMin{50}, kAgainMax{1000};
+constexpr std::chrono::hours kSweep{1};
 constexpr size_t kJobFoldersMax = 100;
 
 struct NodeActorState {
@@ -58,6 +59,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
 
   caf::behavior Behavior() {
     EndLeftovers();
+    Sweep();
     SendReport();
     auto me = shared_from_this();
     return {
@@ -78,6 +80,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     pid_t pid = 0;
     int32_t code = 0;
     std::string reason;
+    bool cannot_start = false;
     bool unwanted = false;   // to be forgotten when it has ended
   };
 
@@ -99,6 +102,16 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     }
   }
 
+  /// Programs that nothing has needed here for a day.
+  void Sweep() {
+    std::set<std::string> needed;
+    for (const auto& [id, process] : processes_) needed.insert(process.order.program);
+    RemovePrograms(options_.state_folder + "/programs", needed, kProgramAgeMax);
+    self_->delayed_send(self_, kSweep, Thunk{[me = weak_from_this()] {
+                          if (const auto runner = me.lock()) runner->Sweep();
+                        }});
+  }
+
   void SendReport() {
     Report report{.node = options_.node,
                   .incarnation = options_.incarnation,
@@ -111,7 +124,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                   .seen = seen_,
                   .generation = generation_};
     for (const auto& [id, process] : processes_) {   // also those whose program is being fetched: a head that starts again must know of them
-      report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason});
+      report.processes.push_back({id, process.order.needs, process.state, process.code, process.reason, process.cannot_start});
     }
     const uint64_t number = number_;
     auto me = weak_from_this();
@@ -148,7 +161,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     if (options_.joined) std::exchange(options_.joined, nullptr)();
     switch (orders.verdict) {
       case Orders::Verdict::kMember:
-        if (!orders.unchanged) CarryOut(orders);
+        if (!orders.unchanged && orders.version >= seen_) CarryOut(orders);   // else they were overtaken: what they do not know of may have begun since
         break;
       case Orders::Verdict::kRejoin:
         return Rejoin(orders.incarnation);
@@ -301,6 +314,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     Running& process = processes_[id];
     process.state = ProcessState::kEnded;
     process.code = 127;
+    process.cannot_start = true;
     process.reason = std::move(why);
     SendReport();
   }

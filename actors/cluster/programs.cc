@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -59,6 +60,18 @@ std::string HashOfBytes(const Block& bytes) {
   return Hex(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
+void RemovePrograms(const std::string& folder, const std::set<std::string>& needed, std::chrono::seconds age_max) {
+  std::error_code error;
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const bool whole = IsHash(entry.path().filename().string());
+    if ((!whole && entry.path().extension() != ".part") || needed.contains(entry.path().filename().string())) continue;
+    const auto given = entry.last_write_time(error);
+    if (!error && std::filesystem::file_time_type::clock::now() - given >= age_max) old.push_back(entry.path());
+  }
+  for (const auto& path : old) std::filesystem::remove(path, error);
+}
+
 bool Programs::Has(const std::string& hash) const {
   return IsHash(hash) && ::access(PathOf(hash).c_str(), X_OK) == 0;
 }
@@ -66,7 +79,10 @@ bool Programs::Has(const std::string& hash) const {
 absl::StatusOr<uint64_t> Programs::Put(const std::string& hash, uint64_t size, uint64_t offset, const Block& bytes) {
   if (!IsHash(hash)) return absl::InvalidArgumentError(absl::StrCat("a program's hash is '", hash, "', expected 32 hexadecimal digits"));
   if (size == 0 || size > kSizeMax) return absl::InvalidArgumentError(absl::StrCat("a program of ", size, " bytes, expected 1 to ", kSizeMax));
-  if (Has(hash)) return size;
+  if (Has(hash)) {
+    ::utimensat(AT_FDCWD, PathOf(hash).c_str(), nullptr, 0);
+    return size;
+  }
   const std::string path = absl::StrCat(PathOf(hash), ".part");
   std::error_code error;
   std::filesystem::create_directories(folder_, error);

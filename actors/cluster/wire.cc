@@ -39,6 +39,19 @@ std::map<std::string, std::string> Read(capnp::List<wire::NameValue>::Reader fro
   return to;
 }
 
+void Fill(capnp::List<wire::NameCount>::Builder to, const std::map<std::string, uint32_t>& from) {
+  unsigned i = 0;
+  for (const auto& [name, count] : from) {
+    to[i].setName(name);
+    to[i++].setCount(count);
+  }
+}
+std::map<std::string, uint32_t> Read(capnp::List<wire::NameCount>::Reader from) {
+  std::map<std::string, uint32_t> to;
+  for (const auto entry : from) to[Read(entry.getName())] = entry.getCount();
+  return to;
+}
+
 /// An enum of ours from its number on the wire; `last`: its highest.
 template <class Enum>
 absl::StatusOr<Enum> ReadEnum(uint8_t value, Enum last, const char* what) {
@@ -61,10 +74,12 @@ void Fill(wire::ProcessNeeds::Builder to, const ProcessNeeds& from) {
   to.setCores(from.cores);
   to.setMemory(from.memory);
   Fill(to.initLabels(static_cast<unsigned>(from.labels.size())), from.labels);
-  to.setApart(from.apart);
+  Fill(to.initApart(static_cast<unsigned>(from.apart.size())), from.apart);
+  to.setDisk(from.disk);
+  Fill(to.initAccelerators(static_cast<unsigned>(from.accelerators.size())), from.accelerators);
 }
 ProcessNeeds Read(wire::ProcessNeeds::Reader from) {
-  return {from.getCores(), from.getMemory(), Read(from.getLabels()), Read(from.getApart())};
+  return {from.getCores(), from.getMemory(), Read(from.getLabels()), Read(from.getApart()), from.getDisk(), Read(from.getAccelerators())};
 }
 
 void Fill(wire::ProcessOrder::Builder to, const ProcessOrder& from) {
@@ -74,7 +89,6 @@ void Fill(wire::ProcessOrder::Builder to, const ProcessOrder& from) {
   Fill(to.initArguments(static_cast<unsigned>(from.arguments.size())), from.arguments);
   Fill(to.initEnvironment(static_cast<unsigned>(from.environment.size())), from.environment);
   to.setFolder(from.folder);
-  to.setPlaced(from.placed);
 }
 ProcessOrder Read(wire::ProcessOrder::Reader from) {
   return {.id = Read(from.getId()),
@@ -82,8 +96,7 @@ ProcessOrder Read(wire::ProcessOrder::Reader from) {
           .program = Read(from.getProgram()),
           .arguments = Read(from.getArguments()),
           .environment = Read(from.getEnvironment()),
-          .folder = Read(from.getFolder()),
-          .placed = from.getPlaced()};
+          .folder = Read(from.getFolder())};
 }
 
 void Fill(wire::ProcessReport::Builder to, const ProcessReport& from) {
@@ -92,9 +105,14 @@ void Fill(wire::ProcessReport::Builder to, const ProcessReport& from) {
   to.setState(static_cast<uint8_t>(from.state));
   to.setCode(from.code);
   to.setReason(from.reason);
+  to.setCannotStart(from.cannot_start);
 }
 absl::StatusOr<ProcessReport> Read(wire::ProcessReport::Reader from) {
-  ProcessReport to{.id = Read(from.getId()), .needs = Read(from.getNeeds()), .code = from.getCode(), .reason = Read(from.getReason())};
+  ProcessReport to{.id = Read(from.getId()),
+                   .needs = Read(from.getNeeds()),
+                   .code = from.getCode(),
+                   .reason = Read(from.getReason()),
+                   .cannot_start = from.getCannotStart()};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), ProcessState::kEnded, "a process's state"));
   return to;
 }
@@ -105,9 +123,11 @@ void Fill(wire::ClaimedProcess::Builder to, const ClaimedProcess& from) {
   to.setCode(from.code);
   to.setReason(from.reason);
   to.setNode(from.node);
+  to.setBefore(from.before);
 }
 absl::StatusOr<ClaimedProcess> Read(wire::ClaimedProcess::Reader from) {
-  ClaimedProcess to{.id = Read(from.getId()), .code = from.getCode(), .reason = Read(from.getReason()), .node = Read(from.getNode())};
+  ClaimedProcess to{
+      .id = Read(from.getId()), .code = from.getCode(), .reason = Read(from.getReason()), .node = Read(from.getNode()), .before = Read(from.getBefore())};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), ProcessState::kEnded, "a process's state"));
   return to;
 }
@@ -117,9 +137,10 @@ void Fill(wire::NodeCapacity::Builder to, const NodeCapacity& from) {
   to.setMemory(from.memory);
   to.setDisk(from.disk);
   Fill(to.initLabels(static_cast<unsigned>(from.labels.size())), from.labels);
+  Fill(to.initAccelerators(static_cast<unsigned>(from.accelerators.size())), from.accelerators);
 }
 NodeCapacity Read(wire::NodeCapacity::Reader from) {
-  return {from.getCores(), from.getMemory(), from.getDisk(), Read(from.getLabels())};
+  return {from.getCores(), from.getMemory(), from.getDisk(), Read(from.getLabels()), Read(from.getAccelerators())};
 }
 
 void Fill(wire::JobSpec::Builder to, const JobSpec& from) {
@@ -132,6 +153,7 @@ void Fill(wire::JobSpec::Builder to, const JobSpec& from) {
   Fill(to.initNeeds(), from.needs);
   to.setAttempts(from.attempts);
   to.setTimeLimitMs(static_cast<uint64_t>(from.time_limit.count()));
+  to.setPriority(from.priority);
 }
 JobSpec Read(wire::JobSpec::Reader from) {
   return {.name = Read(from.getName()),
@@ -142,7 +164,19 @@ JobSpec Read(wire::JobSpec::Reader from) {
           .folder = Read(from.getFolder()),
           .needs = Read(from.getNeeds()),
           .attempts = from.getAttempts(),
-          .time_limit = std::chrono::milliseconds(from.getTimeLimitMs())};
+          .time_limit = std::chrono::milliseconds(from.getTimeLimitMs()),
+          .priority = from.getPriority()};
+}
+
+void Fill(wire::QueueStatus::Builder to, const QueueStatus& from) {
+  to.setName(from.name);
+  to.setWeight(from.weight);
+  to.setCores(from.cores);
+  to.setRunning(from.running);
+  to.setWaiting(from.waiting);
+}
+QueueStatus Read(wire::QueueStatus::Reader from) {
+  return {.name = Read(from.getName()), .weight = from.getWeight(), .cores = from.getCores(), .running = from.getRunning(), .waiting = from.getWaiting()};
 }
 
 void Fill(wire::JobStatus::Builder to, const JobStatus& from);
@@ -202,6 +236,9 @@ void Fill(wire::NodeStatus::Builder to, const NodeStatus& from) {
   to.setCoresUsed(from.cores_used);
   to.setMemoryUsed(from.memory_used);
   to.setProcesses(from.processes);
+  to.setDiskUsed(from.disk_used);
+  Fill(to.initAcceleratorsUsed(static_cast<unsigned>(from.accelerators_used.size())), from.accelerators_used);
+  to.setSinceMs(from.since_ms);
 }
 absl::StatusOr<NodeStatus> Read(wire::NodeStatus::Reader from) {
   NodeStatus to{.node = NodeId{from.getNode()},
@@ -212,7 +249,10 @@ absl::StatusOr<NodeStatus> Read(wire::NodeStatus::Reader from) {
                 .capacity = Read(from.getCapacity()),
                 .cores_used = from.getCoresUsed(),
                 .memory_used = from.getMemoryUsed(),
-                .processes = from.getProcesses()};
+                .processes = from.getProcesses(),
+                .disk_used = from.getDiskUsed(),
+                .accelerators_used = Read(from.getAcceleratorsUsed()),
+                .since_ms = from.getSinceMs()};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), NodeState::kLeft, "a node's state"));
   return to;
 }
@@ -378,6 +418,7 @@ Frame Codec<Inspected>::Encode(const Inspected& m) {
             FillAll(to.initNodes(static_cast<unsigned>(m.nodes.size())), m.nodes);
             FillAll(to.initJobs(static_cast<unsigned>(m.jobs.size())), m.jobs);
             Fill(to.initEvents(static_cast<unsigned>(m.events.size())), m.events);
+            FillAll(to.initQueues(static_cast<unsigned>(m.queues.size())), m.queues);
           }),
           {}};
 }
@@ -389,6 +430,7 @@ absl::StatusOr<Inspected> Codec<Inspected>::Decode(const Frame& frame) {
     TROUPE_RETURN_IF_ERROR(ReadAll(from.getNodes(), m.nodes));
     TROUPE_RETURN_IF_ERROR(ReadAll(from.getJobs(), m.jobs));
     m.events = Read(from.getEvents());
+    for (const auto queue : from.getQueues()) m.queues.push_back(Read(queue));
     return absl::OkStatus();
   }));
   return m;

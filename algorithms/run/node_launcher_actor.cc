@@ -20,6 +20,12 @@ namespace {
 constexpr std::chrono::milliseconds kAgain{100}, kGather{5};
 constexpr int32_t kLostCode = -1;   // of what the head gives up; else a node has reported the end
 
+/// Processes of one shard ("shard 3", "shard 3/2") share no node where they need not; then all of a role are spread.
+std::vector<std::string> ApartOf(const Launch& launch) {
+  if (launch.role != "shard") return {launch.role};
+  return {absl::StrCat(launch.role, " ", launch.index.substr(0, launch.index.find('/'))), launch.role};
+}
+
 /// Tells the head which processes are to run, again and again, and hears what has become of them. Everything happens in its actor's context.
 class Claimer : public std::enable_shared_from_this<Claimer> {
  public:
@@ -85,8 +91,6 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
       if (process.state == ProcessState::kEnded) {
         End(it, {.normally = process.code == 0, .certain = process.code != kLostCode, .how = process.reason});
-      } else if (process.state != ProcessState::kWaiting) {
-        it->second.order.placed = true;
       }
     }
     Send();
@@ -148,7 +152,7 @@ class NodeLauncher final : public Launcher {
     order.arguments = {launch.role, launch.index};
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
-    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = launch.role};
+    order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = ApartOf(launch)};
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();
     Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });

@@ -266,5 +266,64 @@ BOOST_AUTO_TEST_CASE(garbage_on_the_head_s_port_does_no_harm) {
   BOOST_TEST(Submit("echo fine")->Wait(60).out == "fine\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_program_that_one_node_cannot_start_runs_on_another_and_says_why_where_none_can) {
+  // The node with more cores is asked first. Its folder of jobs is a file, so nothing starts there.
+  const auto a = Node("a", {"--label", "zone=x"});
+  std::filesystem::create_directories(scratch / "big");
+  WriteText(scratch / "big/jobs", "not a folder");
+  Daemon big(scratch, {"--join", head->place, "--name", "big", "--cores", "8", "--state", scratch / "big", "--token-file", scratch / "token"});
+  AwaitStatus("big is up", [](const std::string& status) { return Holds(status, "{\"name\":\"big\",\"state\":\"up\""); });
+  const Ended good = Submit("echo here")->Wait(60);
+  BOOST_TEST((good.code == 0 && good.out == "here\n"), good.err);
+  const std::string status = Ask({"status"}).out;
+  BOOST_TEST(Holds(status, "job 1: driver cannot be started on node big: "), status);
+  BOOST_TEST(Holds(status, "Not a directory; another node is tried"), status);
+  // A job that may only go there.
+  const Ended bad = Submit("echo here", {"--cores", "8"})->Wait(60);
+  BOOST_TEST(bad.code == 127);
+  BOOST_TEST((Lines(bad.err) == 1 && bad.err.starts_with("job 2 failed: its driver cannot be started on node big: ")), bad.err);
+  const std::string list = Ask({"job", "list"}).out;
+  BOOST_TEST(Holds(list, "its driver cannot be started on node big: "), list);
+}
+
+BOOST_AUTO_TEST_CASE(accelerators_disk_and_labels_are_asked_for_and_what_no_node_has_is_said_at_once) {
+  const auto a = Node("a", {"--accelerator", "gpu=2", "--disk", "64M", "--memory", "128M"});
+  const auto holder = Submit("while [ ! -e " + scratch.path() + "/go ]; do sleep 0.05; done",
+                             {"--accelerator", "gpu=2", "--disk", "32M", "--memory", "32M", "--name", "holder", "--queue", "day"});
+  AwaitStatus("gpus are taken", [](const std::string& status) {
+    return Holds(status, "\"disk\":67108864,\"disk_used\":33554432,\"accelerators\":{\"gpu\":2},\"accelerators_used\":{\"gpu\":2}");
+  });
+  const auto waits = Submit("echo now", {"--accelerator", "gpu=1", "--priority", "3"});
+  const auto never = Submit("echo never", {"--label", "zone=x", "--detach"});
+  BOOST_TEST(never->Wait(60).out.starts_with("job "));
+  AwaitStatus("both wait", [](const std::string& status) {
+    return Holds(status, "driver needs 0 cores, 1 gpu, and no node has them free") &&
+           Holds(status, "driver needs 0 cores, label zone=x, and no node has label zone=x") && Holds(status, "\"priority\":3,\"state\":\"queued\"");
+  });
+  const std::string status = Ask({"status"}).out;
+  for (const char* part : {"32 of 64 MB", "2 of 2 gpu", "\ncluster\n  job 1 holder: running [queue day, attempt 1 of 3]\n    driver on a: running\n"}) {
+    BOOST_TEST(Holds(status, part), part << " in " << status);
+  }
+  WriteText(scratch / "go", "");
+  BOOST_TEST(holder->Wait(60).code == 0);
+  BOOST_TEST(waits->Wait(60).out == "now\n");
+}
+
+BOOST_AUTO_TEST_CASE(flags_that_mean_nothing_or_make_no_sense_are_errors_of_one_line) {
+  const auto check = [&](const Words& words, const std::string& error) {
+    const Ended ended = testing::Run(scratch, words);
+    BOOST_TEST((ended.code == 2 && ended.out == "" && ended.err == error + "\n"), ended.err);
+  };
+  check({"node", "--head", "--cores", "2"}, "--cores is for nodes: a head runs nothing itself");
+  check({"node", "--head", "--accelerator", "gpu=1"}, "--accelerator is for nodes: a head runs nothing itself");
+  check({"node", "--join", "127.0.0.1:1", "--queue", "day=2"}, "--queue is for heads: nodes know no queues");
+  check({"node", "--head", "--state", scratch / "h", "--queue", "day"}, "--queue is 'day', expected NAME=WEIGHT, WEIGHT from 1 to 1000");
+  check({"node", "--join", "127.0.0.1:1", "--accelerator", "gpu=0"}, "--accelerator is 'gpu=0', expected NAME=N, N from 1 to 65536");
+  check({"node"}, "expected either --head or --join HOST:PORT");
+  const Words submit{"submit", Script("true"), "--cluster", head->place};
+  check(submit + Words{"--priority", "2000"}, "--priority is '2000', expected a whole number, -1000 to 1000");
+  check(submit + Words{"--accelerator", "gpu"}, "--accelerator is 'gpu', expected NAME=N, N from 1 to 65536");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }   // namespace troupe

@@ -1,6 +1,7 @@
 #include "tools/troupe/options.h"
 
 #include <boost/test/unit_test.hpp>
+#include "absl/strings/str_cat.h"
 
 #include "actors/text.h"
 
@@ -76,6 +77,17 @@ BOOST_AUTO_TEST_CASE(whole_numbers_are_checked_against_their_range) {
   BOOST_TEST(value == 10U);
   BOOST_TEST(Message(ParseWhole("--rows", "11", 1, 10, &value)) == "--rows is '11', expected a whole number from 1 to 10");
   for (const char* text : {"", "x", "1x", "-1", "1.5", "99999999999999999999"}) BOOST_TEST(!ParseWhole("--rows", text, 0, UINT64_MAX, &value).ok());
+}
+
+BOOST_AUTO_TEST_CASE(counts_by_name_are_parsed_or_refused_with_what_was_expected) {
+  std::map<std::string, uint32_t> counts;
+  for (const char* text : {"gpu=2", "a=b=1", "gpu=3"}) BOOST_TEST(ParseCount("--x", text, "N", 1, 3, &counts).ok());
+  BOOST_TEST((counts == std::map<std::string, uint32_t>{{"gpu", 3}, {"a=b", 1}}));
+  for (const char* text : {"", "gpu", "=1", "gpu=", "gpu=0", "gpu=4", "gpu=x", "gpu=1 "}) {
+    const absl::Status status = ParseCount("--x", text, "N", 1, 3, &counts);
+    BOOST_TEST((absl::IsInvalidArgument(status) && status.message() == absl::StrCat("--x is '", text, "', expected NAME=N, N from 1 to 3")), status.ToString());
+  }
+  BOOST_TEST(counts.size() == 2u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

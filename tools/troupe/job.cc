@@ -2,19 +2,17 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <tuple>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/time/time.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/job_run.h"
-#include "tools/troupe/json.h"
 #include "tools/troupe/process.h"
-#include "tools/troupe/table.h"
+#include "tools/troupe/status_view.h"
 
 namespace troupe {
 namespace {
@@ -25,85 +23,13 @@ absl::StatusOr<JobId> ParseJob(const std::string& text) {
   return job;
 }
 
-std::string Time(int64_t ms) {
-  return ms == 0 ? "" : absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(ms), absl::UTCTimeZone());
-}
-
-std::string ProcessesOf(const JobStatus& job) {
-  std::vector<std::string> words;
-  for (const ClaimedProcess& process : job.processes) {
-    words.push_back(absl::StrCat(process.id.name, process.state == ProcessState::kRunning ? "" : absl::StrCat(" (", ToString(process.state), ")"),
-                                 process.node.empty() ? "" : absl::StrCat(" on ", process.node),
-                                 process.state == ProcessState::kWaiting && !process.reason.empty() ? absl::StrCat(": ", process.reason) : ""));
-  }
-  return absl::StrJoin(words, ", ");
-}
-
-JsonObject JobJson(const JobStatus& job) {
-  std::vector<JsonObject> processes;
-  for (const ClaimedProcess& process : job.processes) {
-    processes.push_back(JsonObject()
-                            .Text("name", process.id.name)
-                            .Whole("incarnation", process.id.incarnation)
-                            .Text("state", ToString(process.state))
-                            .Text("node", process.node)
-                            .Text("reason", process.reason));
-  }
-  return JsonObject()
-      .Whole("job", job.job)
-      .Text("name", job.spec.name)
-      .Text("queue", job.spec.queue)
-      .Text("state", ToString(job.state))
-      .Number("code", job.code)
-      .Text("reason", job.reason)
-      .Whole("attempt", job.attempt)
-      .Text("submitted", Time(job.submitted_ms))
-      .Text("started", Time(job.started_ms))
-      .Text("ended", Time(job.ended_ms))
-      .List("processes", processes);
-}
-
-JsonObject NodeJson(const NodeStatus& node) {
-  JsonObject labels;
-  for (const auto& [name, value] : node.capacity.labels) labels.Text(name, value);
-  return JsonObject()
-      .Text("name", node.name)
-      .Text("state", ToString(node.state))
-      .Text("reason", node.reason)
-      .Text("host", node.host)
-      .Whole("incarnation", static_cast<uint64_t>(node.incarnation))
-      .Whole("cores", node.capacity.cores)
-      .Whole("cores_used", node.cores_used)
-      .Whole("memory", node.capacity.memory)
-      .Whole("memory_used", node.memory_used)
-      .Whole("disk", node.capacity.disk)
-      .Whole("processes", node.processes)
-      .Object("labels", labels);
-}
-
-template <class Value>
-std::vector<JsonObject> All(const std::vector<Value>& values, JsonObject (*json)(const Value&)) {
-  std::vector<JsonObject> objects;
-  for (const Value& value : values) objects.push_back(json(value));
-  return objects;
-}
-
-std::string JobTable(const std::vector<JobStatus>& jobs) {
-  TextTable table(2);
-  table.Row({"job", "state", "name", "submitted", "processes, or why"});
-  for (const JobStatus& job : jobs) {
-    table.Row({absl::StrCat(job.job), ToString(job.state), job.spec.name, Time(job.submitted_ms), job.reason.empty() ? ProcessesOf(job) : job.reason});
-  }
-  return table.Text();
-}
-
 void Print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 absl::Status List(ClusterLink& link, bool json) {
   TROUPE_TRY(const Inspected all, link.AskHead<Inspected>(Inspect{}));
-  Print(json ? JsonObject().List("jobs", All(all.jobs, JobJson)).Line() + "\n" : JobTable(all.jobs));
+  Print(json ? JobsJson(all.jobs) + "\n" : JobsText(all.jobs));
   return absl::OkStatus();
 }
 
@@ -113,18 +39,22 @@ absl::Status RunSubmit(const Arguments& arguments) {
   CommandLine line(
       "submit", "PROGRAM [FLAGS] [-- ARGUMENTS]",
       "Runs a program as a job of a cluster: its bytes are sent, it starts in this folder on some node, its output is passed on, and its exit code is\n"
-      "this command's. When this command dies, the job goes on (troupe job logs shows it).",
+      "this command's. When this command dies, the job goes on (troupe job logs shows it). What no node could ever give is said in troupe status.",
       "  troupe submit ./wordcount --cluster 127.0.0.1:7460 -- --data text.txt\n"
-      "  troupe submit ./nightly --queue night --time-limit 3600s --detach\n");
+      "  troupe submit ./nightly --queue night --priority 5 --time-limit 3600s --detach\n");
   ClusterFlags cluster;
-  std::string program, queue = "default", name, cores = "0", attempts = "3", time_limit;
-  std::vector<std::string> labels, environment;
+  std::string program, queue = "default", priority, name, cores = "0", memory, disk, attempts = "3", time_limit;
+  std::vector<std::string> labels, accelerators, environment;
   bool detach = false;
   line.Argument("PROGRAM", &program, "a file that can be run on every node");
   cluster.Declare(line);
   line.Value("--name", "NAME", &name, "for people (default: the program's)");
-  line.Value("--queue", "NAME", &queue, "queues share the cluster's cores alike (default: default)");
+  line.Value("--queue", "NAME", &queue, "queues share the cluster's cores by their weights (default: default, of weight 1)");
+  line.Value("--priority", "N", &priority, "within its queue the higher ones begin first, of these the oldest; -1000 to 1000 (default 0)");
   line.Value("--cores", "N", &cores, "that the program needs on its node (default 0: it waits for others)");
+  line.Value("--memory", "BYTES", &memory, "likewise, as 8G (default 0)");
+  line.Value("--disk", "BYTES", &disk, "likewise, where the node's state lies (default 0)");
+  line.Values("--accelerator", "KIND=N", &accelerators, "likewise, as gpu=1");
   line.Value("--attempts", "N", &attempts, "how often it is started in all, where it is lost with its node or by a signal (default 3)");
   line.Value("--time-limit", "TIME", &time_limit, "after which the job fails, as 90s (default: none)");
   line.Values("--label", "NAME=VALUE", &labels, "that its node must have");
@@ -148,6 +78,16 @@ absl::Status RunSubmit(const Arguments& arguments) {
   uint64_t number = 0;
   TROUPE_RETURN_IF_ERROR(ParseWhole("--cores", cores, 0, 1 << 16, &number));
   spec.needs.cores = static_cast<uint32_t>(number);
+  for (const auto& [flag, text, bytes] : {std::tuple("--memory", &memory, &spec.needs.memory), {"--disk", &disk, &spec.needs.disk}}) {
+    if (text->empty()) continue;
+    if (const absl::Status status = ParseBytes(*text, bytes); !status.ok()) return WithContext(status, flag);
+  }
+  for (const std::string& accelerator : accelerators) {
+    TROUPE_RETURN_IF_ERROR(ParseCount("--accelerator", accelerator, "N", 1, 1 << 16, &spec.needs.accelerators));
+  }
+  if (!priority.empty() && (!absl::SimpleAtoi(priority, &spec.priority) || spec.priority < -1000 || spec.priority > 1000)) {
+    return absl::InvalidArgumentError(absl::StrCat("--priority is '", priority, "', expected a whole number, -1000 to 1000"));
+  }
   TROUPE_RETURN_IF_ERROR(ParseWhole("--attempts", attempts, 1, 1000, &number));
   spec.attempts = static_cast<uint32_t>(number);
   if (!time_limit.empty()) {
@@ -193,7 +133,9 @@ absl::Status RunJobCommand(const Arguments& arguments) {
 }
 
 absl::Status RunStatus(const Arguments& arguments) {
-  CommandLine line("status", "[FLAGS]", "Shows a cluster: its nodes, its jobs with their processes, and what was last restarted and why.",
+  CommandLine line("status", "[FLAGS]",
+                   "Shows a cluster: its nodes, its queues, and level by level what it supervises: jobs, their drivers, workers and tables, with\n"
+                   "restarts and their reasons.",
                    "  troupe status\n  troupe status --json\n");
   ClusterFlags cluster;
   bool json = false;
@@ -203,26 +145,7 @@ absl::Status RunStatus(const Arguments& arguments) {
   if (!go_on) return absl::OkStatus();
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
   TROUPE_TRY(const Inspected all, link->AskHead<Inspected>(Inspect{}));
-  if (json) {
-    const JsonObject object = JsonObject()
-                                  .Whole("generation", all.generation)
-                                  .List("nodes", All(all.nodes, NodeJson))
-                                  .List("jobs", All(all.jobs, JobJson))
-                                  .Texts("events", all.events);
-    Print(object.Line() + "\n");
-    return absl::OkStatus();
-  }
-  TextTable nodes(2);
-  nodes.Row({"node", "state", "host", "cores", "memory", "processes", "labels"});
-  for (const NodeStatus& node : all.nodes) {
-    nodes.Row({node.name, absl::StrCat(ToString(node.state), node.reason.empty() ? "" : ": ", node.reason), node.host,
-               absl::StrCat(node.cores_used, " of ", node.capacity.cores), absl::StrCat(node.capacity.memory >> 20, " MB"), absl::StrCat(node.processes),
-               absl::StrJoin(node.capacity.labels, " ", absl::PairFormatter("="))});
-  }
-  Print(absl::StrCat("head: generation ", all.generation, "\n", nodes.Text(), all.jobs.empty() ? "" : "\n", all.jobs.empty() ? "" : JobTable(all.jobs)));
-  if (!all.events.empty()) Print("\nlast events:\n");
-  const size_t first = all.events.size() > 10 ? all.events.size() - 10 : 0;
-  for (size_t i = first; i < all.events.size(); ++i) Print(absl::StrCat("  ", all.events[i], "\n"));
+  Print(json ? StatusJson(all) + "\n" : StatusText(all));
   return absl::OkStatus();
 }
 

@@ -121,8 +121,11 @@ absl::Status RunJob(ClusterLink& link, const std::string& program, JobSpec spec)
   TROUPE_RETURN_IF_ERROR(status.status());
   if (status->state == JobState::kSucceeded) return absl::OkStatus();
   if (status->state == JobState::kFailed && status->code > 0) {
+    // Its driver has said why on stderr, unless it never began.
+    if (!status->reason.ends_with(absl::StrCat("exit code ", status->code)))
+      std::fprintf(stderr, "job %s failed: %s\n", absl::StrCat(job).c_str(), status->reason.c_str());
     std::fflush(stderr);
-    std::_Exit(status->code);   // its driver has said why on stderr
+    std::_Exit(status->code);
   }
   return absl::UnavailableError(absl::StrCat("job ", job, " ", ToString(status->state), ": ", status->reason));
 }

@@ -34,15 +34,15 @@ constexpr char kSummary[] =
     "Starts the head of a cluster, or a node that joins one and runs its processes. The first line printed is where it listens. SIGTERM: a node is drained\n"
     "and leaves; a second one ends it at once. A head that is started again with the same --state goes on where it was.";
 constexpr char kExamples[] =
-    "  troupe node --head --listen 127.0.0.1:7460 --state /var/lib/troupe\n"
-    "  troupe node --join 127.0.0.1:7460 --cores 8 --label zone=a\n"
+    "  troupe node --head --listen 127.0.0.1:7460 --state /var/lib/troupe --queue night=2\n"
+    "  troupe node --join 127.0.0.1:7460 --cores 8 --accelerator gpu=2 --label zone=a\n"
     "  troupe train --cluster 127.0.0.1:7460 --algorithm logistic_regression --data clicks.svm --model model\n";
 constexpr std::chrono::seconds kLeaveMax{60};
 
 struct NodeFlags {
   bool head = false;
-  std::string join, listen, state, advertise, name, cores, memory, token_file, tls, log;
-  std::vector<std::string> labels;
+  std::string join, listen, state, advertise, name, cores, memory, disk, token_file, tls, log;
+  std::vector<std::string> labels, accelerators, queues;
 
   void Declare(CommandLine& line) {
     line.Switch("--head", &head, "be the head: it keeps jobs and nodes, and runs nothing itself");
@@ -54,13 +54,39 @@ struct NodeFlags {
     line.Value("--name", "NAME", &name, "of a node, for people (default: its host name and port)");
     line.Value("--cores", "N", &cores, "that a node offers (default: all that this process may use)");
     line.Value("--memory", "BYTES", &memory, "that a node offers, as 8G (default: the machine's)");
+    line.Value("--disk", "BYTES", &disk, "that a node offers where its state lies, as 100G (default: what is free there now)");
+    line.Values("--accelerator", "KIND=N", &accelerators, "that a node offers, as gpu=2, as often as needed");
     line.Values("--label", "NAME=VALUE", &labels, "what processes may ask for of a node, as often as needed");
+    line.Values("--queue", "NAME=WEIGHT", &queues,
+                "of a head: the queue's share of the cluster's cores is WEIGHT beside 1 for a queue that has none (1 to 1000)");
     line.Value("--token-file", "FILE", &token_file,
                "the cluster's token, or a line ROLE TOKEN for each of read, submit and admin: whoever has none is refused");
     line.Value("--tls", "DIR", &tls, "ca.pem, cert.pem and key.pem: speak TLS with members of that authority only (default: $TROUPE_TLS, else none)");
     line.Value("--log", "FILE", &log, "append what happens to this file");
   }
 };
+
+/// Flags of a node mean nothing to a head, and the reverse.
+absl::Status CheckRole(const NodeFlags& flags) {
+  if (flags.head == !flags.join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
+  const std::vector<std::pair<const char*, bool>> node_only = {{"--advertise", !flags.advertise.empty()}, {"--name", !flags.name.empty()},
+                                                               {"--cores", !flags.cores.empty()},         {"--memory", !flags.memory.empty()},
+                                                               {"--disk", !flags.disk.empty()},           {"--accelerator", !flags.accelerators.empty()},
+                                                               {"--label", !flags.labels.empty()}};
+  for (const auto& [flag, given] : node_only) {
+    if (flags.head && given) return absl::InvalidArgumentError(absl::StrCat(flag, " is for nodes: a head runs nothing itself"));
+  }
+  if (!flags.head && !flags.queues.empty()) return absl::InvalidArgumentError("--queue is for heads: nodes know no queues");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, uint32_t>> QueuesOf(const NodeFlags& flags) {
+  std::map<std::string, uint32_t> queues;
+  for (const std::string& queue : flags.queues) {
+    if (const absl::Status status = ParseCount("--queue", queue, "WEIGHT", 1, 1000, &queues); !status.ok()) return status;
+  }
+  return queues;
+}
 
 /// A file in the state folder that says who this node is and which life it is in: "NODE INCARNATION".
 class Identity {
@@ -117,6 +143,12 @@ absl::StatusOr<NodeCapacity> CapacityOf(const NodeFlags& flags, const std::strin
   }
   std::error_code ignored;
   capacity.disk = std::filesystem::space(state, ignored).available;
+  if (!flags.disk.empty()) {
+    if (const absl::Status status = ParseBytes(flags.disk, &capacity.disk); !status.ok()) return WithContext(status, "--disk");
+  }
+  for (const std::string& accelerator : flags.accelerators) {
+    TROUPE_RETURN_IF_ERROR(ParseCount("--accelerator", accelerator, "N", 1, 1 << 16, &capacity.accelerators));
+  }
   for (const std::string& label : flags.labels) {
     const std::vector<std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
     if (parts.size() != 2 || parts[0].empty()) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
@@ -196,13 +228,14 @@ absl::Status BeHead(const NodeFlags& flags, Access access, const Log& log) {
                                                                          }}));
   const RealClock clock;
   Outcome outcome;
-  TROUPE_TRY(
-      const HeadActor head,
-      SpawnHead(
-          link->system(),
-          {.head = {}, .store = store, .program_folder = state + "/programs", .clock = &clock, .log = &log, .ended = [&outcome](const absl::Status& status) {
-             outcome.Set(status);
-           }}));
+  HeadActorOptions options;
+  TROUPE_TRY(options.head.queues, QueuesOf(flags));
+  options.store = store;
+  options.program_folder = state + "/programs";
+  options.clock = &clock;
+  options.log = &log;
+  options.ended = [&outcome](const absl::Status& status) { outcome.Set(status); };
+  TROUPE_TRY(const HeadActor head, SpawnHead(link->system(), std::move(options)));
   Expose(link->system(), kHeadActor, head);
   log.Info("head", {{"listening", link->place()}, {"state", state}});
   TROUPE_RETURN_IF_ERROR(SayWhere(link->place()));
@@ -290,7 +323,7 @@ absl::Status RunNode(const Arguments& arguments) {
   line.Settings({"log_level"});
   TROUPE_TRY(const bool go_on, line.Parse(arguments));
   if (!go_on) return absl::OkStatus();
-  if (flags.head == !flags.join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
+  TROUPE_RETURN_IF_ERROR(CheckRole(flags));
   TROUPE_TRY(const Config config, line.LoadConfig(*MakeStorage()));
   TROUPE_TRY(Access access, ReadAccess(flags));
   const RealClock clock;

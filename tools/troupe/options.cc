@@ -159,6 +159,17 @@ absl::Status ParseWhole(const std::string& flag, const std::string& text, uint64
   return absl::InvalidArgumentError(absl::StrCat(flag, " is '", text, "', expected a whole number ", range));
 }
 
+absl::Status ParseCount(const std::string& flag, const std::string& text, const std::string& word, uint64_t min, uint64_t max,
+                        std::map<std::string, uint32_t>* counts) {
+  const size_t equals = text.rfind('=');
+  uint64_t count = 0;
+  if (equals == 0 || equals == std::string::npos || !ParseWhole(flag, text.substr(equals + 1), min, max, &count).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, " is '", text, "', expected NAME=", word, ", ", word, " from ", min, " to ", max));
+  }
+  (*counts)[text.substr(0, equals)] = static_cast<uint32_t>(count);
+  return absl::OkStatus();
+}
+
 int Cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));   // glibc: of this process's affinity
 }

@@ -23,7 +23,7 @@ void TrainFlags::Declare(CommandLine& line) {
                  "replicas", "replica_staleness", "links", "restart_intensity", "restart_period", "tmp", "log_level"});
   line.Switch("--processes", &processes, "each worker and each shard in a process of its own, which is replaced when it dies (default: all in this process)");
   cluster.Declare(line);
-  line.Value("--queue", "NAME", &queue, "of the cluster's: queues share its cores alike (default: default)");
+  line.Value("--queue", "NAME", &queue, "of the cluster's: queues share its cores by their weights (default: default)");
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");

@@ -124,5 +124,41 @@ BOOST_AUTO_TEST_CASE(a_clock_that_goes_back_a_little_does_no_harm) {
   BOOST_TEST(std::abs(detector.Phi(At(2.25)) - PlainPhi({0, 0.25}, 1)) < 0.1 * PlainPhi({0, 0.25}, 1) + 0.02);
 }
 
+BOOST_AUTO_TEST_CASE(no_silence_shorter_than_the_least_says_anything) {
+  const FailureDetector::Options options;
+  for (const double phi : {1.0, 3.0, 10.0, 30.0}) {
+    const auto least = FailureDetector::SilenceMin(options, phi);
+    Random random(4);
+    for (const double mean : {0.0, 0.001, 0.25, 1.0}) {
+      for (const double jitter : {0.0, 0.2, 1.0}) {
+        FailureDetector detector;
+        double now = 0;
+        for (int i = 0; i < 300; ++i) detector.Heard(At(now += mean + jitter * random.Uniform()));
+        BOOST_TEST(detector.Phi(At(now) + least - 1ms) < phi, phi << " of " << mean << " +- " << jitter);
+      }
+    }
+    FailureDetector eager(options);   // the most regular and frequent node: no margin is wasted
+    for (int i = 0; i < 300; ++i) eager.Heard(At(0));
+    BOOST_TEST(eager.Phi(At(0) + least + 1ms) >= phi);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_is_told_to_wait_longer_is_not_suspected_for_it) {
+  FailureDetector told, plain;
+  double now = 0;
+  for (int i = 0; i < 100; ++i) {
+    now += 0.25;
+    told.Heard(At(now), i == 99 ? 1000ms : 250ms);
+    plain.Heard(At(now));
+  }
+  BOOST_TEST(plain.Phi(At(now + 1.1)) > 3);
+  BOOST_TEST(told.Phi(At(now + 1.1)) < 1);
+  BOOST_TEST(told.Phi(At(now + 2.0)) > 10);
+  now += 1;
+  told.Heard(At(now), 250ms);   // and no longer than that once
+  plain.Heard(At(now), 10ms);
+  BOOST_TEST(told.Phi(At(now + 1.0)) == plain.Phi(At(now + 1.0)));   // the mean is longer
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }   // namespace troupe

@@ -35,7 +35,11 @@ class Simulation {
  public:
   explicit Simulation(uint64_t seed) : random_(seed) {
     const auto nodes = 2 + random_.Below(3);
-    for (uint32_t i = 1; i <= nodes; ++i) members_.push_back({.member = Member(i, 2 + static_cast<uint32_t>(random_.Below(4)))});
+    for (uint32_t i = 1; i <= nodes; ++i) {
+      members_.push_back({.member = Member(i, 2 + static_cast<uint32_t>(random_.Below(4)))});
+      if (i == nodes) members_.back().member.capacity.accelerators["gpu"] = 2;
+    }
+    options_.queues = {{"day", 2}};
     StartHead();
   }
 
@@ -47,6 +51,7 @@ class Simulation {
     for (size_t i = 0; i < members_.size(); ++i) {
       At(Random(1s), [this, i] { NodeStep(i); });
       if (random_.Below(2) == 0) At(5s + Random(kFaults), [this, i] { Kill(i); });
+      if (random_.Below(3) == 0) At(Random(kFaults), [this, i] { CannotStart(i); });
       if (random_.Below(3) == 0) At(Random(kFaults), [this, i] { members_[i].cut_until = std::max(members_[i].cut_until, now_ + Random(12s)); });
     }
     if (members_.size() > 2 && random_.Below(4) == 0)
@@ -72,7 +77,7 @@ class Simulation {
   }
 
   std::string failed;   ///< why
-  size_t restarts = 0, kills = 0, drivers_lost = 0, succeeded = 0, failed_jobs = 0;
+  size_t restarts = 0, kills = 0, drivers_lost = 0, succeeded = 0, failed_jobs = 0, refused = 0;
 
  private:
   struct SimMember {
@@ -117,7 +122,7 @@ class Simulation {
   }
 
   void StartHead() {
-    auto made = Head::Make({}, ++generation_, records_, now_);
+    auto made = Head::Make(options_, ++generation_, records_, now_, Wall());
     if (!made.ok()) return Fail(made.status().ToString());
     head_.emplace(*std::move(made));
   }
@@ -160,6 +165,10 @@ class Simulation {
     spec.program = "p";
     spec.needs.cores = static_cast<uint32_t>(random_.Below(2));
     spec.attempts = 1 + static_cast<uint32_t>(random_.Below(4));
+    spec.queue = random_.Below(2) == 0 ? "day" : "night";
+    spec.priority = static_cast<int32_t>(random_.Below(3)) - 1;
+    if (random_.Below(3) == 0) spec.time_limit = 60s + std::chrono::duration_cast<std::chrono::milliseconds>(Random(60s));
+    if (random_.Below(4) == 0) spec.needs.accelerators["gpu"] = 1;
     const auto submitted = head_->OnSubmit({request, spec}, now_, Wall());
     if (!submitted.ok()) return Fail(submitted.status().ToString());
     if (random_.Below(4) == 0) return At(500ms, [this, request] { Submit(request); });   // no answer: asked again
@@ -177,6 +186,15 @@ class Simulation {
     const Clock::Duration away = random_.Below(2) == 0 ? Random(2s) : Random(30s);
     at.cut_until = std::max(at.cut_until, now_ + away);
     At(away, [this, i] { members_[i].member.StartAgain(); });
+  }
+
+  /// For a while the node can start nothing: a folder is not there, a disk is full.
+  void CannotStart(size_t i) {
+    members_[i].member.cannot_start = true;
+    At(Random(15s), [this, i] {
+      refused += static_cast<size_t>(std::exchange(members_[i].member.refused, 0));
+      members_[i].member.cannot_start = false;
+    });
   }
 
   void NodeStep(size_t i) {
@@ -214,7 +232,8 @@ class Simulation {
       SimDriver driver{.job = id.job, .attempt = id.incarnation, .end = now_ + 3s + Random(20s), .wanted = {}};
       for (uint64_t worker = random_.Below(4); worker > 0; --worker) {
         const ProcessId worker_id{id.job, "worker " + std::to_string(worker), (id.incarnation << 32) + 1};
-        driver.wanted[worker_id.name] = {.id = worker_id, .needs = {1, 0, {}, ""}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
+        const ProcessNeeds needs{.cores = 1, .memory = random_.Below(200), .apart = {"shard " + std::to_string(worker / 2), "role"}};
+        driver.wanted[worker_id.name] = {.id = worker_id, .needs = needs, .program = "", .arguments = {}, .environment = {}, .folder = ""};
       }
       drivers_lost += id.incarnation > 1;
       at.drivers.emplace(id, driver);
@@ -246,9 +265,7 @@ class Simulation {
       if (wanted == driver.wanted.end() || wanted->second.id != process.id) continue;
       if (process.state == ProcessState::kEnded) {
         ++wanted->second.id.incarnation;
-        wanted->second.placed = false;
       } else {
-        wanted->second.placed = wanted->second.placed || process.state != ProcessState::kWaiting;
         running += process.state == ProcessState::kRunning;
       }
     }
@@ -277,6 +294,14 @@ class Simulation {
       if (node.cores_used > node.capacity.cores)
         Fail(node.name + " is promised to " + std::to_string(node.cores_used) + " of its " + std::to_string(node.capacity.cores) + " cores");
     }
+    for (const NodeStatus& node : all.nodes) {
+      if (node.memory_used > node.capacity.memory) Fail(node.name + " is promised more memory than it has");
+      for (const auto& [kind, count] : node.accelerators_used) {
+        const auto has = node.capacity.accelerators.find(kind);
+        if (has == node.capacity.accelerators.end() || count > has->second) Fail(node.name + " is promised more of " + kind + " than it has");
+      }
+    }
+    CheckCounts(all);
     for (const JobStatus& job : all.jobs) {
       if (IsOver(job.state) && !job.processes.empty()) Fail("a job that is over has processes");
       if (job.attempt > job.spec.attempts) Fail("more attempts than allowed");
@@ -287,6 +312,25 @@ class Simulation {
       if (!key.starts_with("job/")) continue;
       const JobRecord record = *DecodeJobRecord(value);
       if (IsOver(record.status.state)) over_[record.status.job] = record.status.state;
+    }
+  }
+  /// What the head keeps count of is what there is.
+  void CheckCounts(const Inspected& all) {
+    std::map<std::string, uint32_t> processes;
+    std::map<std::string, QueueStatus> queues;
+    for (const JobStatus& job : all.jobs) {
+      if (job.state == JobState::kRunning) ++queues[job.spec.queue].running;
+      if (job.state == JobState::kQueued) ++queues[job.spec.queue].waiting;
+      for (const ClaimedProcess& process : job.processes) {
+        if (process.state == ProcessState::kPlaced || process.state == ProcessState::kRunning) ++processes[process.node];
+      }
+    }
+    for (const NodeStatus& node : all.nodes) {
+      if (node.processes != processes[node.name]) Fail(node.name + " counts " + std::to_string(node.processes) + " processes");
+    }
+    for (const QueueStatus& queue : all.queues) {
+      if (queue.running != queues[queue.name].running || queue.waiting != queues[queue.name].waiting) Fail("queue " + queue.name + " counts other jobs");
+      if (queue.cores < queue.running) Fail("queue " + queue.name + " counts less than one core a job");
     }
   }
   bool AllOver() {
@@ -308,6 +352,7 @@ class Simulation {
   Clock::Time now_ = start_;
   uint64_t order_ = 0, generation_ = 0, submitted_ = 0;
   std::priority_queue<Event> events_;
+  HeadOptions options_;
   std::optional<Head> head_;
   std::map<std::string, std::string> records_;
   std::vector<SimMember> members_;
@@ -320,7 +365,7 @@ class Simulation {
 BOOST_AUTO_TEST_SUITE(HeadSimulationSuite)
 
 BOOST_AUTO_TEST_CASE(whatever_is_lost_killed_or_started_again_every_life_runs_once_and_every_job_ends) {
-  size_t restarts = 0, kills = 0, drivers_lost = 0, succeeded = 0, failed_jobs = 0, runs = 0;
+  size_t restarts = 0, kills = 0, drivers_lost = 0, succeeded = 0, failed_jobs = 0, refused = 0, runs = 0;
   for (const uint64_t seed : testing::Seeds(200)) {
     Simulation simulation(seed);
     simulation.Run();
@@ -330,10 +375,12 @@ BOOST_AUTO_TEST_CASE(whatever_is_lost_killed_or_started_again_every_life_runs_on
     drivers_lost += simulation.drivers_lost;
     succeeded += simulation.succeeded;
     failed_jobs += simulation.failed_jobs;
+    refused += simulation.refused;
     ++runs;
   }
   if (runs < 50) return;
-  BOOST_TEST((restarts > runs && kills > runs / 2 && drivers_lost > runs / 4 && succeeded > runs && failed_jobs > runs / 10));   // it was not all calm
+  BOOST_TEST((restarts > runs && kills > runs / 2 && drivers_lost > runs / 4 && succeeded > runs && failed_jobs > runs / 10 &&
+              refused > runs / 4));   // it was not all calm
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "actors/cluster/records.h"
 #include "tests/actors/cluster/member.h"
 
 namespace troupe {
@@ -11,6 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Member;
 using Names = std::vector<std::string>;
+using Records = std::map<std::string, std::string>;
 
 ProcessId Driver(JobId job, uint64_t attempt = 1) {
   return {job, kDriverName, attempt};
@@ -18,8 +20,8 @@ ProcessId Driver(JobId job, uint64_t attempt = 1) {
 ProcessId Worker(JobId job, int worker, uint64_t life = 1) {
   return {job, "worker " + std::to_string(worker), life};
 }
-ProcessOrder Wants(const ProcessId& id, uint32_t cores = 1, const std::string& apart = "") {
-  return {.id = id, .needs = {cores, 0, {}, apart}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
+ProcessOrder Wants(const ProcessId& id, uint32_t cores = 1, std::vector<std::string> apart = {}) {
+  return {.id = id, .needs = {cores, 0, {}, std::move(apart)}, .program = "", .arguments = {}, .environment = {}, .folder = ""};
 }
 
 /// A head with its store and its clock.
@@ -27,7 +29,7 @@ struct Fixture {
   Fixture() { Restart(); }
 
   void Restart() {
-    auto made = Head::Make(options, ++generation, records, now);
+    auto made = Head::Make(options, ++generation, records, now, Wall());
     BOOST_REQUIRE_MESSAGE(made.ok(), made.status().ToString());
     head.emplace(*std::move(made));
     claims.clear();
@@ -40,7 +42,7 @@ struct Fixture {
         records.erase(change.key);
     }
   }
-  int64_t Wall() const { return now.time_since_epoch() / 1ms; }
+  int64_t Wall() const { return now.time_since_epoch() / 1ms + wall_ahead; }
   absl::Status Send(Member& member) {
     const Report report = member.MakeReport();
     const absl::Status status = head->OnReport(report, now, Wall());
@@ -57,17 +59,20 @@ struct Fixture {
       Commit();
     }
   }
-  JobId Submit(uint32_t cores = 1, const std::string& queue = "default", uint32_t attempts = 3, std::chrono::milliseconds time_limit = 0ms) {
-    JobSpec spec;
+  JobId SubmitSpec(JobSpec spec) {
     spec.program = "p";
-    spec.queue = queue;
-    spec.needs.cores = cores;
-    spec.attempts = attempts;
-    spec.time_limit = time_limit;
     const auto submitted = head->OnSubmit({"request " + std::to_string(++requests), spec}, now, Wall());
     BOOST_REQUIRE_MESSAGE(submitted.ok(), submitted.status().ToString());
     Commit();
     return submitted->job;
+  }
+  JobId Submit(uint32_t cores = 1, const std::string& queue = "default", uint32_t attempts = 3, std::chrono::milliseconds time_limit = 0ms) {
+    JobSpec spec;
+    spec.queue = queue;
+    spec.needs.cores = cores;
+    spec.attempts = attempts;
+    spec.time_limit = time_limit;
+    return SubmitSpec(spec);
   }
   absl::Status Claim(JobId job, std::vector<ProcessOrder> wanted, uint64_t attempt = 1) {
     const absl::Status status = head->OnClaim({.job = job, .attempt = attempt, .wanted = std::move(wanted), .seen = 0, .number = ++claims[job]}, now, Wall());
@@ -105,6 +110,7 @@ struct Fixture {
   uint64_t generation = 0;
   std::map<std::string, std::string> records;
   Clock::Time now{1000h};
+  int64_t wall_ahead = 0;   // ms
   std::optional<Head> head;
   int requests = 0;
   std::map<JobId, uint64_t> claims;
@@ -305,7 +311,7 @@ BOOST_AUTO_TEST_CASE(a_gang_waits_together_and_starts_together) {
   Run(1s, {&a});
   for (int i = 0; i < 3; ++i) {
     BOOST_TEST(ToString(Process(job, "worker " + std::to_string(i)).state) == std::string("waiting"));
-    BOOST_TEST(Process(job, "worker " + std::to_string(i)).reason == "worker 2 needs 1 cores, and no node has them; 0 cores are free on 1 nodes");
+    BOOST_TEST(Process(job, "worker " + std::to_string(i)).reason == "the 4 processes of the job need more than the 1 nodes have, even with nobody else there");
   }
   BOOST_TEST(Node(a).cores_used == 0u);   // nothing is held for it
   Run(1s, {&a, &b});
@@ -369,7 +375,7 @@ BOOST_AUTO_TEST_CASE(replacements_go_before_new_jobs_and_the_first_that_waits_st
   Run(300ms, {&a, &b});
   const JobId big = Submit(4), small = Submit(1);
   Run(300ms, {&a, &b});
-  CheckJob(big, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 2 nodes");
+  CheckJob(big, JobState::kQueued, "driver needs 4 cores, and no node has them free; 0 cores are free on 2 nodes");
   (a.Runs(Worker(job, 1)) ? a : b).End(Worker(job, 1), -9);
   BOOST_TEST(Send(a).ok());
   BOOST_TEST(Send(b).ok());
@@ -401,13 +407,229 @@ BOOST_AUTO_TEST_CASE(queues_share_alike) {
   BOOST_TEST(ToString(Job(day[4]).state) == std::string("running"));
 }
 
+BOOST_AUTO_TEST_CASE(queues_share_by_their_weights) {
+  options.queues = {{"day", 2}, {"night", 1}};
+  Restart();
+  Member a(1, 6);
+  Run(1s, {&a});
+  const JobId all = Submit(6);
+  Run(300ms, {&a});
+  std::vector<JobId> jobs;
+  for (int i = 0; i < 12; ++i) jobs.push_back(Submit(1, i % 2 == 0 ? "night" : "day"));
+  a.End(Driver(all), 0);
+  Run(300ms, {&a});
+  std::map<std::string, int> running;
+  for (const JobId job : jobs) running[Job(job).spec.queue] += Job(job).state == JobState::kRunning;
+  BOOST_TEST((running == std::map<std::string, int>{{"day", 4}, {"night", 2}}));
+  Submit(1, "other");
+  const std::vector<QueueStatus> queues = head->OnInspect({})->queues;
+  BOOST_REQUIRE(queues.size() == 3u);   // the default one has no job any more, and no weight of its own
+  BOOST_TEST((queues[0].name == "day" && queues[0].weight == 2 && queues[0].cores == 4 && queues[0].running == 4 && queues[0].waiting == 2));
+  BOOST_TEST((queues[1].name == "night" && queues[1].weight == 1 && queues[1].cores == 2 && queues[1].running == 2 && queues[1].waiting == 4));
+  BOOST_TEST((queues[2].name == "other" && queues[2].weight == 1 && queues[2].cores == 0 && queues[2].running == 0 && queues[2].waiting == 1));
+  for (int i = 0; i < 12; ++i) {   // whatever ends, the shares stay as long as both wait
+    for (const JobId job : jobs) {
+      if (Job(job).state != JobState::kRunning) continue;
+      a.End(Driver(job), 0);
+      break;
+    }
+    Run(300ms, {&a});
+    const auto shares = head->OnInspect({})->queues;
+    if (shares[0].waiting > 0 && shares[1].waiting > 0) BOOST_TEST((shares[0].cores + shares[1].cores + shares[2].cores == 6));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(within_a_queue_the_higher_priority_begins_first_then_the_older_job) {
+  Member a(1, 1);
+  Run(1s, {&a});
+  JobSpec spec;
+  spec.needs.cores = 1;
+  const JobId first = SubmitSpec(spec);
+  Run(300ms, {&a});
+  std::vector<JobId> jobs;
+  for (const int32_t priority : {0, -1, 5, 0, 5}) {
+    spec.priority = priority;
+    jobs.push_back(SubmitSpec(spec));
+  }
+  Restart();   // priorities are kept
+  JobId before = first;
+  for (const size_t next : {2, 4, 0, 3, 1}) {
+    Run(300ms, {&a});
+    a.End(Driver(before), 0);
+    Run(300ms, {&a});
+    BOOST_TEST(ToString(Job(jobs[next]).state) == std::string("running"), next);
+    before = jobs[next];
+  }
+}
+
+BOOST_AUTO_TEST_CASE(disk_and_accelerators_are_promised_like_cores) {
+  Member a(1, 8), b(2, 8);
+  a.capacity.disk = 100;
+  b.capacity.disk = 1000;
+  b.capacity.accelerators = {{"gpu", 2}};
+  Run(1s, {&a, &b});
+  JobSpec spec;
+  spec.needs = {.cores = 0, .disk = 600};
+  const JobId disk = SubmitSpec(spec), more_disk = SubmitSpec(spec);
+  spec.needs = {.cores = 0, .accelerators = {{"gpu", 2}}};
+  spec.queue = "other";
+  const JobId gpu = SubmitSpec(spec), more_gpu = SubmitSpec(spec);
+  Run(300ms, {&a, &b});
+  CheckJob(disk, JobState::kRunning);
+  CheckJob(more_disk, JobState::kQueued, "driver needs 0 cores, 600 bytes of disk, and no node has them free; 16 cores are free on 2 nodes");
+  b.End(Driver(disk), 0);
+  Run(300ms, {&a, &b});
+  CheckJob(more_disk, JobState::kRunning);
+  CheckJob(gpu, JobState::kRunning);
+  CheckJob(more_gpu, JobState::kQueued, "driver needs 0 cores, 2 gpu, and no node has them free; 16 cores are free on 2 nodes");
+  BOOST_TEST((Node(b).disk_used == 600 && Node(b).accelerators_used == std::map<std::string, uint32_t>{{"gpu", 2}}));
+  b.End(Driver(gpu), 0);
+  Run(300ms, {&a, &b});
+  CheckJob(more_gpu, JobState::kRunning);
+  b.End(Driver(more_gpu), 0);
+  b.End(Driver(more_disk), 0);
+  Run(300ms, {&a, &b});
+  BOOST_TEST((Node(b).disk_used == 0 && Node(b).accelerators_used.empty()));
+}
+
+BOOST_AUTO_TEST_CASE(what_no_node_has_is_said_at_once_also_behind_others_and_begins_when_a_node_has_it) {
+  const JobId nowhere = Submit(1);
+  CheckJob(nowhere, JobState::kQueued, "driver needs 1 core, and no node is up");
+  Member a(1, 1);
+  Run(300ms, {&a});
+  CheckJob(nowhere, JobState::kRunning);
+  const JobId blocked = Submit(1);
+  JobSpec spec;
+  spec.needs = {.cores = 1, .labels = {{"zone", "x"}}};
+  const JobId labelled = SubmitSpec(spec);
+  const std::string why = "driver needs 1 core, label zone=x, and no node has label zone=x";
+  CheckJob(labelled, JobState::kQueued, why);
+  Run(300ms, {&a});
+  Restart();
+  Run(300ms, {&a});
+  CheckJob(labelled, JobState::kQueued, why);
+  Member b(2, 1, {{"zone", "y"}}), c(3, 1, {{"zone", "x"}});
+  Run(300ms, {&a, &b});
+  CheckJob(blocked, JobState::kRunning);
+  CheckJob(labelled, JobState::kQueued, why);
+  Run(300ms, {&a, &b, &c});
+  CheckJob(labelled, JobState::kRunning);
+  BOOST_TEST(c.Runs(Driver(labelled)));
+}
+
+BOOST_AUTO_TEST_CASE(a_job_that_is_stopped_while_no_node_has_what_it_wants_is_over) {
+  Member a(1, 1);
+  Run(300ms, {&a});
+  const JobId job = Submit(2);
+  BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+  Member b(2, 2);
+  Run(300ms, {&a, &b});
+  CheckJob(job, JobState::kStopped, "stopped on request");
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_started_on_one_node_is_tried_on_another_under_the_same_number) {
+  Member a(1, 8), b(2, 4);
+  a.cannot_start = true;
+  Run(1s, {&a, &b});
+  const JobId job = Submit(1, "default", 1);
+  Run(500ms, {&a, &b});
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST((b.Runs(Driver(job)) && a.processes.empty() && a.refused == 1));
+  BOOST_TEST(Process(job, kDriverName).before == "cannot be started on node n1: no such folder");
+  BOOST_TEST((head->OutputOf(Driver(job)).ok() && *head->OutputOf(Driver(job)) == b.node));
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  Run(500ms, {&a, &b});
+  BOOST_TEST((b.Runs(Worker(job, 0)) && a.processes.empty() && a.refused == 2));
+  Restart();
+  Run(500ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  BOOST_TEST((b.Runs(Driver(job)) && b.Runs(Worker(job, 0)) && b.started[Worker(job, 0)] == 1));
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_started_anywhere_is_tried_three_times_at_most_and_says_why) {
+  std::vector<Member> members;
+  for (uint32_t i = 1; i <= 5; ++i) members.emplace_back(i, 4);
+  std::vector<Member*> all;
+  for (Member& member : members) {
+    member.cannot_start = true;
+    all.push_back(&member);
+  }
+  Run(1s, all);
+  const JobId job = Submit(1);
+  Run(2s, all);
+  CheckJob(job, JobState::kFailed, "its driver cannot be started on node n3: no such folder");
+  BOOST_TEST(Job(job).code == 127);
+  int refused = 0;
+  for (const Member& member : members) refused += member.refused;
+  BOOST_TEST(refused == 3);
+  for (const Member& member : members) BOOST_TEST(member.processes.empty());
+  members[4].cannot_start = false;
+  const JobId other = Submit(4);   // only one node, the last, can
+  for (Member& member : members) member.capacity.cores = member.node == NodeId{5} ? 4 : 1;
+  Run(1s, all);
+  BOOST_TEST((members[4].Runs(Driver(other)) || Job(other).state != JobState::kRunning));
+}
+
+BOOST_AUTO_TEST_CASE(a_worker_that_the_only_node_cannot_start_is_told_to_its_driver) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit(1);
+  Run(500ms, {&a});
+  a.cannot_start = true;
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  Run(500ms, {&a});
+  BOOST_TEST((ToString(Process(job, "worker 0").state) == std::string("ended") && Process(job, "worker 0").code == 127));
+  BOOST_TEST(Process(job, "worker 0").reason == "cannot be started on node n1: no such folder");
+  Restart();
+  Run(500ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());   // it has not heard: this life was placed, and is not placed again
+  BOOST_TEST(ToString(Process(job, "worker 0").state) == std::string("ended"));
+  BOOST_TEST(a.refused == 1);
+  a.cannot_start = false;
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2))}).ok());
+  Run(500ms, {&a});
+  BOOST_TEST(a.Runs(Worker(job, 0, 2)));
+  BOOST_TEST(Process(job, "worker 0").before == "lost while the head was away");
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_that_was_refused_while_the_head_fell_is_tried_again) {
+  Member a(1, 8), b(2, 4);
+  a.cannot_start = true;
+  Run(1s, {&a, &b});
+  const JobId job = Submit(1, "default", 1);
+  BOOST_TEST(Send(a).ok());   // it is told to start it, and cannot
+  BOOST_TEST(a.refused == 1);
+  Restart();
+  Run(1s, {&a, &b});
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST((b.Runs(Driver(job)) && Job(job).attempt == 1));
+}
+
+BOOST_AUTO_TEST_CASE(restarts_are_shown_with_the_end_of_the_life_before) {
+  Member a(1, 4), b(2, 2);
+  Run(1s, {&a, &b});
+  const JobId job = Submit(0);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4)}).ok());
+  Run(300ms, {&a, &b});
+  a.End(Worker(job, 0), -9);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Process(job, "worker 0").before == "");
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2), 4)}).ok());
+  BOOST_TEST(Process(job, "worker 0").before == "killed by signal 9 on node n1");
+  (a.Runs(Driver(job)) ? a : b).End(Driver(job), -15);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Process(job, kDriverName).id.incarnation == 2u);
+  BOOST_TEST(Process(job, kDriverName).before.starts_with("killed by signal 15 on node n"));
+}
+
 BOOST_AUTO_TEST_CASE(a_job_that_wants_more_than_there_is_keeps_nobody_waiting) {
   Member a(1, 4);
   Run(1s, {&a});
   const JobId large = Submit(5), small = Submit(1);
   Run(300ms, {&a});
   BOOST_TEST(ToString(Job(large).state) == std::string("queued"));
-  BOOST_TEST(Job(large).reason == "driver needs 5 cores, and no node has them; 3 cores are free on 1 nodes");
+  BOOST_TEST(Job(large).reason == "driver needs 5 cores, and no node has so many cores: the most is 4");
   CheckJob(small, JobState::kRunning);
   Member b(2, 8);   // now there is as much
   Run(1s, {&a, &b});
@@ -425,6 +647,142 @@ BOOST_AUTO_TEST_CASE(a_time_limit_ends_a_job_from_its_first_start_on) {
   CheckJob(job, JobState::kFailed, "it has taken longer than its time limit, 20 s");
   BOOST_TEST(!b.Runs(Driver(job, 2)));
   CheckJob(other, JobState::kRunning);
+}
+
+BOOST_AUTO_TEST_CASE(a_time_limit_goes_on_while_the_head_is_away_whatever_the_wall_clock_does) {
+  Member a(1, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(1, "default", 3, 20s), other = Submit(1, "default", 3, 1000s);
+  Run(8s, {&a});
+  now += 5s;   // nobody is there
+  Restart();
+  Run(6s, {&a});
+  CheckJob(job, JobState::kRunning);
+  Run(1500ms, {&a});
+  CheckJob(job, JobState::kFailed, "it has taken longer than its time limit, 20 s");
+  CheckJob(other, JobState::kRunning);
+  wall_ahead = -3'600'000;   // set back by an hour: the limit begins anew, and no sooner
+  Restart();
+  Run(999s, {&a});
+  CheckJob(other, JobState::kRunning);
+  Run(2s, {&a});
+  CheckJob(other, JobState::kFailed, "it has taken longer than its time limit, 1000 s");
+  const JobId late = Submit(1, "default", 3, 20s);
+  Run(1s, {&a});
+  wall_ahead = 3'600'000;   // and forward: it has run for longer than it may
+  Restart();
+  Run(300ms, {&a});
+  CheckJob(late, JobState::kFailed, "it has taken longer than its time limit, 20 s");
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_has_been_gone_for_a_day_is_forgotten) {
+  Member a(1, 1), b(2, 1), c(3, 1);
+  Run(1s, {&a, &b, &c});
+  BOOST_TEST(head->OnDrain({"n2"}, now, Wall()).ok());
+  Run(5s, {&b, &c});   // a is down, b has left
+  CheckState(a, NodeState::kDown);
+  CheckState(b, NodeState::kLeft);
+  wall_ahead += 12 * 3'600'000;
+  Run(1s, {&c});
+  Restart();
+  Run(1s, {&c});
+  BOOST_TEST(head->OnInspect({})->nodes.size() == 3u);
+  wall_ahead += 12 * 3'600'000;
+  Run(1s, {&c});
+  BOOST_TEST(head->OnInspect({})->nodes.size() == 1u);
+  BOOST_TEST(records.size() == 1u);
+  CheckState(c, NodeState::kUp);
+  Run(1s, {&a, &c});   // it comes back as one that nobody knows
+  CheckState(a, NodeState::kUp);
+}
+
+BOOST_AUTO_TEST_CASE(suspicion_is_not_kept_but_what_a_node_has_is) {
+  Member a(1, 4);
+  Run(2s, {&a});
+  const auto before = records;
+  now += 900ms;
+  head->Tick(now, Wall());
+  CheckState(a, NodeState::kSuspect);
+  Run(300ms, {&a});
+  CheckState(a, NodeState::kUp);
+  Commit();
+  BOOST_TEST((records == before));
+  a.capacity.accelerators["gpu"] = 1;
+  Run(300ms, {&a});
+  BOOST_TEST((records != before));
+}
+
+BOOST_AUTO_TEST_CASE(a_life_that_was_placed_is_kept_until_its_driver_s_end) {
+  Member a(1, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(1);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0)), Wants(Worker(job, 1))}).ok());
+  const auto lives = [&] { return std::count_if(records.begin(), records.end(), [](const auto& record) { return record.first.starts_with("life/"); }); };
+  BOOST_TEST(lives() == 2);
+  BOOST_TEST(records[LifeKey(job, "worker 1")] == "1");
+  a.StartAgain();   // with the worker, before its driver has heard that it was placed
+  Restart();
+  Member b(2, 8);
+  Run(500ms, {&a, &b});
+  BOOST_TEST(Job(job).attempt == 2u);   // the driver was lost as well
+  BOOST_TEST(lives() == 0);
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}, 2).ok());
+  BOOST_TEST(lives() == 1);
+  BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+  Commit();
+  BOOST_TEST(lives() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_life_whose_placement_nobody_has_heard_of_is_not_placed_a_second_time) {
+  Member a(1, 1), b(2, 4);
+  Run(1s, {&a});
+  const JobId job = Submit(1);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 2)}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST(b.Runs(Worker(job, 0)));   // which its driver has not heard
+  b.StartAgain();                       // and of which nobody tells the next head
+  Restart();
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 2)}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 2)}).ok());
+  BOOST_TEST(b.started[Worker(job, 0)] == 1);
+  BOOST_TEST(Process(job, "worker 0").reason == "lost while the head was away");
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2), 2)}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST(b.Runs(Worker(job, 0, 2)));
+}
+
+BOOST_AUTO_TEST_CASE(programs_of_jobs_that_are_not_over_are_needed) {
+  BOOST_TEST(head->ProgramsNeeded().empty());
+  Member a(1, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(1);
+  BOOST_TEST((head->ProgramsNeeded() == std::set<std::string>{"p"}));
+  Run(300ms, {&a});
+  ProcessOrder own = Wants(Worker(job, 0));
+  own.program = "q";
+  BOOST_TEST(Claim(job, {own}).ok());
+  BOOST_TEST((head->ProgramsNeeded() == std::set<std::string>{"p", "q"}));
+  BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+  BOOST_TEST(head->ProgramsNeeded().empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_hold_of_reports_grows_with_the_nodes_between_its_limits) {
+  BOOST_TEST((head->report_hold() == 250ms));
+  for (uint32_t i = 1; i <= 300; ++i) {
+    Member member(i, 1);
+    BOOST_TEST(Send(member).ok());
+  }
+  BOOST_TEST((head->report_hold() == 300ms));
+  BOOST_TEST((ReportHold(250) == 250ms && ReportHold(251) == 251ms && ReportHold(5000) == 1s && ReportHold(5000) * 2 <= kHeadTimeout));
+  now += 10s;
+  head->Tick(now, Wall());   // a head that was away: nobody is suspected
+  now += 500ms;
+  for (int i = 0; i < 60; ++i) head->Tick(now += 100ms, Wall());
+  BOOST_TEST((head->report_hold() == 250ms));   // all are down
 }
 
 BOOST_AUTO_TEST_CASE(a_job_is_stopped_wherever_it_is) {
@@ -530,9 +888,13 @@ BOOST_AUTO_TEST_CASE(jobs_that_are_over_are_forgotten_the_ones_that_ended_first)
 }
 
 BOOST_AUTO_TEST_CASE(bad_records_are_data_loss) {
-  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"job/1", "x"}}, now).status()));
-  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"node/1", ""}}, now).status()));
-  BOOST_TEST(Head::Make({}, 1, {{"generation", "1"}, {"other", "x"}}, now).ok());
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"job/1", "x"}}, now, 0).status()));
+  BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{"node/1", ""}}, now, 0).status()));
+  BOOST_TEST(Head::Make({}, 1, {{"generation", "1"}, {"other", "x"}}, now, 0).ok());
+  for (const auto& [key, value] : Records{{LifeKey(1, "w"), "x"}, {"life/1", "1"}, {"life/x/w", "1"}, {LifeKey(1, ""), "1"}}) {
+    BOOST_TEST(absl::IsDataLoss(Head::Make({}, 1, {{key, value}}, now, 0).status()), key);
+  }
+  BOOST_TEST(Head::Make({}, 1, {{LifeKey(7, "of a job that is gone"), "1"}}, now, 0).ok());
 }
 
 /// A job with its driver on one node and two workers on others, and a head that starts again.
@@ -547,11 +909,7 @@ struct Running : Fixture {
     BOOST_REQUIRE((b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
     queued = Submit(64);
   }
-  absl::Status ClaimBoth() {
-    std::vector<ProcessOrder> wanted{Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)};
-    for (ProcessOrder& order : wanted) order.placed = true;
-    return Claim(job, wanted);
-  }
+  absl::Status ClaimBoth() { return Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}); }
   void CheckAllAsBefore() {
     CheckJob(job, JobState::kRunning);
     BOOST_TEST((a.Runs(Driver(job)) && b.Runs(Worker(job, 0)) && c.Runs(Worker(job, 1))));
@@ -594,7 +952,7 @@ BOOST_FIXTURE_TEST_CASE(a_driver_that_had_not_heard_of_the_placement_does_not_st
     Restart();
     for (const int who : order) {
       if (who == 3)
-        BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());   // not `placed`
+        BOOST_TEST(Claim(job, {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}).ok());
       else
         BOOST_TEST(Send(*std::vector{&a, &b, &c}[static_cast<size_t>(who)]).ok());
     }
@@ -686,7 +1044,6 @@ void CheckTwoLives(Running& cluster, bool older_first) {
   BOOST_TEST((d.Runs(Worker(job, 0, 2)) && b.Runs(Worker(job, 0, 1))));
   cluster.Restart();
   for (Member* member : older_first ? std::vector{&b, &d} : std::vector{&d, &b}) BOOST_TEST(cluster.Send(*member).ok());
-  for (ProcessOrder& order : wanted) order.placed = true;
   for (int i = 0; i < 2; ++i) {
     BOOST_TEST(cluster.Claim(job, wanted).ok());
     cluster.Run(300ms, {&a, &b, &c, &d});
@@ -709,7 +1066,6 @@ BOOST_FIXTURE_TEST_CASE(a_life_that_only_an_older_one_is_known_of_is_waited_for,
   Run(300ms, {&a, &c, &d});
   Restart();
   BOOST_TEST(Send(b).ok());
-  for (ProcessOrder& order : wanted) order.placed = true;
   BOOST_TEST(Claim(job, wanted).ok());   // before d has come back
   Run(300ms, {&a, &b, &c, &d});
   BOOST_TEST(Claim(job, wanted).ok());
@@ -733,7 +1089,7 @@ BOOST_FIXTURE_TEST_CASE(nothing_is_placed_on_a_node_that_has_not_come_back_yet, 
   Restart();
   const JobId next = Submit(4);
   Run(1s, {&a});
-  CheckJob(next, JobState::kQueued, "driver needs 4 cores, and no node has them; 0 cores are free on 1 nodes");
+  CheckJob(next, JobState::kQueued, "driver needs 4 cores, and no node has so many cores: the most is 1");
   Run(1s, {&a, &b, &c});
   BOOST_TEST((Node(b).cores_used == 4 && Node(c).cores_used == 4));
   BOOST_TEST(ToString(Job(next).state) == std::string("queued"));

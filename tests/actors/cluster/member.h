@@ -34,6 +34,7 @@ struct Member {
     if (orders.generation < generation) return;
     if (orders.generation > generation) seen = 0;
     generation = orders.generation;
+    if (orders.verdict == Orders::Verdict::kMember && orders.version < seen) return;   // overtaken
     if (orders.verdict == Orders::Verdict::kLeft) {
       processes.clear();
       left = true;
@@ -44,6 +45,11 @@ struct Member {
       for (const ProcessOrder& order : orders.start) {
         wanted.insert(order.id);
         if (processes.contains(order.id)) continue;
+        if (cannot_start) {
+          processes[order.id] = {order.id, order.needs, ProcessState::kEnded, 127, "no such folder", true};
+          ++refused;
+          continue;
+        }
         processes[order.id] = {order.id, order.needs, ProcessState::kRunning, 0, ""};
         ++started[order.id];
       }
@@ -79,6 +85,8 @@ struct Member {
   NodeCapacity capacity;
   uint64_t number = 0, seen = 0, generation = 0;
   bool leaving = false, left = false;
+  bool cannot_start = false;   // whatever it is told to start
+  int refused = 0;
   std::map<ProcessId, ProcessReport> processes;
   std::map<ProcessId, int> started;   // how often
 };

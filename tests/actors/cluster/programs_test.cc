@@ -175,5 +175,26 @@ BOOST_AUTO_TEST_CASE(a_disk_that_refuses_is_an_error_and_does_not_spoil_what_com
   BOOST_TEST(!nowhere.Has(hash));
 }
 
+BOOST_AUTO_TEST_CASE(programs_that_nobody_needs_are_removed_a_while_after_they_were_last_given) {
+  using namespace std::chrono_literals;
+  const std::string path = folder.path() + "/programs";
+  RemovePrograms(path, {}, 0s);   // there is no such folder: nothing to do
+  const Block other = Bytes(500, 2), third = Bytes(400, 3);
+  for (const Block& program : {bytes, other}) BOOST_TEST(programs.Put(HashOfBytes(program), program.size(), 0, program).ok());
+  BOOST_TEST(programs.Put(HashOfBytes(third), third.size(), 0, third.Slice(0, 10)).ok());   // in part
+  std::ofstream(path + "/a file of somebody else") << "x";
+  const auto files = [&] { return std::distance(std::filesystem::directory_iterator(path), {}); };
+  RemovePrograms(path, {}, 1h);
+  BOOST_TEST(files() == 4);
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    std::filesystem::last_write_time(entry.path(), std::filesystem::file_time_type::clock::now() - 2h);
+  }
+  BOOST_TEST(*programs.Put(HashOfBytes(other), other.size(), 0, other.Slice(0, 0)) == other.size());   // given again, as a client does that finds it there
+  RemovePrograms(path, {hash}, 1h);
+  BOOST_TEST((programs.Has(hash) && programs.Has(HashOfBytes(other)) && files() == 3));
+  RemovePrograms(path, {}, 0s);
+  BOOST_TEST(files() == 1);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }   // namespace troupe

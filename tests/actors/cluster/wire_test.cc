@@ -12,10 +12,11 @@ namespace {
 const std::string kOdd("odd: \xc3\xa9\n\"\xff");   // texts on the wire are bytes without a zero among them
 const std::map<std::string, std::string> kLabels{{"zone", "a"}, {"", ""}, {kOdd, kOdd}};
 const ProcessId kId{7, kOdd, 3};
-const ProcessNeeds kNeeds{~uint32_t{0}, ~uint64_t{0}, kLabels, "apart"};
-const ProcessOrder kOrder{.id = kId, .needs = kNeeds, .program = "hash", .arguments = {"a", "", kOdd}, .environment = {"A=b"}, .folder = "/f", .placed = true};
-const NodeCapacity kCapacity{16, uint64_t{1} << 40, uint64_t{1} << 41, kLabels};
-const ClaimedProcess kClaimed{kId, ProcessState::kEnded, -9, "reason", "node"};
+const std::map<std::string, uint32_t> kCounts{{"gpu", ~uint32_t{0}}, {kOdd, 0}};
+const ProcessNeeds kNeeds{~uint32_t{0}, ~uint64_t{0}, kLabels, {"apart", "", kOdd}, ~uint64_t{0}, kCounts};
+const ProcessOrder kOrder{.id = kId, .needs = kNeeds, .program = "hash", .arguments = {"a", "", kOdd}, .environment = {"A=b"}, .folder = "/f"};
+const NodeCapacity kCapacity{16, uint64_t{1} << 40, uint64_t{1} << 41, kLabels, kCounts};
+const ClaimedProcess kClaimed{kId, ProcessState::kEnded, -9, "reason", "node", "before"};
 const JobSpec kSpec{.name = "name",
                     .queue = "night",
                     .program = "hash",
@@ -24,27 +25,32 @@ const JobSpec kSpec{.name = "name",
                     .folder = "/g",
                     .needs = kNeeds,
                     .attempts = 9,
-                    .time_limit = std::chrono::milliseconds(123'456'789)};
+                    .time_limit = std::chrono::milliseconds(123'456'789),
+                    .priority = -7};
 const JobStatus kJob{7, kSpec, JobState::kStopped, -15, "why", 4, 1, -2, int64_t{1} << 60, {kClaimed, kClaimed}};
-const NodeStatus kNode{NodeId{0xfffffff0}, Incarnation{5}, "name", "host", NodeState::kLeft, "reason", kCapacity, 3, 4, 5};
+const NodeStatus kNode{NodeId{0xfffffff0}, Incarnation{5}, "name", "host", NodeState::kLeft, "reason", kCapacity, 3, 4, 5, 6, kCounts, -7};
+const QueueStatus kQueue{kOdd, 2, ~uint64_t{0}, 3, 4};
 
 bool Same(const ProcessOrder& a, const ProcessOrder& b) {
-  return std::tie(a.id, a.needs, a.program, a.arguments, a.environment, a.folder, a.placed) ==
-         std::tie(b.id, b.needs, b.program, b.arguments, b.environment, b.folder, b.placed);
+  return std::tie(a.id, a.needs, a.program, a.arguments, a.environment, a.folder) == std::tie(b.id, b.needs, b.program, b.arguments, b.environment, b.folder);
 }
 bool Same(const ClaimedProcess& a, const ClaimedProcess& b) {
-  return std::tie(a.id, a.state, a.code, a.reason, a.node) == std::tie(b.id, b.state, b.code, b.reason, b.node);
+  return std::tie(a.id, a.state, a.code, a.reason, a.node, a.before) == std::tie(b.id, b.state, b.code, b.reason, b.node, b.before);
 }
 bool Same(const ProcessReport& a, const ProcessReport& b) {
-  return std::tie(a.id, a.needs, a.state, a.code, a.reason) == std::tie(b.id, b.needs, b.state, b.code, b.reason);
+  return std::tie(a.id, a.needs, a.state, a.code, a.reason, a.cannot_start) == std::tie(b.id, b.needs, b.state, b.code, b.reason, b.cannot_start);
 }
 bool Same(const JobSpec& a, const JobSpec& b) {
-  return std::tie(a.name, a.queue, a.program, a.arguments, a.environment, a.folder, a.needs, a.attempts, a.time_limit) ==
-         std::tie(b.name, b.queue, b.program, b.arguments, b.environment, b.folder, b.needs, b.attempts, b.time_limit);
+  return std::tie(a.name, a.queue, a.program, a.arguments, a.environment, a.folder, a.needs, a.attempts, a.time_limit, a.priority) ==
+         std::tie(b.name, b.queue, b.program, b.arguments, b.environment, b.folder, b.needs, b.attempts, b.time_limit, b.priority);
 }
 bool Same(const NodeStatus& a, const NodeStatus& b) {
-  return std::tie(a.node, a.incarnation, a.name, a.host, a.state, a.reason, a.capacity, a.cores_used, a.memory_used, a.processes) ==
-         std::tie(b.node, b.incarnation, b.name, b.host, b.state, b.reason, b.capacity, b.cores_used, b.memory_used, b.processes);
+  return std::tie(a.node, a.incarnation, a.name, a.host, a.state, a.reason, a.capacity, a.cores_used, a.memory_used, a.processes, a.disk_used,
+                  a.accelerators_used, a.since_ms) == std::tie(b.node, b.incarnation, b.name, b.host, b.state, b.reason, b.capacity, b.cores_used,
+                                                               b.memory_used, b.processes, b.disk_used, b.accelerators_used, b.since_ms);
+}
+bool Same(const QueueStatus& a, const QueueStatus& b) {
+  return std::tie(a.name, a.weight, a.cores, a.running, a.waiting) == std::tie(b.name, b.weight, b.cores, b.running, b.waiting);
 }
 bool Same(const JobStatus& a, const JobStatus& b);
 template <class T>
@@ -106,7 +112,7 @@ BOOST_AUTO_TEST_CASE(reports_and_orders_come_back) {
                       .leaving = true,
                       .seen = 6,
                       .generation = 5,
-                      .processes = {{kId, kNeeds, ProcessState::kEnded, -9, kOdd}}};
+                      .processes = {{kId, kNeeds, ProcessState::kEnded, -9, kOdd, true}}};
   const Report r = Back(report);
   BOOST_TEST((std::tie(r.node, r.incarnation, r.number, r.name, r.host, r.places, r.capacity, r.leaving, r.seen, r.generation) ==
               std::tie(report.node, report.incarnation, report.number, report.name, report.host, report.places, report.capacity, report.leaving, report.seen,
@@ -139,7 +145,9 @@ BOOST_AUTO_TEST_CASE(what_people_ask_and_are_told_comes_back) {
   BOOST_TEST(Back(Submitted{~uint64_t{0}}).job == ~uint64_t{0});
   const Inspect i = Back(Inspect{5, 6});
   BOOST_TEST((i.job == 5 && i.seen == 6));
-  const Inspected d = Back(Inspected{.version = 1, .generation = 2, .nodes = {kNode, kNode}, .jobs = {kJob, kJob}, .events = {"e", kOdd}});
+  const Inspected d =
+      Back(Inspected{.version = 1, .generation = 2, .nodes = {kNode, kNode}, .jobs = {kJob, kJob}, .queues = {kQueue, kQueue}, .events = {"e", kOdd}});
+  BOOST_TEST(Same(d.queues, {kQueue, kQueue}));
   BOOST_TEST(
       (d.version == 1 && d.generation == 2 && Same(d.nodes, {kNode, kNode}) && Same(d.jobs, {kJob, kJob}) && d.events == std::vector<std::string>{"e", kOdd}));
   BOOST_TEST(Back(StopJob{9}).job == 9u);

@@ -1,0 +1,254 @@
+// What runs where and what waits for room: every change of a process goes through here, so that nodes, queues and jobs know what is used without looking at
+// all of them. Then what waits is placed: jobs that run first, the oldest first; then queues by their shares.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/head.h"
+#include "actors/cluster/records.h"
+#include "actors/status.h"
+#include "actors/text.h"
+
+namespace troupe {
+
+void Head::Count(Job& job, const Process& process, bool more) {
+  const ProcessId& id = process.order.id;
+  const ProcessNeeds& needs = process.order.needs;
+  ++job.wishes;
+  job.cores = more ? job.cores + needs.cores : job.cores - needs.cores;
+  if (process.state == ProcessState::kWaiting) {
+    more ? (void)job.waiting.insert(id.name) : (void)job.waiting.erase(id.name);
+  } else if (const auto node = nodes_.find(process.node); node != nodes_.end()) {
+    more ? (void)node->second.processes.emplace(id.job, id.name) : (void)node->second.processes.erase({id.job, id.name});
+    if (process.state != ProcessState::kEnded) more ? rooms_.Take(process.node, id.job, needs) : rooms_.Give(process.node, id.job, needs);
+  }
+}
+
+/// What follows from the job's own counts.
+void Head::Recount(Job& job) {
+  const bool running = job.status.state == JobState::kRunning;
+  const uint64_t share = running ? std::max<uint64_t>(1, job.cores) : 0;   // a driver's workers will follow
+  Queue& queue = queues_[job.status.spec.queue];
+  queue.share = queue.share - job.share + share;
+  job.share = share;
+  if (running && !job.waiting.empty())
+    needy_.insert(job.status.job);
+  else
+    needy_.erase(job.status.job);
+}
+
+Head::Process& Head::Put(Job& job, Process process) {
+  const auto [it, fresh] = job.processes.try_emplace(process.order.id.name);
+  if (!fresh) Count(job, it->second, false);
+  it->second = std::move(process);
+  Count(job, it->second, true);
+  Recount(job);
+  return it->second;
+}
+
+void Head::Change(Job& job, Process& process, const std::function<void()>& change) {
+  Count(job, process, false);
+  change();
+  Count(job, process, true);
+  Recount(job);
+}
+
+Head::Processes::iterator Head::Drop(Job& job, Processes::iterator it) {
+  Count(job, it->second, false);
+  it = job.processes.erase(it);
+  Recount(job);
+  return it;
+}
+
+/// All processes of a driver, and what is kept of them.
+void Head::DropAll(Job& job) {
+  for (const auto& [name, process] : job.processes) {
+    Touch(process.node);
+    Count(job, process, false);
+  }
+  job.processes.clear();
+  for (const auto& [name, incarnation] : job.placed) changes_[LifeKey(job.status.job, name)] = std::nullopt;
+  job.placed.clear();
+  Recount(job);
+}
+
+uint32_t Head::WeightOf(const std::string& queue) const {
+  const auto it = options_.queues.find(queue);
+  return it == options_.queues.end() ? 1 : std::max(1U, it->second);
+}
+
+/// A queued job, behind those of its priority. One that wants what no node has waits apart: nobody is to wait for it.
+void Head::Enqueue(Job& job) {
+  const std::string& never = WhyNever(job);
+  if (never.empty()) {
+    queues_[job.status.spec.queue].waiting.emplace(-int64_t{job.status.spec.priority}, job.status.job);
+  } else {
+    hopeless_.insert(job.status.job);
+    job.status.reason = never;
+  }
+}
+
+void Head::SetJobState(Job& job, JobState state) {
+  JobStatus& status = job.status;
+  const auto queue = queues_.try_emplace(status.spec.queue).first;
+  if (status.state == JobState::kRunning) --queue->second.running;
+  if (status.state == JobState::kQueued) {
+    queue->second.waiting.erase({-int64_t{status.spec.priority}, status.job});
+    hopeless_.erase(status.job);
+  }
+  status.state = state;
+  ++job.wishes;
+  if (state == JobState::kRunning) ++queue->second.running;
+  if (state == JobState::kQueued) Enqueue(job);
+  if (IsOver(state)) over_.emplace(status.ended_ms, status.job);
+  Recount(job);
+  if (queue->second.running == 0 && queue->second.waiting.empty()) queues_.erase(queue);
+}
+
+const std::string& Head::WhyNever(Job& job) {
+  const uint64_t rooms = rooms_.version() + 1;
+  if (job.never_rooms == rooms && job.never_wishes == job.wishes) return job.never;
+  job.never_rooms = rooms;
+  job.never_wishes = job.wishes;
+  job.never.clear();
+  if (job.status.state == JobState::kQueued) {
+    const ProcessOrder driver = DriverOf(job, job.status.attempt + 1);
+    job.never = rooms_.WhyNever({&driver.id, &driver.needs});
+    return job.never;
+  }
+  std::vector<PlacementWish> all;
+  for (const auto& [name, process] : job.processes) {
+    if (process.state == ProcessState::kEnded) continue;
+    const PlacementWish wish{&process.order.id, &process.order.needs, &process.refused};
+    all.push_back(wish);
+    if (process.state == ProcessState::kWaiting && job.never.empty()) job.never = rooms_.WhyNever(wish);
+  }
+  if (job.never.empty() && !rooms_.ChooseEmpty(all).ok()) {
+    job.never = absl::StrCat("the ", all.size(), " processes of the job need more than the ", rooms_.open(), " nodes have, even with nobody else there");
+  }
+  return job.never;
+}
+
+/// Says why what it wants waits.
+void Head::Explain(Job& job, const std::string& why) {
+  bool changed = false;
+  if (job.status.state == JobState::kQueued) {
+    changed = std::exchange(job.status.reason, why) != why;
+  } else {
+    for (const std::string& name : job.waiting) {
+      std::string& reason = job.processes.at(name).reason;
+      changed = std::exchange(reason, why) != why || changed;
+    }
+  }
+  if (changed) Touch(job);
+}
+
+/// A queued job's driver has found room.
+void Head::Begin(Job& job, NodeId node, Clock::Time now, int64_t wall_ms) {
+  JobStatus& status = job.status;
+  SetJobState(job, JobState::kRunning);
+  status.reason.clear();
+  ++status.attempt;
+  if (status.started_ms == 0) {
+    status.started_ms = wall_ms;
+    if (status.spec.time_limit.count() > 0) limits_.emplace(now + status.spec.time_limit, status.job);
+  }
+  job.driver_nodes.push_back(node);
+  Put(job, {.order = DriverOf(job, status.attempt)});
+}
+
+/// Places all that waits of a job, or nothing.
+bool Head::PlaceWaiting(Job& job, Clock::Time now, int64_t wall_ms) {
+  if (job.recovered && !AllReturned()) {   // they may run on a node that has not come back yet
+    Explain(job, "the head waits for its nodes to come back");
+    return true;
+  }
+  ProcessOrder driver;
+  std::vector<PlacementWish> wanted;
+  if (job.status.state == JobState::kQueued) {
+    driver = DriverOf(job, job.status.attempt + 1);
+    wanted.push_back({&driver.id, &driver.needs});
+  } else {
+    for (const std::string& name : job.waiting) {
+      const Process& process = job.processes.at(name);
+      wanted.push_back({&process.order.id, &process.order.needs, &process.refused});
+    }
+  }
+  const absl::StatusOr<std::vector<NodeId>> nodes = rooms_.Choose(wanted);
+  if (!nodes.ok()) {
+    const std::string& never = WhyNever(job);
+    Explain(job, never.empty() ? std::string(Message(nodes.status())) : never);
+    return false;
+  }
+  if (job.status.state == JobState::kQueued) Begin(job, nodes->front(), now, wall_ms);
+  const std::set<std::string> names = job.waiting;   // in the order of `wanted`
+  auto node = nodes->begin();
+  for (const std::string& name : names) {
+    Process& process = job.processes.at(name);
+    Change(job, process, [&] {
+      process.state = ProcessState::kPlaced;
+      process.node = *node++;
+    });
+    process.reason.clear();
+    if (name == kDriverName) {
+      job.driver_nodes.back() = process.node;
+      Keep(job);
+    } else {
+      job.last_nodes[name] = process.node;
+      job.placed[name] = process.order.id.incarnation;
+      changes_[LifeKey(job.status.job, name)] = absl::StrCat(process.order.id.incarnation);
+    }
+    Note(wall_ms, absl::StrCat(ToString(process.order.id), " is placed on node ", NameOf(process.node)));
+    Touch(process.node);
+  }
+  Touch(job);
+  return true;
+}
+
+/// The queue with the smallest share for its weight among those where a job waits; of equal ones that with the job that came first.
+Head::Queue* Head::NextQueue() {
+  Queue* next = nullptr;
+  uint64_t next_weight = 1;
+  for (auto& [name, queue] : queues_) {
+    if (queue.waiting.empty()) continue;
+    const uint64_t weight = WeightOf(name);
+    const auto rank = [](const Queue& of, uint64_t other_weight) { return std::pair(of.share * other_weight, of.waiting.begin()->second); };
+    if (next != nullptr && rank(*next, weight) <= rank(queue, next_weight)) continue;
+    next = &queue;
+    next_weight = weight;
+  }
+  return next;
+}
+
+void Head::Place(Clock::Time now, int64_t wall_ms) {
+  if (placed_ == version_) return;   // nothing has changed
+  placed_ = version_;
+  // What runs is made whole first, the oldest job first. Then queues take turns. The first that finds no room ends it: later ones must not take, bit by bit,
+  // what it waits for. Unless it waits for more than there is.
+  bool whole = true;
+  for (const JobId id : std::vector(needy_.begin(), needy_.end())) {
+    Job& job = jobs_.at(id);
+    const bool placed = PlaceWaiting(job, now, wall_ms) || !WhyNever(job).empty();
+    whole = placed && whole;   // one that waits for others does not keep these from ending
+  }
+  if (std::exchange(placed_rooms_, rooms_.version()) != rooms_.version()) {
+    for (const JobId id : std::vector(hopeless_.begin(), hopeless_.end())) {
+      Job& job = jobs_.at(id);
+      hopeless_.erase(id);
+      const std::string before = job.status.reason;
+      Enqueue(job);
+      if (job.status.reason != before) Touch(job);
+    }
+  }
+  while (whole) {
+    Queue* queue = NextQueue();
+    if (queue == nullptr) return;
+    Job& job = jobs_.at(queue->waiting.begin()->second);
+    if (PlaceWaiting(job, now, wall_ms)) continue;
+    if (WhyNever(job).empty()) return;
+    queue->waiting.erase(queue->waiting.begin());
+    hopeless_.insert(job.status.job);
+  }
+}
+
+}   // namespace troupe
