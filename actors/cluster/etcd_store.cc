@@ -24,7 +24,10 @@ constexpr int kTriesMax = 3;
 class EtcdStore final : public Store {
  public:
   explicit EtcdStore(const EtcdStoreOptions& options)
-      : gateway_(options.endpoints, options.call_max), records_(options.prefix + "/records/"), leader_(options.prefix + "/leader"), lease_length_(options.lease) {}
+      : gateway_(options.endpoints, options.call_max),
+        records_(options.prefix + "/records/"),
+        leader_(options.prefix + "/leader"),
+        lease_length_(options.lease) {}
   ~EtcdStore() override { Resign(); }
 
   absl::StatusOr<std::map<std::string, std::string>> Read(const std::string& prefix) override {
@@ -77,7 +80,8 @@ class EtcdStore final : public Store {
         return absl::OkStatus();
       }
       if (!transacted.found || transacted.found->create_revision != static_cast<int64_t>(generation)) {
-        return absl::AbortedError(absl::StrCat("etcd: ", transacted.found ? absl::StrCat("the head at ", transacted.found->value, " leads now") : "this head leads no more"));
+        return absl::AbortedError(
+            absl::StrCat("etcd: ", transacted.found ? absl::StrCat("the head at ", transacted.found->value, " leads now") : "this head leads no more"));
       }
       version_ = transacted.found->version;   // an answer was lost
     }

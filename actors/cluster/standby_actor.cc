@@ -35,7 +35,8 @@ absl::Status CopyProgram(ClusterLink& leader, Programs& programs, const std::str
 }   // namespace
 
 HeadActor SpawnStandby(System& system, std::function<std::string()> leader) {
-  caf::actor actor = system.actors().spawn<caf::hidden>([leader = std::move(leader)](caf::event_based_actor*) { return Refusing<HeadActor>::Behavior(leader); });
+  caf::actor actor =
+      system.actors().spawn<caf::hidden>([leader = std::move(leader)](caf::event_based_actor*) { return Refusing<HeadActor>::Behavior(leader); });
   return caf::actor_cast<HeadActor>(actor);
 }
 

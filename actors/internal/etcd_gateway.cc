@@ -155,7 +155,8 @@ absl::StatusOr<std::string> EtcdGateway::Call(const std::string& path, const std
       latest_ = at;
       return std::move(reply->body);
     }
-    const absl::Status why = reply.ok() ? ErrorOf(endpoints_[at], *reply) : absl::Status(reply.status().code(), absl::StrCat("etcd at ", reply.status().message()));
+    const absl::Status why =
+        reply.ok() ? ErrorOf(endpoints_[at], *reply) : absl::Status(reply.status().code(), absl::StrCat("etcd at ", reply.status().message()));
     if (!absl::IsUnavailable(why) && !absl::IsDeadlineExceeded(why)) return why;
     status = status.ok() ? why : absl::Status(why.code(), absl::StrCat(status.message(), "; ", why.message()));
   }

@@ -30,7 +30,9 @@ kj::Promise<HttpReply> Post(kj::AsyncIoProvider& io, const kj::HttpHeaderTable& 
         return written.then([response = kj::mv(request.response)]() mutable { return kj::mv(response); })
             .then([](kj::HttpClient::Response&& response) {
               auto text = response.body->readAllText(kHttpBodyMax);
-              return text.then([code = response.statusCode](kj::String&& read) { return HttpReply{code, std::string(read.begin(), read.size())}; })
+              return text.then([code = response.statusCode](kj::String&& read) {
+                           return HttpReply{code, std::string(read.begin(), read.size())};
+                         })
                   .attach(kj::mv(response.body));
             })
             .attach(kj::mv(client))

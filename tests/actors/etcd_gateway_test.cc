@@ -110,7 +110,8 @@ BOOST_AUTO_TEST_CASE(what_is_no_http_no_host_or_too_much_is_an_error) {
 }
 
 BOOST_AUTO_TEST_CASE(records_are_read_with_their_numbers) {
-  const Speaker etcd(Ok("{\"header\":{},\"kvs\":[{\"key\":\"YQ==\",\"create_revision\":\"7\",\"version\":\"2\",\"value\":\"AP8=\",\"lease\":\"-3\"},{\"key\":\"Yg==\"}]}"));
+  const Speaker etcd(
+      Ok("{\"header\":{},\"kvs\":[{\"key\":\"YQ==\",\"create_revision\":\"7\",\"version\":\"2\",\"value\":\"AP8=\",\"lease\":\"-3\"},{\"key\":\"Yg==\"}]}"));
   const auto found = EtcdGateway({etcd.place()}, kEver).Range("a", "c");
   BOOST_REQUIRE_MESSAGE(found.ok(), found.status().ToString());
   BOOST_REQUIRE(found->size() == 2u);
@@ -144,7 +145,8 @@ BOOST_AUTO_TEST_CASE(what_etcd_refuses_is_not_asked_of_another_endpoint) {
 }
 
 BOOST_AUTO_TEST_CASE(answers_that_make_no_sense_are_errors_or_nothing) {
-  const Speaker text(Ok("certainly")), empty(Ok("{}")), list(Ok("[1,2]")), odd(Ok("{\"kvs\":[{\"key\":5,\"value\":\"%%%\",\"version\":\"x\"}],\"succeeded\":\"yes\",\"responses\":{}}"));
+  const Speaker text(Ok("certainly")), empty(Ok("{}")), list(Ok("[1,2]")),
+      odd(Ok("{\"kvs\":[{\"key\":5,\"value\":\"%%%\",\"version\":\"x\"}],\"succeeded\":\"yes\",\"responses\":{}}"));
   BOOST_TEST(absl::IsInternal(EtcdGateway({text.place()}, kEver).Range("a", "b").status()));
   BOOST_TEST(absl::IsInternal(EtcdGateway({empty.place()}, kEver).Grant(3).status()));
   BOOST_TEST(absl::IsNotFound(EtcdGateway({empty.place()}, kEver).KeepAlive(3)));   // without a time to live

@@ -43,12 +43,18 @@ class EtcdServer {
   void Start() {
     const std::string client = "http://" + place(), peer = "http://127.0.0.1:" + std::to_string(peer_port_);
     std::vector<std::string> words{"etcd",
-                                   "--data-dir", folder_.path() + "/data",
-                                   "--listen-client-urls", client,
-                                   "--advertise-client-urls", client,
-                                   "--listen-peer-urls", peer,
-                                   "--initial-advertise-peer-urls", peer,
-                                   "--initial-cluster", "default=" + peer};
+                                   "--data-dir",
+                                   folder_.path() + "/data",
+                                   "--listen-client-urls",
+                                   client,
+                                   "--advertise-client-urls",
+                                   client,
+                                   "--listen-peer-urls",
+                                   peer,
+                                   "--initial-advertise-peer-urls",
+                                   peer,
+                                   "--initial-cluster",
+                                   "default=" + peer};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);

@@ -180,7 +180,7 @@ BOOST_AUTO_TEST_CASE(training_makes_the_model_of_one_process_though_the_head_is_
   std::vector<std::unique_ptr<Daemon>> nodes;
   for (const char* name : {"n", "m", "o"}) nodes.push_back(Node(name));
   std::mt19937 random(static_cast<unsigned>(NumberFromEnvironment("TROUPE_TEST_SEED", 1)));
-  for (uint64_t run = 0, runs = NumberFromEnvironment("TROUPE_TEST_KILL_RUNS", 2); run < runs; ++run) {
+  for (unsigned run = 0, runs = testing::KillRuns(2); run < runs; ++run) {
     const auto job = Start(flags + Words{"--model", scratch / "there"});
     testing::Sleep(std::uniform_real_distribution<double>(0.05, 0.4)(random));
     const bool in_its_middle = job->running();

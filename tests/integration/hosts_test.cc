@@ -1,1 +1,184 @@
+// A cluster over several hosts, which are network namespaces with an address each: training across them, with a slow network, and with one that falls in two
+// for a while. TROUPE_TEST_SPLIT_SECONDS=30: how long.
 #include <boost/test/unit_test.hpp>
+#include <cctype>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "tests/integration/hosts.h"
+#include "tests/process/cluster_fixture.h"
+#include "tests/support/seeds.h"
+
+namespace troupe {
+namespace {
+
+using testing::Await;
+using testing::Command;
+using testing::Daemon;
+using testing::Ended;
+using testing::Holds;
+using testing::Hosts;
+using testing::ModelText;
+using testing::OnHost;
+using testing::ReadText;
+using testing::Scratch;
+using testing::Words;
+using testing::WriteText;
+using testing::operator+;
+using Side = Hosts::Side;
+
+/// The bytes of a model's parts, one after the other.
+std::string Parts(const std::string& model) {
+  std::string bytes;
+  for (const std::string& name : testing::Names(model)) {
+    if (name.ends_with(".troupe")) bytes += name + "\n" + ReadText(model + "/" + name);
+  }
+  BOOST_REQUIRE(!bytes.empty());
+  return bytes;
+}
+
+struct HostsFixture {
+  const Scratch scratch;
+  Hosts hosts;
+  std::string head_place;
+  std::unique_ptr<Daemon> head;
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+
+  HostsFixture() {
+    WriteText(scratch / "token", "a token that is long enough\n");
+    BOOST_REQUIRE(testing::Run(scratch, {"certificate", scratch / "tls"}).code == 0);
+    head_place = hosts.Add("head", Side::kLeft) + ":7460";
+    const OnHost on(Hosts::Name("head"));
+    head = std::make_unique<Daemon>(scratch, Words{"--head", "--listen", head_place, "--state", scratch / "head"} + Secret());
+    head->AwaitPlace();
+  }
+  Words Secret() const { return {"--token-file", scratch / "token", "--tls", scratch / "tls"}; }
+  void AddNode(const std::string& name, Side side) {
+    const std::string address = hosts.Add(name, side);
+    {
+      const OnHost on(Hosts::Name(name));
+      nodes[name] = std::make_unique<Daemon>(
+          scratch, Words{"--join", head_place, "--listen", address + ":0", "--name", name, "--cores", "2", "--state", scratch / name} + Secret());
+    }
+    AwaitNode(name, "up");
+  }
+  Words Flags(const std::string& model) const {
+    return {"train", "--algorithm", "naive_bayes", "--data",       "generate:ctr?rows=1000000&seed=1", "--workers", "2", "--shards", "2", "--splits",
+            "4",     "--json",      "--model",     scratch / model};
+  }
+  std::unique_ptr<Command> Start(const Words& words) {
+    const OnHost on(Hosts::Name("head"));
+    return std::make_unique<Command>(scratch, Command::Options{.arguments = words + Words{"--cluster", head_place} + Secret(), .environment = {}});
+  }
+  std::string Status() { return Start({"status", "--json"})->Wait().out; }
+  static bool Is(const std::string& status, const std::string& node, const std::string& state) {
+    return Holds(status, "{\"name\":\"" + node + "\",\"state\":\"" + state + "\"");
+  }
+  void AwaitNode(const std::string& name, const std::string& state) {
+    Await(name + " is " + state, [&] { return Is(Status(), name, state); });
+  }
+  /// Of the node's life, as the head knows it.
+  double IncarnationOf(const std::string& name) {
+    const std::string status = Status();
+    return testing::Number(status.substr(status.find("{\"name\":\"" + name + "\"")), "incarnation");
+  }
+  std::string Alone() {
+    const Ended alone = testing::Run(scratch, Flags("alone"));
+    BOOST_REQUIRE_MESSAGE(alone.code == 0, alone.err);
+    return Parts(scratch / "alone");
+  }
+  void AwaitWorkers() {
+    Await("workers and shards run", [&] {
+      const std::string status = Status();
+      size_t running = 0;
+      for (size_t at = 0; (at = status.find("\"state\":\"running\",\"", at)) != std::string::npos; ++at) ++running;
+      return running >= 5;   // with the driver
+    });
+  }
+  /// The network falls in two in the middle of a run, with the head and `here` on one side.
+  void Split(const Words& here, const Words& there) {
+    for (const std::string& name : here) AddNode(name, Side::kLeft);
+    for (const std::string& name : there) AddNode(name, Side::kRight);
+    const std::string expected = Alone();
+    const auto job = Start(Flags("split"));
+    AwaitWorkers();
+    hosts.Join(false);
+    BOOST_TEST(job->running());
+    const auto began = std::chrono::steady_clock::now();
+    for (const std::string& name : there) AwaitNode(name, "down");
+    for (const std::string& name : here) BOOST_TEST(Is(Status(), name, "up"));
+    const auto usual = 6 * std::min<uint64_t>(testing::Times(), 5);
+    while (std::chrono::steady_clock::now() < began + std::chrono::seconds(testing::NumberFromEnvironment("TROUPE_TEST_SPLIT_SECONDS", usual)))
+      testing::Sleep(0.1);
+    hosts.Join(true);
+    for (const std::string& name : there) {
+      AwaitNode(name, "up");
+      BOOST_TEST(IncarnationOf(name) == 2);
+    }
+    for (const std::string& name : here) BOOST_TEST(IncarnationOf(name) == 1);
+    const Ended ended = job->Wait();
+    BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err << Status());
+    BOOST_TEST((Parts(scratch / "split") == expected));
+    BOOST_TEST(Start({"submit", "/bin/true"})->Wait().code == 0);   // the cluster is whole
+  }
+};
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(HostsSuite, HostsFixture)
+
+BOOST_AUTO_TEST_CASE(training_across_five_hosts_makes_the_model_of_one_process) {
+  for (const char* name : {"n1", "n2", "n3", "n4"}) AddNode(name, Side::kLeft);
+  const std::string expected = Alone();
+  const auto job = Start(Flags("across"));
+  AwaitWorkers();
+  const std::string status = Status();
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST((Parts(scratch / "across") == expected));
+  size_t used = 0;   // workers, and shards, are on different hosts
+  for (const char* name : {"n1", "n2", "n3", "n4"}) used += Holds(status, "\"node\":\"" + std::string(name) + "\"");
+  BOOST_TEST(used >= 2u, status);
+}
+
+BOOST_AUTO_TEST_CASE(who_is_on_another_host_needs_a_certificate) {
+  const std::string stranger = hosts.Add("stranger", Side::kRight);
+  const OnHost on(Hosts::Name("stranger"));
+  const Ended refused = testing::Run(scratch, {"status", "--cluster", head_place, "--token-file", scratch / "token"});
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(Holds(refused.err, "beyond this host links take certificates"), refused.err);
+  const Ended node = testing::Run(scratch, {"node", "--join", head_place, "--listen", stranger + ":0", "--state", scratch / "stranger"});
+  BOOST_TEST(node.code == 2);
+  BOOST_TEST(Holds(node.err, "expected a token and certificates"), node.err);
+}
+
+BOOST_AUTO_TEST_CASE(a_split_that_leaves_the_head_the_smaller_side) {
+  Split({"n1", "n2"}, {"n3", "n4", "n5"});
+}
+
+BOOST_AUTO_TEST_CASE(a_split_that_leaves_the_head_the_larger_side) {
+  Split({"n1", "n2", "n3"}, {"n4", "n5"});
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_network_changes_the_time_only) {
+  for (const char* name : {"n1", "n2"}) AddNode(name, Side::kLeft);
+  if (!hosts.Delay("n1", "20ms 5ms")) {
+    BOOST_TEST_MESSAGE("skipped: this kernel has no netem");
+    BOOST_TEST(true);
+    return;
+  }
+  BOOST_TEST((hosts.Delay("n2", "10ms") && hosts.Delay("head", "5ms")));
+  const std::string expected = Alone();
+  const Ended ended = Start(Flags("slow"))->Wait(300);
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST((Parts(scratch / "slow") == expected));
+  for (const char* name : {"n1", "n2"}) {
+    BOOST_TEST(Is(Status(), name, "up"));
+    BOOST_TEST(IncarnationOf(name) == 1);   // nobody was taken for dead
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe

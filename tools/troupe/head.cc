@@ -26,8 +26,8 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{200};          // of a standby: does the one that leads still lead?
-constexpr std::chrono::seconds kStoreMax{10};            // for the store to answer for the first time
+constexpr std::chrono::milliseconds kLook{200};        // of a standby: does the one that leads still lead?
+constexpr std::chrono::seconds kStoreMax{10};          // for the store to answer for the first time
 constexpr std::chrono::milliseconds kCopyAgain{500};   // programs of the one that leads
 
 absl::StatusOr<std::shared_ptr<Store>> OpenStore(const NodeFlags& flags, const std::string& state) {
@@ -122,8 +122,8 @@ class Candidate {
   std::optional<ProgramCopies> copies_;
 };
 
-absl::Status Lead(const std::string& state, const std::string& programs, const std::shared_ptr<Store>& store, ClusterLink& link, uint64_t generation,
-                  bool say, const Log& log) {
+absl::Status Lead(const std::string& state, const std::string& programs, const std::shared_ptr<Store>& store, ClusterLink& link, uint64_t generation, bool say,
+                  const Log& log) {
   const RealClock clock;
   Outcome outcome;
   TROUPE_TRY(const HeadActor head, SpawnHead(link.system(), {.head = {},

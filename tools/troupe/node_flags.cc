@@ -20,8 +20,7 @@ namespace troupe {
 void NodeFlags::Declare(CommandLine& line) {
   line.Switch("--head", &head, "be the head: it keeps jobs and nodes, and runs nothing itself");
   line.Value("--join", "HOST:PORT,...", &join, "join the cluster of this head; of several: of the one that leads");
-  line.Value("--listen", "HOST:PORT", &listen,
-             "where to listen; beyond loopback with --token-file and --tls; port 0: one that is free (default 127.0.0.1:0)");
+  line.Value("--listen", "HOST:PORT", &listen, "where to listen; beyond loopback with --token-file and --tls; port 0: one that is free (default 127.0.0.1:0)");
   line.Value("--store", "etcd:HOST:PORT,...[/PREFIX]", &store,
              "where a head keeps what must outlive it: in etcd, where further heads stand by to take over (default: a file in --state)");
   line.Value("--state", "DIR", &state, "what must outlive this process (default: a head's ~/.troupe, a node's fresh temporary folder)");
