@@ -63,9 +63,9 @@ struct HostsFixture {
     }
     AwaitNode(name, "up");
   }
-  Words Flags(const std::string& model) const {
-    return {"train", "--algorithm", "naive_bayes", "--data",       "generate:ctr?rows=1000000&seed=1", "--workers", "2", "--shards", "2", "--splits",
-            "4",     "--json",      "--model",     scratch / model};
+  Words Flags(const std::string& model, const std::string& workers = "2") const {
+    return Words{"train", "--algorithm", "naive_bayes", "--data", "generate:ctr?rows=1000000&seed=1", "--workers", workers} +
+           Words{"--shards", "2", "--splits", "6", "--json", "--model", scratch / model};
   }
   std::unique_ptr<Command> Start(const Words& words) {
     const OnHost on(Hosts::Name("head"));
@@ -88,12 +88,13 @@ struct HostsFixture {
     BOOST_REQUIRE_MESSAGE(alone.code == 0, alone.err);
     return Parts(scratch / "alone");
   }
-  void AwaitWorkers() {
-    Await("workers and shards run", [&] {
+  /// Until so many processes of jobs run: two workers and two shards with their driver, or others.
+  void AwaitRunning(size_t processes = 5) {
+    Await("processes run", [&] {
       const std::string status = Status();
       size_t running = 0;
-      for (size_t at = 0; (at = status.find("\"state\":\"running\",\"", at)) != std::string::npos; ++at) ++running;
-      return running >= 5;   // with the driver
+      for (size_t at = 0; (at = status.find("\"state\":\"running\",\"node\":", at)) != std::string::npos; ++at) ++running;
+      return running >= processes;
     });
   }
   /// The network falls in two in the middle of a run, with the head and `here` on one side.
@@ -102,9 +103,13 @@ struct HostsFixture {
     for (const std::string& name : there) AddNode(name, Side::kRight);
     const std::string expected = Alone();
     const auto job = Start(Flags("split"));
-    AwaitWorkers();
+    AwaitRunning();
+    const std::string before = Status();
     hosts.Join(false);
     BOOST_TEST(job->running());
+    size_t cut_off = 0;
+    for (const std::string& name : there) cut_off += Holds(before, "\"node\":\"" + name + "\"");
+    BOOST_TEST(cut_off > 0u, before);   // else nothing has to be replaced
     const auto began = std::chrono::steady_clock::now();
     for (const std::string& name : there) AwaitNode(name, "down");
     for (const std::string& name : here) BOOST_TEST(Is(Status(), name, "up"));
@@ -119,6 +124,10 @@ struct HostsFixture {
     for (const std::string& name : here) BOOST_TEST(IncarnationOf(name) == 1);
     const Ended ended = job->Wait();
     BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err << Status());
+    const std::string list = Start({"job", "list", "--json"})->Wait().out;
+    BOOST_TEST_MESSAGE(cut_off << " hosts with processes of the job were cut off; " << testing::Number(ended.out, "restarts") << " restarts, driver "
+                               << testing::Number(list, "attempt"));
+    BOOST_TEST((testing::Number(ended.out, "restarts") > 0 || testing::Number(list, "attempt") > 1), ended.out << list);
     BOOST_TEST((Parts(scratch / "split") == expected));
     BOOST_TEST(Start({"submit", "/bin/true"})->Wait().code == 0);   // the cluster is whole
   }
@@ -132,7 +141,7 @@ BOOST_AUTO_TEST_CASE(training_across_five_hosts_makes_the_model_of_one_process) 
   for (const char* name : {"n1", "n2", "n3", "n4"}) AddNode(name, Side::kLeft);
   const std::string expected = Alone();
   const auto job = Start(Flags("across"));
-  AwaitWorkers();
+  AwaitRunning();
   const std::string status = Status();
   const Ended ended = job->Wait();
   BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
@@ -159,6 +168,30 @@ BOOST_AUTO_TEST_CASE(a_split_that_leaves_the_head_the_smaller_side) {
 
 BOOST_AUTO_TEST_CASE(a_split_that_leaves_the_head_the_larger_side) {
   Split({"n1", "n2", "n3"}, {"n4", "n5"});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_cut_off_from_its_driver_is_replaced_while_the_split_lasts) {
+  AddNode("n1", Side::kLeft);
+  const std::string expected = Alone();
+  const auto job = Start(Flags("split", "3"));
+  AwaitRunning(1);   // the driver; there is no room for its workers yet
+  for (const char* name : {"n2", "n3"}) AddNode(name, Side::kRight);
+  AwaitRunning(6);
+  hosts.Join(false);
+  BOOST_TEST(job->running());
+  AddNode("n4", Side::kLeft);
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err << Status());
+  BOOST_TEST(testing::Number(ended.out, "restarts") > 0,
+             Start({"status"})->Wait().out << ReadText(nodes["n1"]->log) << ReadText(head->log) << testing::ReadText(scratch / "n1/jobs/1/driver.1.err"));
+  BOOST_TEST(testing::Number(Start({"job", "list", "--json"})->Wait().out, "attempt") == 1);   // the driver has lived
+  BOOST_TEST((Parts(scratch / "split") == expected));
+  for (const char* name : {"n2", "n3"}) AwaitNode(name, "down");
+  hosts.Join(true);
+  for (const char* name : {"n2", "n3"}) {
+    AwaitNode(name, "up");
+    BOOST_TEST(IncarnationOf(name) == 2);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_slow_network_changes_the_time_only) {
