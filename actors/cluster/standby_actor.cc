@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "actors/ask.h"
 #include "actors/cluster/head_finder.h"
 #include "actors/cluster/programs.h"
 #include "actors/status.h"
@@ -12,7 +13,8 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::milliseconds kOnce{0};
+// Whoever takes over waits for the end of a question: one to a head that has just died is not answered.
+constexpr std::chrono::milliseconds kNewsMax = kReportHold * 2, kPartMax{2000};
 
 template <class Handle>
 struct Refusing;
@@ -25,7 +27,7 @@ struct Refusing<caf::typed_actor<caf::typed_mpi<caf::detail::type_list<Requests>
 
 absl::Status CopyProgram(ClusterLink& leader, Programs& programs, const std::string& hash, const std::function<bool()>& stop) {
   for (uint64_t have = 0, size = 1; have < size && !stop();) {
-    TROUPE_TRY(const ProgramPart part, leader.AskHead<ProgramPart>(GetProgram{hash, have}, kOnce));
+    TROUPE_TRY(const ProgramPart part, Ask<ProgramPart>(leader.system(), leader.head(), GetProgram{hash, have}, kPartMax));
     size = part.size;
     TROUPE_TRY(have, programs.Put(hash, size, have, part.bytes));
   }
@@ -41,7 +43,7 @@ HeadActor SpawnStandby(System& system, std::function<std::string()> leader) {
 }
 
 absl::Status CopyPrograms(ClusterLink& leader, const std::string& folder, uint64_t& seen, const std::function<bool()>& stop) {
-  TROUPE_TRY(const Inspected inspected, leader.AskHead<Inspected>(Inspect{.job = 0, .seen = seen}, kOnce));
+  TROUPE_TRY(const Inspected inspected, Ask<Inspected>(leader.system(), leader.head(), Inspect{.job = 0, .seen = seen}, kNewsMax));
   Programs programs(folder);
   std::set<std::string> wanted;
   for (const JobStatus& job : inspected.jobs) {
