@@ -14,6 +14,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "actors/internal/http_post.h"
@@ -25,7 +26,8 @@ namespace troupe::testing {
 
 class EtcdServer {
  public:
-  EtcdServer() : folder_(*ScratchFolder::Make("")) {
+  /// `host`: an address of the host that the calling thread is on, and stays on.
+  explicit EtcdServer(std::string host = "127.0.0.1") : folder_(*ScratchFolder::Make("")), host_(std::move(host)) {
     for (int tries = 0; tries < 10 && pid_ <= 0; ++tries) {   // a port that was free may be taken a moment later
       port_ = FreePort();
       peer_port_ = FreePort();
@@ -37,11 +39,11 @@ class EtcdServer {
   EtcdServer(const EtcdServer&) = delete;
   EtcdServer& operator=(const EtcdServer&) = delete;
 
-  std::string place() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string place() const { return host_ + ":" + std::to_string(port_); }
 
   /// Returns when it answers; without a process where it has ended before.
   void Start() {
-    const std::string client = "http://" + place(), peer = "http://127.0.0.1:" + std::to_string(peer_port_);
+    const std::string client = "http://" + place(), peer = "http://" + host_ + ":" + std::to_string(peer_port_);
     std::vector<std::string> words{"etcd",
                                    "--data-dir",
                                    folder_.path() + "/data",
@@ -101,6 +103,7 @@ class EtcdServer {
   }
 
   const ScratchFolder folder_;
+  const std::string host_;
   int port_ = 0, peer_port_ = 0;
   pid_t pid_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "tests/integration/etcd_server.h"
 #include "tests/integration/hosts.h"
 #include "tests/process/cluster_fixture.h"
 #include "tests/support/seeds.h"
@@ -41,16 +42,25 @@ std::string Parts(const std::string& model) {
 struct HostsFixture {
   const Scratch scratch;
   Hosts hosts;
-  std::string head_place;
+  std::string head_place, from = "head";   // where commands are given
   std::unique_ptr<Daemon> head;
   std::map<std::string, std::unique_ptr<Daemon>> nodes;
 
   HostsFixture() {
     WriteText(scratch / "token", "a token that is long enough\n");
     BOOST_REQUIRE(testing::Run(scratch, {"certificate", scratch / "tls"}).code == 0);
-    head_place = hosts.Add("head", Side::kLeft) + ":7460";
-    const OnHost on(Hosts::Name("head"));
-    head = std::make_unique<Daemon>(scratch, Words{"--head", "--listen", head_place, "--state", scratch / "head"} + Secret());
+  }
+  /// A head on a host of that name.
+  std::unique_ptr<Daemon> Head(const std::string& name, Side side, const Words& more = {}) {
+    const std::string place = hosts.Add(name, side) + ":7460";
+    head_place += (head_place.empty() ? "" : ",") + place;
+    const OnHost on(Hosts::Name(name));
+    auto started = std::make_unique<Daemon>(scratch, Words{"--head", "--listen", place, "--state", scratch / name} + more + Secret());
+    started->place = place;
+    return started;
+  }
+  void OneHead() {
+    head = Head("head", Side::kLeft);
     head->AwaitPlace();
   }
   Words Secret() const { return {"--token-file", scratch / "token", "--tls", scratch / "tls"}; }
@@ -68,7 +78,7 @@ struct HostsFixture {
            Words{"--shards", "2", "--splits", "6", "--json", "--model", scratch / model};
   }
   std::unique_ptr<Command> Start(const Words& words) {
-    const OnHost on(Hosts::Name("head"));
+    const OnHost on(Hosts::Name(from));
     return std::make_unique<Command>(scratch, Command::Options{.arguments = words + Words{"--cluster", head_place} + Secret(), .environment = {}});
   }
   std::string Status() { return Start({"status", "--json"})->Wait().out; }
@@ -99,6 +109,7 @@ struct HostsFixture {
   }
   /// The network falls in two in the middle of a run, with the head and `here` on one side.
   void Split(const Words& here, const Words& there) {
+    OneHead();
     for (const std::string& name : here) AddNode(name, Side::kLeft);
     for (const std::string& name : there) AddNode(name, Side::kRight);
     const std::string expected = Alone();
@@ -138,6 +149,7 @@ struct HostsFixture {
 BOOST_FIXTURE_TEST_SUITE(HostsSuite, HostsFixture)
 
 BOOST_AUTO_TEST_CASE(training_across_five_hosts_makes_the_model_of_one_process) {
+  OneHead();
   for (const char* name : {"n1", "n2", "n3", "n4"}) AddNode(name, Side::kLeft);
   const std::string expected = Alone();
   const auto job = Start(Flags("across"));
@@ -152,6 +164,7 @@ BOOST_AUTO_TEST_CASE(training_across_five_hosts_makes_the_model_of_one_process) 
 }
 
 BOOST_AUTO_TEST_CASE(who_is_on_another_host_needs_a_certificate) {
+  OneHead();
   const std::string stranger = hosts.Add("stranger", Side::kRight);
   const OnHost on(Hosts::Name("stranger"));
   const Ended refused = testing::Run(scratch, {"status", "--cluster", head_place, "--token-file", scratch / "token"});
@@ -171,6 +184,7 @@ BOOST_AUTO_TEST_CASE(a_split_that_leaves_the_head_the_larger_side) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_cut_off_from_its_driver_is_replaced_while_the_split_lasts) {
+  OneHead();
   AddNode("n1", Side::kLeft);
   const std::string expected = Alone();
   const auto job = Start(Flags("split", "3"));
@@ -194,7 +208,45 @@ BOOST_AUTO_TEST_CASE(what_is_cut_off_from_its_driver_is_replaced_while_the_split
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_leading_head_that_is_cut_off_is_replaced_by_the_one_beside_etcd_and_says_nothing_any_more) {
+  if (std::system("command -v etcd >/dev/null") != 0) {
+    BOOST_TEST_MESSAGE("skipped: there is no etcd");
+    BOOST_TEST(true);
+    return;
+  }
+  const std::string address = hosts.Add("etcd", Side::kRight);
+  const OnHost beside_etcd(Hosts::Name("etcd"));
+  const testing::EtcdServer etcd(address);
+  const Words store{"--store", "etcd:" + etcd.place()};
+  const auto first = Head("first", Side::kLeft, store);
+  Await("the first leads", [&] { return Holds(first->command->Printed(), "leading, "); });
+  const auto second = Head("second", Side::kRight, store);
+  Await("the second stands by", [&] { return Holds(second->command->Printed(), "standby of " + first->place); });
+  from = "second";
+  for (const char* name : {"n1", "n2"}) AddNode(name, Side::kRight);
+  const std::string expected = Alone();
+  const auto job = Start(Flags("cut"));
+  AwaitRunning();
+  const double generation = testing::Number(Status(), "generation");
+  hosts.Join(false);
+  BOOST_TEST(job->running());
+  Await("the second leads", [&] {
+    const std::string status = Status();
+    return testing::Number(status, "generation") > generation && Is(status, "n1", "up") && Is(status, "n2", "up");
+  });
+  const Ended gone = first->command->Wait(30);
+  BOOST_TEST(gone.code == 1);
+  BOOST_TEST(gone.err.starts_with("etcd: the lease of 3 s could not be kept: "), gone.err);
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err << Status());
+  BOOST_TEST((Parts(scratch / "cut") == expected));
+  BOOST_TEST(testing::Number(Start({"job", "list", "--json"})->Wait().out, "attempt") == 1);   // it went on meanwhile
+  hosts.Join(true);
+  for (const char* name : {"n1", "n2"}) BOOST_TEST(IncarnationOf(name) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_slow_network_changes_the_time_only) {
+  OneHead();
   for (const char* name : {"n1", "n2"}) AddNode(name, Side::kLeft);
   if (!hosts.Delay("n1", "20ms 5ms")) {
     BOOST_TEST_MESSAGE("skipped: this kernel has no netem");
