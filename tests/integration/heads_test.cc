@@ -168,9 +168,9 @@ BOOST_AUTO_TEST_CASE(a_store_that_is_none_and_one_that_never_answers_end_a_head_
   const Ended nobody = testing::Run(scratch, head + Words{"--store", "etcd:127.0.0.1:1"});
   BOOST_TEST((nobody.code == 1 && Lines(nobody.err) == 1 && Holds(nobody.err, "etcd at 127.0.0.1:1: ")), nobody.err);
   const Ended node = testing::Run(scratch, {"node", "--join", a->place, "--store", "etcd:127.0.0.1:1"});
-  BOOST_TEST((node.code == 2 && node.err == "--store is a head's, and this is a node\n"), node.err);
+  BOOST_TEST((node.code == 2 && node.err == "--store is for heads: nodes keep nothing there\n"), node.err);
   const Ended cores = testing::Run(scratch, head + Words{"--cores", "2"});
-  BOOST_TEST((cores.code == 2 && cores.err == "--cores is a node's, and this is a head, which runs nothing\n"), cores.err);
+  BOOST_TEST((cores.code == 2 && cores.err == "--cores is for nodes: a head runs nothing itself\n"), cores.err);
 }
 
 BOOST_AUTO_TEST_CASE(training_makes_the_model_of_one_process_though_the_head_is_killed_in_its_middle) {

@@ -1,10 +1,11 @@
 // A cluster over several hosts, which are network namespaces with an address each: training across them, with a slow network, and with one that falls in two
 // for a while. TROUPE_TEST_SPLIT_SECONDS=30: how long.
 #include <boost/test/unit_test.hpp>
-#include <cctype>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <sstream>
 
 #include "tests/integration/etcd_server.h"
 #include "tests/integration/hosts.h"
@@ -64,12 +65,12 @@ struct HostsFixture {
     head->AwaitPlace();
   }
   Words Secret() const { return {"--token-file", scratch / "token", "--tls", scratch / "tls"}; }
-  void AddNode(const std::string& name, Side side) {
+  void AddNode(const std::string& name, Side side, const Words& more = {}) {
     const std::string address = hosts.Add(name, side);
     {
       const OnHost on(Hosts::Name(name));
       nodes[name] = std::make_unique<Daemon>(
-          scratch, Words{"--join", head_place, "--listen", address + ":0", "--name", name, "--cores", "2", "--state", scratch / name} + Secret());
+          scratch, Words{"--join", head_place, "--listen", address + ":0", "--name", name, "--cores", "2", "--state", scratch / name} + more + Secret());
     }
     AwaitNode(name, "up");
   }
@@ -161,6 +162,32 @@ BOOST_AUTO_TEST_CASE(training_across_five_hosts_makes_the_model_of_one_process) 
   size_t used = 0;   // workers, and shards, are on different hosts
   for (const char* name : {"n1", "n2", "n3", "n4"}) used += Holds(status, "\"node\":\"" + std::string(name) + "\"");
   BOOST_TEST(used >= 2u, status);
+}
+
+BOOST_AUTO_TEST_CASE(behind_a_firewall_a_node_and_its_processes_listen_at_the_ports_that_it_lets_through) {
+  OneHead();
+  for (const char* name : {"n1", "n2"}) AddNode(name, Side::kLeft, {"--ports", "7500-7519"});
+  const std::string expected = Alone();
+  const auto job = Start(Flags("ports"));
+  AwaitRunning();
+  for (const char* name : {"n1", "n2"}) {
+    const OnHost on(Hosts::Name(name));
+    std::istringstream table(ReadText("/proc/thread-self/net/tcp"));
+    std::string line;
+    std::getline(table, line);
+    size_t listening = 0;
+    while (std::getline(table, line)) {   // "  0: 0200000A:1D4C 00000000:0000 0A ...": address, port, state in hexadecimal
+      unsigned port = 0, state = 0;
+      BOOST_REQUIRE(std::sscanf(line.c_str(), " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &port, &state) == 2);
+      if (state != 0x0A) continue;
+      ++listening;
+      BOOST_TEST((port >= 7500 && port <= 7519), line);
+    }
+    BOOST_TEST(listening >= 2u);   // the node and a process at least
+  }
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST((Parts(scratch / "ports") == expected));
 }
 
 BOOST_AUTO_TEST_CASE(who_is_on_another_host_needs_a_certificate) {

@@ -133,6 +133,7 @@ absl::Status BeNode(const NodeFlags& flags, const NodeAccess& access, const Log&
                  .program = program,
                  .program_hash = hash,
                  .head_place = flags.join,
+                 .ports = flags.ports,
                  .token = access.token,
                  .tls = access.tls,
                  .log = &log,

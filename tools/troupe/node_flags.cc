@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/port_range.h"
 #include "actors/status.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/process.h"
@@ -21,6 +22,7 @@ void NodeFlags::Declare(CommandLine& line) {
   line.Switch("--head", &head, "be the head: it keeps jobs and nodes, and runs nothing itself");
   line.Value("--join", "HOST:PORT,...", &join, "join the cluster of this head; of several: of the one that leads");
   line.Value("--listen", "HOST:PORT", &listen, "where to listen; beyond loopback with --token-file and --tls; port 0: one that is free (default 127.0.0.1:0)");
+  line.Value("--ports", "A-B", &ports, "the processes of this node listen within, and the node where its --listen has port 0 (default: any that are free)");
   line.Value("--store", "etcd:HOST:PORT,...[/PREFIX]", &store,
              "where a head keeps what must outlive it: in etcd, where further heads stand by to take over (default: a file in --state)");
   line.Value("--state", "DIR", &state, "what must outlive this process (default: a head's ~/.troupe, a node's fresh temporary folder)");
@@ -37,12 +39,18 @@ void NodeFlags::Declare(CommandLine& line) {
 absl::Status NodeFlags::Check() const {
   if (head == !join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
   const std::pair<const char*, bool> of_nodes[] = {
-      {"--name", !name.empty()}, {"--cores", !cores.empty()}, {"--memory", !memory.empty()}, {"--label", !labels.empty()}};
+      {"--name", !name.empty()}, {"--cores", !cores.empty()}, {"--memory", !memory.empty()}, {"--label", !labels.empty()}, {"--ports", !ports.empty()}};
   for (const auto& [flag, given] : of_nodes) {
-    if (head && given) return absl::InvalidArgumentError(absl::StrCat(flag, " is a node's, and this is a head, which runs nothing"));
+    if (head && given) return absl::InvalidArgumentError(absl::StrCat(flag, " is for nodes: a head runs nothing itself"));
   }
-  if (!head && !store.empty()) return absl::InvalidArgumentError("--store is a head's, and this is a node");
+  if (!head && !store.empty()) return absl::InvalidArgumentError("--store is for heads: nodes keep nothing there");
+  if (!ports.empty() && !ParsePortRange(ports)) return absl::InvalidArgumentError(absl::StrCat("--ports is '", ports, "', expected A-B, as 7500-7599"));
   return absl::OkStatus();
+}
+
+std::string NodeFlags::ListenAt() const {
+  const std::string place = listen.empty() ? "127.0.0.1:0" : listen;
+  return "tcp:" + (ports.empty() || !place.ends_with(":0") ? place : place.substr(0, place.size() - 1) + ports);
 }
 
 std::string HostOf(const std::string& place) {

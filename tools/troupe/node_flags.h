@@ -14,13 +14,14 @@ namespace troupe {
 
 struct NodeFlags {
   bool head = false;
-  std::string join, listen, store, state, advertise, name, cores, memory, token_file, tls, log;
+  std::string join, listen, ports, store, state, advertise, name, cores, memory, token_file, tls, log;
   std::vector<std::string> labels;
 
   void Declare(CommandLine& line);
   /// InvalidArgument: neither head nor node, or a flag of the other one.
   absl::Status Check() const;
-  std::string ListenAt() const { return "tcp:" + (listen.empty() ? "127.0.0.1:0" : listen); }
+  /// As RpcNetwork takes it.
+  std::string ListenAt() const;
 };
 
 /// "HOST:PORT" -> HOST, which may be in brackets.
