@@ -113,6 +113,21 @@ BOOST_AUTO_TEST_CASE(a_head_that_stops_in_peace_is_followed_at_once_and_its_stan
   BOOST_TEST(Generation() > first);   // b goes on
 }
 
+BOOST_AUTO_TEST_CASE(a_head_that_is_started_again_alone_leads_when_the_lease_of_its_life_before_is_over) {
+  const auto n = Node("n");
+  const uint64_t first = Generation();
+  b->command->Signal(SIGTERM);
+  BOOST_TEST(b->command->Wait(30).code == 0);
+  const std::string place = a->place;
+  a->Kill();
+  a = Head("a", place);
+  Await("it waits for itself", [&] { return Holds(a->command->Printed(), "standby of " + place + "\n"); });
+  a->place = place;
+  AwaitStatus("it leads", [&](const std::string& status) {
+    return testing::Number(status, "generation") > static_cast<double>(first) && Holds(status, "\"name\":\"n\",\"state\":\"up\"");
+  });
+}
+
 BOOST_AUTO_TEST_CASE(a_standby_says_that_it_does_not_lead) {
   const Ended refused = testing::Run(scratch, {"status", "--cluster", b->place, "--token-file", scratch / "token"});
   BOOST_TEST((refused.code == 1 && refused.err == "not the leader: " + a->place + "\n"), refused.err);
