@@ -37,8 +37,8 @@ class RpcNetwork final : public Network {
     /// Certificates are looked at when a connection is made. Unix sockets are their owner's alone, and need none.
     std::optional<TlsCertificates> tls = {};
     /// Where others reach this node, none: nobody does. "unix:/path", at most 83 bytes of path: a process that listens there already loses the place.
-    /// "tcp:HOST:PORT", HOST a name, an IPv4 or a [bracketed IPv6] address of this host; port 0: one that is free. Where other hosts can connect, a token
-    /// and certificates must be given.
+    /// "tcp:HOST:PORT", HOST a name, an IPv4 or a [bracketed IPv6] address of this host; port 0: one that is free; "tcp:HOST:A-B": one of these. Where other
+    /// hosts can connect, a token and certificates must be given.
     std::vector<std::string> listen;
     /// Served from the first connection on; whoever waits for this node to listen would find an actor that is served later missing (Unavailable).
     std::vector<std::pair<ActorId, Handler>> handlers = {};

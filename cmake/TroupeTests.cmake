@@ -15,6 +15,12 @@ function(TroupeUnitTests layer)
   set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT 600)
 endfunction()
 
+# A test again, as long_<name>, with ten times the seeds and runs: label `long`, of `tools/check --long` (ctest -C long -L long) alone.
+function(TroupeLongTest name)
+  add_test(NAME long_${name} CONFIGURATIONS long COMMAND ${ARGN})
+  set_tests_properties(long_${name} PROPERTIES LABELS long TIMEOUT 7200 SKIP_RETURN_CODE 77 ENVIRONMENT "TROUPE_TEST_TIMES=10")
+endfunction()
+
 # Sets `result` to every program and library that is made below a folder.
 function(TroupeTargetsBelow folder result)
   get_property(targets DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} PROPERTY BUILDSYSTEM_TARGETS)

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "actors/cluster/access.h"
+#include "actors/cluster/head_finder.h"
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
@@ -43,9 +45,12 @@ absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOption
   };
   TROUPE_TRY(std::unique_ptr<RpcNetwork> network, RpcNetwork::Start(std::move(network_options)));
   if (!options.listen.empty()) link->place_ = std::string(absl::StripPrefix(network->places().front(), "tcp:"));
-  link->system_->SetNetwork(std::move(network));
-  if (!is_head) {
-    link->system_->network().Locate(kHeadNode, {absl::StrCat("tcp:", options.address.head)});
+  if (is_head) {
+    link->system_->SetNetwork(std::move(network));
+  } else {
+    std::vector<std::string> places;
+    for (const absl::string_view head : absl::StrSplit(options.address.head, ',')) places.push_back(absl::StrCat("tcp:", head));
+    link->system_->SetNetwork(std::make_unique<HeadFinder>(std::move(network), std::move(places)));
     link->head_ = SpawnProxy<HeadActor>(*link->system_, {.to = {kHeadNode, Incarnation{}, kHeadActor}, .timeout = kHeadTimeout});
   }
   return link;

@@ -18,7 +18,7 @@
 namespace troupe {
 
 struct ClusterAddress {
-  std::string head;       ///< HOST:PORT
+  std::string head;       ///< HOST:PORT; several, with commas between: whichever of them leads
   std::string token;      ///< empty: a head that listens on loopback without one
   std::string tls = {};   ///< folder of this process's certificates (ReadTlsFolder); empty: none, and no way beyond loopback
 };
@@ -35,8 +35,9 @@ struct ClusterLinkOptions {
 
 class ClusterLink {
  public:
-  /// Listens; connecting to the head happens with the first request. InvalidArgument: no place, or one that other hosts reach without
-  /// a token and certificates; certificates that are none. NotFound and the like: they cannot be read. Unavailable: the place is taken.
+  /// Listens; connecting to the head happens with the first request. Of several heads the one that leads is looked for again whenever a request fails.
+  /// InvalidArgument: no place, or one that other hosts reach without a token and certificates; certificates that are none. NotFound and the like: they cannot
+  /// be read. Unavailable: the place is taken.
   static absl::StatusOr<std::unique_ptr<ClusterLink>> Open(ClusterLinkOptions options);
   ~ClusterLink();
 

@@ -105,6 +105,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   /// What `act` gives, once all that has changed is kept.
   template <class Reply, class Act>
   caf::result<Reply> Answer(Act&& act) {
+    if (!Leads()) return History();
     auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
     absl::StatusOr<Reply> reply = act();
     AfterCommit([promise, reply = std::move(reply)]() mutable { Deliver(promise, std::move(reply)); });
@@ -120,6 +121,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
   caf::result<Orders> OnReport(const Report& report) {
+    if (!Leads()) return History();
     auto promise = self_->make_response_promise<caf::typed_response_promise<Orders>>();
     if (const absl::Status status = head_.OnReport(report, Now(), Wall()); !status.ok()) {
       promise.deliver(ToError(status));
@@ -137,6 +139,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
   caf::result<Claimed> OnClaim(const Claim& claim) {
+    if (!Leads()) return History();
     auto promise = self_->make_response_promise<caf::typed_response_promise<Claimed>>();
     if (const absl::Status status = head_.OnClaim(claim, Now(), Wall()); !status.ok()) {
       promise.deliver(ToError(status));
@@ -150,6 +153,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
   caf::result<Inspected> OnInspect(const Inspect& inspect) {
+    if (!Leads()) return History();
     auto promise = self_->make_response_promise<caf::typed_response_promise<Inspected>>();
     const uint64_t version = inspect.job == 0 ? head_.version() : head_.VersionOf(inspect.job);
     AnswerWhen(version != inspect.seen || version == 0, TopicOf(inspect.job), kReportHold,
@@ -159,6 +163,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
   caf::result<Output> OnReadOutput(const ReadOutput& read) {
+    if (!Leads()) return History();
     const absl::StatusOr<NodeId> node = head_.OutputOf(read.id);
     if (!node.ok()) return ToError(node.status());
     auto promise = self_->make_response_promise<caf::typed_response_promise<Output>>();
@@ -195,6 +200,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
 
   void OnTick() {
+    if (!Leads()) return;
     self_->delayed_send(self_, kTick, HeadTick{});
     head_.Tick(Now(), Wall());
     if (Now() >= sweep_) {
@@ -208,7 +214,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   /// After all that has changed so far is kept: at once, where it is.
   void AfterCommit(std::function<void()> answer) {
     for (Store::Change& change : head_.TakeChanges()) changes_.push_back(std::move(change));
-    if (changes_.empty() && !committing_) return answer();
+    if (changes_.empty() && !committing_) return Say(answer);
     (changes_.empty() ? answers_committing_ : answers_).push_back(std::move(answer));
   }
 
@@ -222,19 +228,14 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
   }
   void SendCommit() {
     auto work = [store = options_.store, generation = head_.generation(), changes = being_committed_, me = caf::actor(self_)] {
-      System::Deliver(me, Committed{CommitAs(generation, *store, changes)});
+      System::Deliver(me, Committed{store->CommitAs(generation, changes)});
     };
     system_.compute().Submit(Compute::Priority::kStep, std::move(work));
   }
   void OnCommitted(const absl::Status& status) {
     if (!status.ok()) {
       if (options_.log != nullptr) options_.log->Error("store", {{"error", Message(status)}});
-      if (absl::IsAborted(status) || ++failed_ >= kCommitsMax) {
-        ended_ = true;
-        if (options_.ended) options_.ended(status);
-        self_->quit();
-        return;
-      }
+      if (absl::IsAborted(status) || ++failed_ >= kCommitsMax) return End(status);
       self_->delayed_send(self_, kCommitAgain, Thunk{[me = weak_from_this()] {
                             if (const auto runner = me.lock()) runner->SendCommit();
                           }});
@@ -243,8 +244,26 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
     failed_ = 0;
     committing_ = false;
     being_committed_.clear();
-    for (auto& answer : std::exchange(answers_committing_, {})) answer();
+    for (auto& answer : std::exchange(answers_committing_, {})) Say(answer);
     Commit();
+  }
+
+  /// Only the head that leads says anything: another one may know better.
+  void Say(const std::function<void()>& answer) {
+    if (Leads()) answer();
+  }
+  bool Leads() {
+    if (ended_) return false;
+    const absl::Status status = options_.store->Leading();
+    if (!status.ok()) End(status);
+    return status.ok();
+  }
+  static caf::error History() { return ToError(absl::UnavailableError("this head leads no more")); }
+  void End(const absl::Status& status) {
+    if (std::exchange(ended_, true)) return;
+    if (options_.log != nullptr) options_.log->Error("history", {{"error", Message(status)}});
+    if (options_.ended) options_.ended(status);
+    self_->quit();
   }
 
   Self* const self_;
@@ -269,9 +288,8 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
 }   // namespace
 
 absl::StatusOr<HeadActor> SpawnHead(System& system, HeadActorOptions options) {
-  TROUPE_TRY(const uint64_t generation, TakeGeneration(*options.store));
   TROUPE_TRY(const auto records, options.store->Read(""));
-  TROUPE_TRY(Head head, Head::Make(options.head, generation, records, options.clock->Now(), WallMs(*options.clock)));
+  TROUPE_TRY(Head head, Head::Make(options.head, options.generation, records, options.clock->Now(), WallMs(*options.clock)));
   caf::actor actor = system.actors().spawn<caf::hidden>([&system, options = std::move(options), head = std::move(head)](Self* self) mutable {
     return std::make_shared<HeadRunner>(self, system, options, std::move(head))->Behavior();
   });

@@ -16,14 +16,15 @@ namespace troupe {
 struct HeadActorOptions {
   HeadOptions head;
   std::shared_ptr<Store> store;
+  uint64_t generation = 0;      ///< that `store` has given this head (Store::Campaign)
   std::string program_folder;   ///< where programs lie, by their hash
   const Clock* clock = nullptr;
   const Log* log = nullptr;   ///< may be null
-  /// Called once, in the actor's context: another head has taken over, or the store cannot be written any more. The actor answers nothing any more.
+  /// Called once, in the actor's context: another head has taken over or may have, or the store cannot be written any more. The actor answers nothing any more.
   std::function<void(const absl::Status&)> ended;
 };
 
-/// Takes the next generation, reads what the one before kept, and begins. Needs a system with a network: outputs are read from nodes. Errors: the store's.
+/// Reads what the head before kept, and begins. Needs a system with a network: outputs are read from nodes. Errors: the store's.
 absl::StatusOr<HeadActor> SpawnHead(System& system, HeadActorOptions options);
 
 }   // namespace troupe

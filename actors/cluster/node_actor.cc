@@ -287,6 +287,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     launch.environment = {absl::StrCat("TMPDIR=", tmp), absl::StrCat(kEnvJob, "=", id.job), absl::StrCat(kEnvHost, "=", options_.host),
                           absl::StrCat(kEnvProgram, "=", order.program), absl::StrCat(kEnvParent, "=", ::getpid())};
     if (!options_.tls.empty()) launch.environment.push_back(absl::StrCat(kEnvTls, "=", options_.tls));
+    if (!options_.ports.empty()) launch.environment.push_back(absl::StrCat(kEnvPorts, "=", options_.ports));
     if (id.name == kDriverName) {
       launch.environment.push_back(absl::StrCat(kEnvAttempt, "=", id.incarnation));
       launch.environment.push_back(absl::StrCat(kEnvHead, "=", options_.head_place));

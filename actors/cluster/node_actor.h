@@ -21,6 +21,7 @@ struct NodeOptions {
   std::string state_folder;            ///< programs/ and jobs/ lie there
   std::string program, program_hash;   ///< this very program, which need not be fetched
   std::string head_place;              ///< for the drivers that run here
+  std::string ports = {};              ///< "A-B": all processes that run here listen within; empty: anywhere
   std::string token;                   ///< likewise; not logged, not written
   std::string tls = {};                ///< folder of certificates, for all processes that run here; empty: none
   const Log* log = nullptr;            ///< may be null
@@ -41,7 +42,7 @@ caf::actor SpawnNode(System& system, HeadActor head, NodeOptions options);
 /// What the processes of a node find in their environment.
 inline constexpr char kEnvJob[] = "TROUPE_JOB", kEnvAttempt[] = "TROUPE_JOB_ATTEMPT", kEnvHead[] = "TROUPE_JOB_HEAD", kEnvHost[] = "TROUPE_JOB_HOST",
                       kEnvClusterToken[] = "TROUPE_JOB_CLUSTER_TOKEN", kEnvProgram[] = "TROUPE_JOB_PROGRAM", kEnvParent[] = "TROUPE_JOB_PARENT",
-                      kEnvTls[] = "TROUPE_JOB_TLS";
+                      kEnvTls[] = "TROUPE_JOB_TLS", kEnvPorts[] = "TROUPE_JOB_PORTS";
 
 }   // namespace troupe
 

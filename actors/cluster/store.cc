@@ -46,20 +46,20 @@ std::unique_ptr<Store> MakeMemoryStore() {
   return std::make_unique<MemoryStore>();
 }
 
-absl::StatusOr<uint64_t> TakeGeneration(Store& store) {
-  TROUPE_TRY(const auto found, store.Read(kGeneration));
+absl::StatusOr<Store::Election> Store::Campaign(const std::string&) {
+  TROUPE_TRY(const auto found, Read(kGeneration));
   const auto it = found.find(kGeneration);
   uint64_t last = 0;
   if (it != found.end() && !absl::SimpleAtoi(it->second, &last)) {
     return absl::DataLossError(absl::StrCat("the head's state: generation is '", it->second, "', expected a number"));
   }
   const std::optional<std::string> expected = it == found.end() ? std::nullopt : std::optional(it->second);
-  TROUPE_RETURN_IF_ERROR(store.Commit(kGeneration, expected, {{kGeneration, absl::StrCat(last + 1)}}));
-  return last + 1;
+  TROUPE_RETURN_IF_ERROR(Commit(kGeneration, expected, {{kGeneration, absl::StrCat(last + 1)}}));
+  return Election{.generation = last + 1};
 }
 
-absl::Status CommitAs(uint64_t generation, Store& store, const std::vector<Store::Change>& changes) {
-  return store.Commit(kGeneration, absl::StrCat(generation), changes);
+absl::Status Store::CommitAs(uint64_t generation, const std::vector<Change>& changes) {
+  return Commit(kGeneration, absl::StrCat(generation), changes);
 }
 
 }   // namespace troupe

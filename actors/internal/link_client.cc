@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/check.h"
 #include "actors/internal/kj_error.h"
 #include "actors/internal/link_frame.h"
 
@@ -309,9 +310,15 @@ void LinkClient::OnHello(Link& link, Connection& connection, wire::Hello::Reader
 void LinkClient::Send() {
   const auto call = waiting_.begin();
   if (call->to.incarnation != Incarnation{} && call->to.incarnation != link_->incarnation) {
-    return loop_.Finish(waiting_, call,
-                        absl::UnavailableError(absl::StrCat(Name(), " is incarnation ", static_cast<uint64_t>(link_->incarnation), ", expected ",
-                                                            static_cast<uint64_t>(call->to.incarnation))));
+    auto failed = std::make_shared<LinkCalls>();   // later, never inside Request: behind a Locate that is under way, which may lead to the other life
+    failed->splice(failed->end(), waiting_, call);
+    LinkLoop::Work work = [&loop = loop_, failed,
+                           status = absl::UnavailableError(absl::StrCat(Name(), " is incarnation ", static_cast<uint64_t>(link_->incarnation), ", expected ",
+                                                                        static_cast<uint64_t>(call->to.incarnation)))] {
+      loop.Finish(*failed, failed->begin(), status);
+    };
+    TROUPE_CHECK(loop_.Post(work));
+    return;
   }
   sent_.splice(sent_.end(), waiting_, call);
   Connection& connection = link_->Next();

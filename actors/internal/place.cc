@@ -18,6 +18,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "actors/port_range.h"
 #include "actors/status.h"
 #include "actors/text.h"
 
@@ -114,6 +115,27 @@ absl::StatusOr<ListeningSocket> ListenAtPort(Place place, std::string_view missi
   return socket;
 }
 
+/// Of "tcp:HOST:A-B".
+std::optional<PortRange> PortsOf(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (!text.starts_with(kTcp) || colon < kTcp.size() + 1) return std::nullopt;
+  return ParsePortRange(std::string_view(text).substr(colon + 1));
+}
+
+/// The first that nobody has, from one on that is this process's own: many that start together do not all try the same.
+absl::StatusOr<ListeningSocket> ListenAtOneOf(const std::string& text, PortRange ports, std::string_view missing) {
+  const std::string host = text.substr(0, text.rfind(':') + 1);
+  const unsigned all = ports.last - ports.first + 1u, first = static_cast<unsigned>(::getpid()) % all;
+  absl::Status status;
+  for (unsigned i = 0; i < all; ++i) {
+    TROUPE_TRY(Place place, ParsePlace(absl::StrCat(host, ports.first + (first + i) % all)));
+    absl::StatusOr<ListeningSocket> socket = ListenAtPort(std::move(place), missing);
+    if (socket.ok() || !absl::IsUnavailable(socket.status())) return socket;
+    status = socket.status();
+  }
+  return absl::UnavailableError(absl::StrCat(text, ": none of its ports can be listened at, the last one: ", status.message()));
+}
+
 }   // namespace
 
 absl::StatusOr<Place> ParsePlace(const std::string& text) {
@@ -158,6 +180,7 @@ absl::StatusOr<std::vector<SocketAddress>> LookUp(const Place& place) {
 }
 
 absl::StatusOr<ListeningSocket> ListenAt(const std::string& text, std::string_view missing) {
+  if (const auto ports = PortsOf(text)) return ListenAtOneOf(text, *ports, missing);
   TROUPE_TRY(Place place, ParsePlace(text));
   return place.local() ? ListenAtPath(std::move(place)) : ListenAtPort(std::move(place), missing);
 }

@@ -48,8 +48,8 @@ struct ListeningSocket {
   uint64_t inode = 0;   // of a Unix socket, to tell whether the path is still ours
 };
 /// A Unix socket is made beside its path and renamed over it, so that connecting never meets a gap when a replacement takes the place over. TCP port 0 takes
-/// one that is free. `missing`: what this process lacks to let other hosts in, "token"; empty: nothing. InvalidArgument: no place, or one that other hosts
-/// reach while something is missing. Unavailable: the system refuses, with its reason.
+/// one that is free, "tcp:HOST:A-B" one of these (A up to B, 1 to 65535). `missing`: what this process lacks to let other hosts in, "token"; empty: nothing.
+/// InvalidArgument: no place, or one that other hosts reach while something is missing. Unavailable: the system refuses, with its reason.
 absl::StatusOr<ListeningSocket> ListenAt(const std::string& place, std::string_view missing);
 /// A TCP socket with its port, which does not listen yet.
 absl::StatusOr<ListeningSocket> BindTcp(Place place, const SocketAddress& address);

@@ -144,7 +144,7 @@ int RunExecutor(int argc, char** argv) {
   const std::string driver = flags["--driver"];   // on a node; else the parent is the driver
   if (!driver.empty()) {
     const auto variable = [](const char* name) { return std::string(getenv(name) == nullptr ? "" : getenv(name)); };
-    flags["--listen"] = absl::StrCat("tcp:", variable(kEnvHost), ":0");
+    flags["--listen"] = absl::StrCat("tcp:", variable(kEnvHost), ":", variable(kEnvPorts).empty() ? "0" : variable(kEnvPorts));
     flags["--parent"] = variable(kEnvParent);
   }
   if (argc < 3 || token == nullptr || number("--parent") == 0) return 2;   // nobody types this

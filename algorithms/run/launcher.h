@@ -64,6 +64,7 @@ struct NodeJob {
   JobId job = 0;
   uint64_t attempt = 1;
   std::string host;     ///< where the job's other processes reach this one
+  std::string ports;    ///< of these one to listen at, "A-B", or "0": any
   std::string folder;   ///< beside the model, say: all nodes reach it
 };
 /// The job that this process drives, by its environment; nothing: it is no driver. `folder` is left empty.

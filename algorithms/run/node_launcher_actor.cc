@@ -142,7 +142,7 @@ class NodeLauncher final : public Launcher {
   }
 
   const std::string& folder() const override { return job_.folder; }
-  std::vector<std::string> listen() const override { return {absl::StrCat("tcp:", job_.host, ":0")}; }
+  std::vector<std::string> listen() const override { return {absl::StrCat("tcp:", job_.host, ":", job_.ports)}; }
   std::string PlaceOf(NodeId) const override { return {}; }
   bool lives_overlap() const override { return true; }   // a node that is cut off is given up, and may live
 
@@ -192,6 +192,7 @@ std::optional<NodeJob> JobOfThisProcess() {
   if (!absl::SimpleAtoi(text(kEnvJob), &job.job) || !absl::SimpleAtoi(text(kEnvAttempt), &job.attempt)) return std::nullopt;
   job.head = {text(kEnvHead), text(kEnvClusterToken), text(kEnvTls)};
   job.host = text(kEnvHost);
+  job.ports = text(kEnvPorts).empty() ? "0" : text(kEnvPorts);
   return job;
 }
 

@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <set>
 
+#include "actors/port_range.h"
 #include "actors/reserved_port.h"
 #include "actors/text.h"
 
@@ -61,6 +62,39 @@ BOOST_AUTO_TEST_CASE(numbers_need_no_look_up) {
   BOOST_TEST(!address("tcp:localhost:80").has_value());
   BOOST_TEST((AddressOf(ParsePlace("unix:/" + std::string(200, 'x')).value()).status().code() == absl::StatusCode::kInvalidArgument));
   BOOST_TEST(LookUp(ParsePlace("tcp:localhost:80").value()).value().front().loopback());
+}
+
+BOOST_AUTO_TEST_CASE(ranges_of_ports_are_read_and_nothing_else) {
+  const auto range = ParsePortRange("7500-7599");
+  BOOST_REQUIRE(range.has_value());
+  BOOST_TEST((range->first == 7500 && range->last == 7599));
+  BOOST_TEST(ParsePortRange("1-65535").has_value());
+  BOOST_TEST(ParsePortRange("9-9").has_value());
+  for (const char* bad : {"", "7500", "-", "7500-", "-7500", "9-8", "0-5", "1-65536", "1-2-3", "a-b", " 1-2", "1 -2"})
+    BOOST_TEST(!ParsePortRange(bad).has_value(), bad);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_range_each_listener_gets_a_port_of_its_own_until_there_is_none) {
+  const ListeningSocket any = ListenAt("tcp:127.0.0.1:0", "").value();   // a range around a port that is taken
+  const uint16_t first = static_cast<uint16_t>(std::min<int>(any.place.port, 65533) - 1), last = static_cast<uint16_t>(first + 2);
+  const std::string range = "tcp:127.0.0.1:" + std::to_string(first) + "-" + std::to_string(last);
+  std::vector<ListeningSocket> all;
+  absl::Status status;
+  while (status.ok() && all.size() < 4) {
+    auto one = ListenAt(range, "");
+    status = one.status();
+    if (one.ok()) all.push_back(*one);
+  }
+  BOOST_TEST(all.size() <= 2u);   // the third is `any`'s; another process may have one
+  for (size_t i = 0; i < all.size(); ++i) {
+    BOOST_TEST((all[i].place.port >= first && all[i].place.port <= last && all[i].place.port != any.place.port));
+    BOOST_TEST((i == 0 || all[i].place.port != all[0].place.port));
+  }
+  BOOST_TEST(absl::IsUnavailable(status));
+  BOOST_TEST(Message(status).starts_with(range + ": none of its ports can be listened at, the last one: "), status.ToString());
+  BOOST_TEST(absl::IsInvalidArgument(ListenAt("tcp:0.0.0.0:7500-7501", "token").status()));   // as with a single port
+  for (const ListeningSocket& socket : all) StopListening(socket);
+  StopListening(any);
 }
 
 BOOST_AUTO_TEST_CASE(a_name_without_an_address_is_unavailable) {

@@ -269,6 +269,37 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, a_lost_connection_ends_requests_at_once_and_
   BOOST_TEST(Same(*Ask(*client, Numbered(4), kBulk).get(), Numbered(4)));
 }
 
+BOOST_AUTO_TEST_CASE(whoever_asks_an_old_life_again_and_again_while_the_new_one_is_being_located_reaches_it) {
+  const auto old_life = Server(7);   // stays up, as behind a cable that is cut
+  const auto client = Client();
+  BOOST_TEST(StatusOf(Ask(*client, Numbered(1))).ok());
+  auto options = Options(kServer, 8);
+  options.listen = {"unix:" + folder + "/new"};
+  options.handlers = {{kEcho, [](Frame frame, const Network::Reply& reply) { reply(std::move(frame)); }}};
+  const auto new_life = Start(std::move(options));
+  std::promise<void> reached;
+  std::atomic<int> inside = 0, within = 0, refused = 0;
+  std::function<void()> ask;
+  const auto again = [&](const absl::StatusOr<Frame>& answer) {
+    within += inside;
+    if (answer.ok()) return reached.set_value();
+    ++refused;
+    ask();
+  };
+  ask = [&] {
+    ++inside;
+    client->Request({kServer, Incarnation{8}, kEcho}, Numbered(2), kControl, kLong, again);
+    --inside;
+  };
+  client->Request({kServer, Incarnation{7}, kEcho}, Numbered(2), kControl, kLong, [&](const absl::StatusOr<Frame>&) {   // on the link thread
+    client->Locate(kServer, {"unix:" + folder + "/new"});
+    ask();
+  });
+  reached.get_future().wait();
+  BOOST_TEST(within == 0);   // no reply within a request
+  BOOST_TEST(refused >= 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_replacement_takes_the_place_over) {
   auto first = Server(1);
   auto second = Server(2);

@@ -32,8 +32,8 @@ Push PushOf(Round ordinal, uint32_t range) {
   push.round = MakeRound(1, ordinal);
   push.previous = ordinal == 1 ? kFirstRound : MakeRound(1, ordinal - 1);
   const Sequence sequence = push.round << 8, before = ordinal == 1 ? 0 : push.previous << 8;
-  push.parts = Block::Adopt(
-      std::vector<PushPart>{{.table = 0, .range = range, .sequence = sequence, .previous = before, .first = uint64_t{range} * kRows / 2, .count = 1, .dense = 1, .nonzeros = 1}});
+  push.parts = Block::Adopt(std::vector<PushPart>{
+      {.table = 0, .range = range, .sequence = sequence, .previous = before, .first = uint64_t{range} * kRows / 2, .count = 1, .dense = 1, .nonzeros = 1}});
   push.values = Block::Adopt(std::vector<float>(4, 1.0F));
   return push;
 }

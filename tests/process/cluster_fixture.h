@@ -63,15 +63,18 @@ struct Cluster {
     WriteText(scratch / "token", "a token that is long enough\n");
     head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"));
     head->AwaitPlace();
+    places = head->place;
   }
+  /// Without a head: whoever starts some says where they are.
+  explicit Cluster(std::nullptr_t) { WriteText(scratch / "token", "a token that is long enough\n"); }
   Words HeadFlags(const std::string& listen) const { return {"--head", "--listen", listen, "--state", scratch / "head", "--token-file", scratch / "token"}; }
   std::unique_ptr<Daemon> Node(const std::string& name, const Words& more = {}) {
     auto node = std::make_unique<Daemon>(
-        scratch, Words{"--join", head->place, "--name", name, "--cores", "2", "--state", scratch / name, "--token-file", scratch / "token"} + more);
+        scratch, Words{"--join", places, "--name", name, "--cores", "2", "--state", scratch / name, "--token-file", scratch / "token"} + more);
     AwaitStatus(name + " is up", [&](const std::string& status) { return Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
     return node;
   }
-  Words At() const { return {"--cluster", head->place, "--token-file", scratch / "token"}; }
+  Words At() const { return {"--cluster", places, "--token-file", scratch / "token"}; }
   Ended Ask(const Words& words) { return Run(scratch, words + At()); }
   std::unique_ptr<Command> Start(const Words& words) {
     return std::make_unique<Command>(scratch, Command::Options{.arguments = words + At(), .environment = {}});
@@ -98,6 +101,7 @@ struct Cluster {
   }
   const Scratch scratch;
   int scripts = 0;
+  std::string places;   ///< of heads, with commas between
   std::unique_ptr<Daemon> head;
 };
 

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tests/process/cluster_fixture.h"
+#include "tests/support/seeds.h"
 
 namespace troupe {
 namespace {
@@ -119,7 +120,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_as_in_one_process) {
 }
 
 BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
-  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 5);
+  const unsigned runs = testing::KillRuns(5);
   const std::vector<std::string> kinds = {"head", "node", "train", "worker", "shard"};
   std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 1));
   BOOST_REQUIRE(testing::Run(scratch, Flags("naive_bayes", scratch / "undisturbed")).code == 0);

@@ -118,6 +118,10 @@ bool Command::running() const {
   return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
+std::string Command::Printed() const {
+  return ReadText(out_);
+}
+
 std::vector<pid_t> Command::children() const {
   std::vector<pid_t> all;
   const std::string tasks = "/proc/" + std::to_string(pid_) + "/task";

@@ -50,6 +50,8 @@ class Command {
 
   pid_t pid() const { return pid_; }
   bool running() const;
+  /// What has come on stdout so far.
+  std::string Printed() const;
   /// Direct children, of every thread.
   std::vector<pid_t> children() const;
   /// Those of them whose command line holds `words`, e.g. "worker 0".

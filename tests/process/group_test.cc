@@ -10,6 +10,7 @@
 #include <random>
 
 #include "tests/process/command.h"
+#include "tests/support/seeds.h"
 
 namespace troupe {
 namespace {
@@ -93,7 +94,7 @@ BOOST_AUTO_TEST_CASE(worker_processes_make_the_model_of_one_process_over_both_ki
 
 BOOST_AUTO_TEST_CASE(whoever_is_killed_the_model_is_the_same) {
   const Scratch scratch;
-  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 6), seed = FromEnvironment("TROUPE_TEST_SEED", 3);
+  const unsigned runs = testing::KillRuns(6), seed = FromEnvironment("TROUPE_TEST_SEED", 3);
   std::mt19937 random(seed);
   const std::string ring = Expected(scratch, "ring"), tree = Expected(scratch, "tree");
   const auto begin = std::chrono::steady_clock::now();

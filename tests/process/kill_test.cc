@@ -11,6 +11,7 @@
 #include <random>
 
 #include "tests/process/command.h"
+#include "tests/support/seeds.h"
 
 namespace troupe {
 namespace {
@@ -86,7 +87,7 @@ BOOST_AUTO_TEST_SUITE(KillSuite)
 
 BOOST_AUTO_TEST_CASE(naive_bayes_counts_everything_once_whoever_is_killed) {
   const Scratch scratch;
-  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 6), seed = FromEnvironment("TROUPE_TEST_SEED", 1);
+  const unsigned runs = testing::KillRuns(6), seed = FromEnvironment("TROUPE_TEST_SEED", 1);
   std::mt19937 random(seed);
   const Outcome calm = RunWithKills(scratch, TrainArguments("naive_bayes", scratch / "calm", {}), {}, random);
   CheckEndedWell(calm);
@@ -139,7 +140,7 @@ BOOST_AUTO_TEST_CASE(logistic_regression_learns_the_same_under_every_consistency
 
 BOOST_AUTO_TEST_CASE(ranges_that_move_count_everything_once_whoever_is_killed) {
   const Scratch scratch;
-  const unsigned runs = FromEnvironment("TROUPE_TEST_KILL_RUNS", 3), seed = FromEnvironment("TROUPE_TEST_SEED", 11);
+  const unsigned runs = testing::KillRuns(3), seed = FromEnvironment("TROUPE_TEST_SEED", 11);
   std::mt19937 random(seed);
   {
     std::ofstream rows(scratch / "few.svm");   // so few columns that one of four shards has three of them

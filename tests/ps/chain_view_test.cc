@@ -19,9 +19,7 @@ ChainMember Process(uint32_t node, uint64_t life = 1) {
 /// "1.1 2.1 +3.1": members, and who joins.
 std::string Shown(const ChainKeeper& keeper) {
   std::vector<std::string> words;
-  const auto name = [](const ChainMember& member) {
-    return absl::StrCat(static_cast<uint32_t>(member.node), ".", static_cast<uint64_t>(member.incarnation));
-  };
+  const auto name = [](const ChainMember& member) { return absl::StrCat(static_cast<uint32_t>(member.node), ".", static_cast<uint64_t>(member.incarnation)); };
   for (const ChainMember& member : keeper.view().members) words.push_back(name(member));
   if (keeper.view().joining) words.push_back("+" + name(*keeper.view().joining));
   return absl::StrJoin(words, " ");

@@ -23,7 +23,8 @@ Push PushOf(Round round, Key key, float value) {
   push.round = MakeRound(1, round);
   push.previous = round == 1 ? kFirstRound : MakeRound(1, round - 1);
   const Sequence sequence = push.round << 8, before = round == 1 ? 0 : push.previous << 8;
-  push.parts = Block::Adopt(std::vector<PushPart>{{.table = 0, .range = 0, .sequence = sequence, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
+  push.parts = Block::Adopt(
+      std::vector<PushPart>{{.table = 0, .range = 0, .sequence = sequence, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
   push.keys = Block::Adopt(std::vector<Key>{key});
   push.values = Block::Adopt(std::vector<float>{value});
   return push;
@@ -137,7 +138,8 @@ BOOST_AUTO_TEST_CASE(who_has_left_the_chain_says_so) {
   BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).status(), absl::StatusCode::kUnavailable, "has no actor"));
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});   // an old word
   BOOST_TEST(!AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
-  BOOST_TEST(Says(AskAt<troupe::Configured>(Peer(b), Configure{{.number = 3, .epoch = 3, .members = {a, b}}}).status(), absl::StatusCode::kInternal, "no state"));
+  BOOST_TEST(
+      Says(AskAt<troupe::Configured>(Peer(b), Configure{{.number = 3, .epoch = 3, .members = {a, b}}}).status(), absl::StatusCode::kInternal, "no state"));
 }
 
 BOOST_AUTO_TEST_CASE(without_a_lease_it_takes_and_answers_nothing) {
@@ -191,7 +193,9 @@ BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
   BOOST_TEST(AskAt<Opened>(at, Open{WriterId{0}}).ok());
   BOOST_TEST(AskAt<PushPulled>(at, PushPull{PushOf(1, 5, 2), PullOf(5)})->pulled.values.As<float>()[0] == 2.0F);
   // Rows that are assigned with a call reach the shard first.
-  Call call{.call = {.function = "sum", .tables = {0}}, .at = 0, .assigned = {{.table = 0, .keys = Block::Adopt(std::vector<Key>{6}), .values = Block::Adopt(std::vector<float>{7})}}};
+  Call call{.call = {.function = "sum", .tables = {0}},
+            .at = 0,
+            .assigned = {{.table = 0, .keys = Block::Adopt(std::vector<Key>{6}), .values = Block::Adopt(std::vector<float>{7})}}};
   const auto called = AskAt<Called>(at, call);
   BOOST_TEST(called.ok(), called.status().ToString());
   BOOST_TEST(AskAt<Pulled>(at, PullOf(6))->values.As<float>()[0] == 7.0F);

@@ -23,7 +23,7 @@ std::string FlagOr(const std::string& flag, const char* variable) {
 }
 
 void ClusterFlags::Declare(CommandLine& line) {
-  line.Value("--cluster", "HOST:PORT", &cluster, "the head of the cluster (default: $TROUPE_CLUSTER)");
+  line.Value("--cluster", "HOST:PORT,...", &cluster, "the head of the cluster, or all that may lead it (default: $TROUPE_CLUSTER)");
   line.Value("--token-file", "FILE", &token_file, "a token of the cluster; of several the strongest (default: $TROUPE_TOKEN_FILE, else none)");
   line.Value("--tls", "DIR", &tls, "ca.pem, cert.pem and key.pem to speak TLS with (default: $TROUPE_TLS, else none: only a head on loopback)");
 }

@@ -15,7 +15,8 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};    // a head may be started again
+constexpr std::chrono::seconds kPatience{60};   // a head may be started again
+constexpr int kProgramTries = 3;
 constexpr std::chrono::seconds kOutputMax{10};   // for the rest of the output of a job that is over: its node may be gone
 
 std::string RandomName() {
@@ -66,9 +67,9 @@ absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, J
   TROUPE_TRY(spec.program, HashOfProgram(program));
   const Submit submit{RandomName(), std::move(spec)};
   absl::StatusOr<Submitted> submitted = link.AskHead<Submitted>(submit);
-  if (absl::IsNotFound(submitted.status())) {
+  for (int tries = 0; absl::IsNotFound(submitted.status()) && tries < kProgramTries; ++tries) {   // one head may get it, and another one be asked then
     TROUPE_RETURN_IF_ERROR(SendProgram(link, program, submit.spec.program));
-    submitted = link.AskHead<Submitted>(submit);
+    submitted = link.AskHead<Submitted>(submit, kPatience);
   }
   TROUPE_RETURN_IF_ERROR(submitted.status());
   return submitted->job;

@@ -1,4 +1,5 @@
-// Stores, the one in memory and the one in SQLite by the same cases; and files that are no store of ours, are damaged, or cannot grow.
+// Stores, the one in memory, the one in SQLite and, as part of integration_test, the one in etcd by the same cases; and files that are no store of ours, are
+// damaged, or cannot grow.
 #include "actors/cluster/store.h"
 
 #include <signal.h>
@@ -12,6 +13,10 @@
 #include <thread>
 
 #include "actors/storage/scratch_folder.h"
+#include "actors/text.h"
+#ifdef TROUPE_TEST_ETCD
+#include "tests/integration/etcd_server.h"
+#endif
 
 namespace troupe {
 namespace {
@@ -19,17 +24,32 @@ namespace {
 using Records = std::map<std::string, std::string>;
 using Changes = std::vector<Store::Change>;
 
-enum class Kind { kMemory, kSqlite };
+enum class Kind { kMemory, kSqlite, kEtcd };
 std::ostream& operator<<(std::ostream& out, Kind kind) {
-  return out << (kind == Kind::kMemory ? "memory" : "sqlite");
+  constexpr const char* kNames[] = {"memory", "sqlite", "etcd"};
+  return out << kNames[static_cast<size_t>(kind)];
 }
+#ifdef TROUPE_TEST_ETCD
+const auto kKinds = boost::unit_test::data::make({Kind::kMemory, Kind::kSqlite, Kind::kEtcd});
+std::shared_ptr<Store> OpenEtcd(const std::string& prefix) {
+  static testing::EtcdServer server;
+  auto store = OpenEtcdStore({.endpoints = {server.place()}, .prefix = prefix});
+  BOOST_REQUIRE_MESSAGE(store.ok(), store.status().ToString());
+  return *std::move(store);
+}
+#else
 const auto kKinds = boost::unit_test::data::make({Kind::kMemory, Kind::kSqlite});
+std::shared_ptr<Store> OpenEtcd(const std::string&) {
+  return nullptr;   // nobody asks
+}
+#endif
 
-/// One store, and as many ways into it as are asked for: of SQLite each is a connection of its own.
+/// One store, and as many ways into it as are asked for: of SQLite and etcd each has connections of its own.
 struct Opened {
   explicit Opened(Kind kind) : kind(kind), folder(*ScratchFolder::Make("")), memory(MakeMemoryStore()) {}
   std::shared_ptr<Store> Open() {
     if (kind == Kind::kMemory) return memory;
+    if (kind == Kind::kEtcd) return OpenEtcd("test" + folder.path());
     auto store = OpenSqliteStore(folder.path() + "/head.sqlite");
     BOOST_REQUIRE_MESSAGE(store.ok(), store.status().ToString());
     return *std::move(store);
@@ -47,6 +67,14 @@ Records All(Store& store, const std::string& prefix = "") {
 void Put(Store& store, const Changes& changes) {
   const absl::Status status = store.Commit("no such key", std::nullopt, changes);
   BOOST_REQUIRE_MESSAGE(status.ok(), status.ToString());
+}
+
+/// The generation of a head at host:1, which wins.
+uint64_t Lead(Store& store) {
+  const auto election = store.Campaign("host:1");
+  BOOST_REQUIRE_MESSAGE(election.ok(), election.status().ToString());
+  BOOST_REQUIRE(election->generation != 0u);
+  return election->generation;
 }
 
 /// Files of this process may not become larger than `bytes` until its end.
@@ -135,16 +163,30 @@ BOOST_DATA_TEST_CASE(a_prefix_is_bytes_whatever_they_are, kKinds, kind) {
 BOOST_DATA_TEST_CASE(generations_rise_and_an_older_head_can_commit_nothing, kKinds, kind) {
   Opened opened(kind);
   const auto first = opened.Open(), second = opened.Open();
-  BOOST_TEST(TakeGeneration(*first).value() == 1u);
-  BOOST_TEST(CommitAs(1, *first, {{"job/1", "a"}}).ok());
-  BOOST_TEST(TakeGeneration(*second).value() == 2u);
-  const absl::Status late = CommitAs(1, *first, {{"job/1", "late"}, {"job/2", "late"}});
+  const uint64_t one = Lead(*first);
+  BOOST_TEST(first->CommitAs(one, {{"job/1", "a"}}).ok());
+  BOOST_TEST(first->Leading().ok());
+  if (kind == Kind::kEtcd) {
+    const auto election = second->Campaign("second:1");
+    BOOST_REQUIRE(election.ok());
+    BOOST_TEST((election->generation == 0 && election->leader == "host:1"));
+    BOOST_TEST(absl::IsAborted(second->Leading()));
+    BOOST_TEST(first->Campaign("host:1")->generation == one);   // goes on
+    first->Resign();
+    BOOST_TEST(absl::IsAborted(first->Leading()));
+    BOOST_TEST(absl::IsAborted(first->CommitAs(one, {{"job/2", "nobody leads"}})));
+  }
+  const uint64_t two = Lead(*second);
+  BOOST_TEST(two > one);
+  const absl::Status late = first->CommitAs(one, {{"job/1", "late"}, {"job/2", "late"}});
   BOOST_TEST(absl::IsAborted(late));
-  BOOST_TEST(late.message().find("'generation' was changed by") != std::string::npos);
-  BOOST_TEST(CommitAs(2, *second, {{"job/3", "c"}}).ok());
-  BOOST_TEST(CommitAs(2, *first, {{"job/4", "d"}}).ok());   // the number counts, not the way in
-  BOOST_TEST((All(*first, "job/") == Records{{"job/1", "a"}, {"job/3", "c"}, {"job/4", "d"}}));
-  BOOST_TEST(absl::IsAborted(CommitAs(3, *second, {})));
+  BOOST_TEST(late.message().find(kind == Kind::kEtcd ? "etcd: the head at host:1 leads now" : "'generation' was changed by") != std::string::npos,
+             late.ToString());
+  BOOST_TEST(second->CommitAs(two, {{"job/3", "c"}}).ok());
+  BOOST_TEST(first->CommitAs(two, {{"job/4", "d"}}).ok());   // the number counts, not the way in
+  BOOST_TEST(second->CommitAs(two, {{"job/5", "e"}}).ok());
+  BOOST_TEST((All(*first, "job/") == Records{{"job/1", "a"}, {"job/3", "c"}, {"job/4", "d"}, {"job/5", "e"}}));
+  BOOST_TEST(absl::IsAborted(second->CommitAs(two + 1, {})));
 }
 
 BOOST_DATA_TEST_CASE(of_heads_that_race_for_a_generation_each_gets_its_own_or_none, kKinds, kind) {
@@ -158,11 +200,13 @@ BOOST_DATA_TEST_CASE(of_heads_that_race_for_a_generation_each_gets_its_own_or_no
   for (size_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
       for (int round = 0; round < kRounds; ++round) {
-        const auto generation = TakeGeneration(*stores[i]);
-        if (generation.ok())
-          taken[i].push_back(*generation);
-        else
-          other[i] += !absl::IsAborted(generation.status());
+        const auto election = stores[i]->Campaign("host:1");
+        if (election.ok() && election->generation != 0) {
+          taken[i].push_back(election->generation);
+          if (kind == Kind::kEtcd) stores[i]->Resign();
+        } else {
+          other[i] += !election.ok() && !absl::IsAborted(election.status());
+        }
       }
     });
   }
@@ -174,26 +218,72 @@ BOOST_DATA_TEST_CASE(of_heads_that_race_for_a_generation_each_gets_its_own_or_no
   }
   std::sort(all.begin(), all.end());
   BOOST_TEST(!all.empty());
-  for (size_t i = 0; i < all.size(); ++i) BOOST_TEST(all[i] == i + 1);   // none twice, none left out
+  for (size_t i = 0; i < all.size(); ++i) {   // none twice and, where they are counted, none left out
+    BOOST_TEST((kind == Kind::kEtcd ? i == 0 || all[i] > all[i - 1] : all[i] == i + 1));
+  }
   for (const int errors : other) BOOST_TEST(errors == 0);
 }
 
-BOOST_DATA_TEST_CASE(a_generation_that_is_no_number_is_an_error, kKinds, kind) {
+BOOST_DATA_TEST_CASE(many_changes_are_one_commit, kKinds, kind) {
   Opened opened(kind);
   const auto store = opened.Open();
-  Put(*store, {{"generation", "many"}});
-  const auto generation = TakeGeneration(*store);
-  BOOST_TEST(absl::IsDataLoss(generation.status()));
-  BOOST_TEST(generation.status().message() == "the head's state: generation is 'many', expected a number");
+  const uint64_t generation = Lead(*store);
+  Changes changes;
+  Records expected;
+  for (int i = 0; i < 1000; ++i) {
+    changes.push_back({"job/" + std::to_string(i), std::string(200, 'x')});
+    expected["job/" + std::to_string(i)] = std::string(200, 'x');
+  }
+  BOOST_TEST(absl::IsAborted(store->CommitAs(generation + 1, changes)));
+  BOOST_TEST(All(*store, "job/").empty());
+  BOOST_TEST(store->CommitAs(generation, changes).ok());
+  BOOST_TEST((All(*store, "job/") == expected));
+}
+
+BOOST_AUTO_TEST_CASE(a_generation_that_is_no_number_is_an_error) {
+  for (const Kind kind : {Kind::kMemory, Kind::kSqlite}) {
+    Opened opened(kind);
+    const auto store = opened.Open();
+    Put(*store, {{"generation", "many"}});
+    const auto election = store->Campaign("host:1");
+    BOOST_TEST(absl::IsDataLoss(election.status()));
+    BOOST_TEST(election.status().message() == "the head's state: generation is 'many', expected a number");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(etcd_s_place_is_members_and_a_prefix) {
+  const auto one = ParseEtcdStore("10.0.0.1:2379");
+  BOOST_REQUIRE(one.ok());
+  BOOST_TEST((one->endpoints == std::vector<std::string>{"10.0.0.1:2379"} && one->prefix == "troupe"));
+  const auto three = ParseEtcdStore("a:1,[::1]:2,c:3/teams/blue/");
+  BOOST_REQUIRE(three.ok());
+  BOOST_TEST((three->endpoints == std::vector<std::string>{"a:1", "[::1]:2", "c:3"} && three->prefix == "teams/blue"));
+  BOOST_TEST(ParseEtcdStore("a:1,b").status().message() == "etcd: 'b', expected HOST:PORT");
+  for (const char* bad : {"", "a", ":1", "a:0", "a:65536", "a:x", "a:1,,b:2", "a:1,"}) BOOST_TEST(absl::IsInvalidArgument(ParseEtcdStore(bad).status()), bad);
+  BOOST_TEST(ParseEtcdStore("a:1/").status().message() == "etcd: 'a:1/', expected a prefix behind the /");
+  BOOST_TEST(absl::IsInvalidArgument(OpenEtcdStore({}).status()));
+  BOOST_TEST(absl::IsInvalidArgument(OpenEtcdStore({.endpoints = {"a:1"}, .lease = std::chrono::seconds(1)}).status()));
+}
+
+BOOST_AUTO_TEST_CASE(where_no_etcd_answers_every_call_ends_with_an_error_that_is_worth_another_try) {
+  const auto store = *OpenEtcdStore({.endpoints = {"127.0.0.1:1"}, .prefix = "test"});   // nobody listens there
+  const std::vector<absl::Status> all{store->Read("").status(), store->Commit("a", std::nullopt, {}), store->Campaign("host:1").status(),
+                                      store->CommitAs(1, {})};
+  for (const absl::Status& status : all) {
+    BOOST_TEST(absl::IsUnavailable(status), status.ToString());
+    BOOST_TEST(Message(status).starts_with("etcd at 127.0.0.1:1: "), status.ToString());
+  }
+  BOOST_TEST(absl::IsAborted(store->Leading()));
+  store->Resign();
 }
 
 BOOST_AUTO_TEST_CASE(a_database_is_as_it_was_when_it_is_opened_again) {
   Opened opened(Kind::kSqlite);
   for (uint64_t life = 1; life <= 5; ++life) {
     const auto store = opened.Open();
-    BOOST_TEST(TakeGeneration(*store).value() == life);
+    BOOST_TEST(Lead(*store) == life);
     BOOST_TEST(All(*store, "job/").size() == life - 1);
-    BOOST_TEST(CommitAs(life, *store, {{"job/" + std::to_string(life), std::string(5000, 'x')}}).ok());
+    BOOST_TEST(store->CommitAs(life, {{"job/" + std::to_string(life), std::string(5000, 'x')}}).ok());
   }
 }
 
@@ -276,11 +366,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_is_an_error_that_changes_nothing_and
   Put(*store, {{"generation", "1"}, {"a", "1"}});
   {
     const FileLimit full(64 << 10);   // a full disk
-    const absl::Status status = CommitAs(1, *store, {{"a", "2"}, {"big", std::string(1 << 20, 'x')}});
+    const absl::Status status = store->CommitAs(1, {{"a", "2"}, {"big", std::string(1 << 20, 'x')}});
     BOOST_TEST((absl::IsInternal(status) || absl::IsResourceExhausted(status)), status.ToString());
     BOOST_TEST((All(*store) == Records{{"generation", "1"}, {"a", "1"}}));
   }
-  BOOST_TEST(CommitAs(1, *store, {{"a", "3"}}).ok());
+  BOOST_TEST(store->CommitAs(1, {{"a", "3"}}).ok());
   BOOST_TEST((All(*store, "a") == Records{{"a", "3"}}));
 }
 

@@ -10,8 +10,8 @@ namespace troupe {
 namespace {
 
 bool Same(const Frame& a, const Frame& b) {
-  bool same = a.type == b.type && a.bulk.size() == b.bulk.size() && a.head.size() == b.head.size() &&
-              std::memcmp(a.head.data(), b.head.data(), a.head.size()) == 0;
+  bool same =
+      a.type == b.type && a.bulk.size() == b.bulk.size() && a.head.size() == b.head.size() && std::memcmp(a.head.data(), b.head.data(), a.head.size()) == 0;
   for (size_t i = 0; same && i < a.bulk.size(); ++i) same = a.bulk[i].size() == b.bulk[i].size();
   return same;
 }
@@ -69,7 +69,8 @@ BOOST_AUTO_TEST_CASE(messages_come_back_as_they_were) {
   BOOST_TEST(Again(Forwarded{9}).through == 9u);
   BOOST_TEST(Again(Align{.epoch = 2, .number = 8}).number == 8u);
   Again(Aligned{});
-  const Adopt piece = Again(Adopt{.view = 1, .number = 2, .piece = 3, .pieces = 4, .section = 5, .name = "ledger", .size = 6, .offset = 2, .bytes = Block::Copy("ab", 2)});
+  const Adopt piece =
+      Again(Adopt{.view = 1, .number = 2, .piece = 3, .pieces = 4, .section = 5, .name = "ledger", .size = 6, .offset = 2, .bytes = Block::Copy("ab", 2)});
   BOOST_TEST(piece.name == "ledger");
   BOOST_TEST(piece.bytes.size() == 2u);
   Again(Adopted{});
