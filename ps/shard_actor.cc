@@ -17,6 +17,7 @@
 #include "ps/disk_tier.h"
 #include "ps/export.h"
 #include "ps/push_log.h"
+#include "ps/snapshot_places.h"
 #include "ps/wire.h"
 
 namespace troupe {
@@ -1012,7 +1013,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   if (options.state != nullptr) TROUPE_RETURN_IF_ERROR(shard.Load(*options.state));
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty() || options.state != nullptr) continue;
-    auto sections = ReadSnapshot(system.storage(), uri);
+    auto sections = ReadPlacedSnapshot(system.storage(), uri);
     if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
     TROUPE_RETURN_IF_ERROR(sections.status());
     if (absl::Status status = shard.Load(*sections); !status.ok()) return WithContext(status, uri);

@@ -322,7 +322,9 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
     events_.progress(progress);
   }
   const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
-  const bool open = phase.pushes && !over && saved_.phases < phase_number_;   // the driver has not yet said that this phase is done
+  // The driver has not yet said that this phase is done. A change of rows is made by each shard when it comes there: where ranges are dealt to other shards,
+  // all or none must have made it.
+  const bool open = phase.pushes && !phase.change && !over && saved_.phases < phase_number_;
   if (!open || saving_ != nullptr || moving_ != nullptr) return;
   const bool save = passed_phase_ != phase_number_ && CheckpointDue();
   if (RebalanceDue() && (!save || !std::exchange(saves_next_, true))) {   // by turns
@@ -344,6 +346,8 @@ troupe::Checkpoint TrainerDriver::Describe(uint64_t id) const {
   troupe::Checkpoint checkpoint = saved_;
   checkpoint.id = id;
   checkpoint.identity = identity_;
+  checkpoint.shards = options_.shards;
+  checkpoint.files.clear();
   return checkpoint;
 }
 
@@ -572,7 +576,6 @@ std::map<std::string, std::string> Identity(const TrainOptions& options, const P
                                               {"data_bytes", absl::StrCat(source.bytes())},
                                               {"seed", absl::StrCat(options.seed)},
                                               {"splits", absl::StrCat(splits)},
-                                              {"shards", absl::StrCat(options.shards)},
                                               {"consistency", ToString(options.consistency)},
                                               {"on_bad_row", options.data.skip_bad_rows ? "skip" : "stop"}};
   for (const auto& [name, value] : params.ToText()) identity[absl::StrCat("param ", name)] = value;
@@ -595,6 +598,10 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
   manifest.rows = rows;
   for (const TableSpec& table : blueprint.tables) manifest.tables.push_back({.name = table.name, .width = table.width, .rows = 0});
   return manifest;
+}
+
+bool AnyInRounds(const Consistencies& consistency, std::span<const TableSpec> tables) {
+  return std::ranges::any_of(tables, [&](const TableSpec& table) { return consistency.Of(table.name).in_rounds(); });
 }
 
 /// InvalidArgument: there are no cuts at which ranges could move, or they cannot be written as a whole.
@@ -697,6 +704,10 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     if (found.ok()) {
       TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->identity, identity));
       resumed = std::move(*found);
+      if (resumed->shards != options.shards) {
+        TROUPE_TRY(resumed, ReshardCheckpoint(storage, options.checkpoint_uri, *resumed, blueprint.tables, AnyInRounds(options.consistency, blueprint.tables),
+                                              options.shards));
+      }
       for (uint32_t shard = 0; shard < PlacesOf(blueprint.tables, options.shards); ++shard)
         cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, shard));
     } else if (!absl::IsNotFound(found.status())) {

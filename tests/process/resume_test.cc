@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
@@ -110,6 +111,29 @@ BOOST_AUTO_TEST_CASE(a_run_in_one_process_goes_on_in_several_under_asp) {
   BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
 }
 
+BOOST_AUTO_TEST_CASE(a_run_goes_on_with_other_numbers_of_shards_and_workers) {
+  for (const bool processes : {false, true}) {
+    BOOST_TEST_CONTEXT((processes ? "with --processes" : "in one process")) {
+      const Scratch scratch;
+      const auto with = [&](const std::string& model, const char* shards, const char* workers, std::vector<std::string> more) {
+        std::vector<std::string> arguments = Arguments(scratch, model, processes, std::move(more));
+        *(std::ranges::find(arguments, "--shards") + 1) = shards;
+        *(std::ranges::find(arguments, "--workers") + 1) = workers;
+        return arguments;
+      };
+      const Ended calm = testing::Run(scratch, Arguments(scratch, "calm", false));
+      BOOST_TEST_REQUIRE(calm.code == 0, calm.err);
+      RunUntilKilled(scratch, processes, Arguments(scratch, "model", processes, Keeping(scratch)));
+      RunUntilKilled(scratch, processes, with("model", "1", "3", Keeping(scratch, {"--resume"})));
+      const Ended ended = testing::Run(scratch, with("model", "3", "1", Keeping(scratch, {"--resume"})));
+      BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+      BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
+      BOOST_TEST(Number(ended.out, "read") == Number(calm.out, "read"));
+      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(resuming_what_was_never_begun_begins_it) {
   const Scratch scratch;
   const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume", "--epochs", "1"})));
@@ -152,7 +176,6 @@ BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
   BOOST_TEST(refused({"--seed", "2"}, "seed is 1, expected 2") == 2);
   BOOST_TEST(refused({"--param", "learning_rate=0.5"}, "learning_rate") == 2);
   BOOST_TEST(refused({"--splits", "8"}, "splits is 4, expected 8") == 2);
-  BOOST_TEST(refused({"--shards", "3"}, "shards is 2, expected 3") == 2);
   BOOST_TEST(refused({"--consistency", "asp"}, "consistency is bsp, expected asp") == 2);
   for (const std::string& name : Names(scratch / "kept")) {
     BOOST_TEST_CONTEXT(name) {

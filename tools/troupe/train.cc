@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <optional>
 
-#include "absl/strings/numbers.h"
 #include "actors/log.h"
 #include "actors/process_table.h"
 #include "actors/status.h"
@@ -89,8 +88,10 @@ absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
 void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const Log& log) {
   if (options.resume) {
     const auto found = ReadCheckpoint(storage, options.checkpoint_uri);
-    const auto shards = found.ok() ? found->identity.find("shards") : std::map<std::string, std::string>::const_iterator();
-    if (found.ok() && shards != found->identity.end() && absl::SimpleAtoi(shards->second, &options.shards) && options.shards > 0) return;
+    if (found.ok() && found->shards > 0) {
+      options.shards = found->shards;
+      return;
+    }
   }
   const absl::StatusOr<RunPlan> plan = MakePlan(options, processes);
   options.shards = plan.ok() ? plan->layout.shards : 1;
