@@ -190,7 +190,7 @@ class Resharding {
   uint32_t from_ = 0, slots_ = 0;
   std::vector<uint32_t> first_slot_;   // by table
   std::vector<Saved> saved_;           // by shard, and behind them of what workers keep
-  RangeMap map_;   // by which the ranges are found
+  RangeMap map_;                       // by which the ranges are found
   std::vector<Round> clocks_;
   uint64_t nonzeros_ = 0, late_nonzeros_ = 0, rounds_over_ = 0;
 };

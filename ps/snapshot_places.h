@@ -1,5 +1,5 @@
-// Snapshots that refer to others: a section may say in which file of the same folder its bytes lie, so that states share what is the same in them, and a state can
-// be dealt out anew without its bytes. A reference goes to the file that has the bytes, never to another reference.
+// Snapshots that refer to others: a section may say in which file of the same folder its bytes lie, so that states share what is the same in them, and a state
+// can be dealt out anew without its bytes. A reference goes to the file that has the bytes, never to another reference.
 #pragma once
 
 #include <cstdint>

@@ -168,10 +168,13 @@ BOOST_AUTO_TEST_CASE(a_checkpoint_that_cannot_be_dealt_out_is_named_and_stays) {
   testing::KeepCheckpoints(options);
   System system({.compute_threads = 2});
   const auto fall = [&](int waits) {
-    return Train(options, system.storage(), [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
-      TROUPE_TRY(std::unique_ptr<Cluster> made, MakeLocalCluster(system, cluster));
-      return std::make_unique<testing::FallingCluster>(std::move(made), waits);
-    }, {}).status();
+    return Train(options, system.storage(),
+                 [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
+                   TROUPE_TRY(std::unique_ptr<Cluster> made, MakeLocalCluster(system, cluster));
+                   return std::make_unique<testing::FallingCluster>(std::move(made), waits);
+                 },
+                 {})
+        .status();
   };
   BOOST_REQUIRE(absl::IsAborted(fall(6)));
   const auto before = ReadCheckpoint(system.storage(), options.checkpoint_uri);

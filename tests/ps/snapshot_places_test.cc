@@ -68,8 +68,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_as_it_was_is_named) {
 
 BOOST_AUTO_TEST_CASE(rows_become_places_and_the_rest_stays) {
   Folder folder;
-  BOOST_REQUIRE(WriteSnapshot(*folder.storage, "mem:/f/mixed", {{"ledger", Text("l")}, {"table/w/0", Text(kA)}, {"table/w/2", Text("few")}, Placed("table/w/1", "two", kB)},
-                              true)
+  BOOST_REQUIRE(WriteSnapshot(*folder.storage, "mem:/f/mixed",
+                              {{"ledger", Text("l")}, {"table/w/0", Text(kA)}, {"table/w/2", Text("few")}, Placed("table/w/1", "two", kB)}, true)
                     .ok());
   const auto places = ReadPlaces(*folder.storage, "mem:/f/mixed");
   BOOST_REQUIRE_MESSAGE(places.ok(), places.status().ToString());

@@ -87,9 +87,9 @@ absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
 /// As many as the run has that is resumed, else as a plan finds; one, where the data cannot be planned with: what is wrong with them training will say.
 void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const Log& log) {
   if (options.resume) {
-    const auto found = ReadCheckpoint(storage, options.checkpoint_uri);
-    if (found.ok() && found->shards > 0) {
-      options.shards = found->shards;
+    const auto found = CheckpointFolder(storage, options.checkpoint_uri, 1).Find(options.accept_loss);
+    if (found.ok() && *found && (*found)->checkpoint.shards > 0) {
+      options.shards = (*found)->checkpoint.shards;
       return;
     }
   }
@@ -120,6 +120,11 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
                 .log =
                     [&log](std::string what) {
                       log.Info("ranges", {{"what", what}});
+                    },
+                .warn =
+                    [&log](std::string what) {
+                      log.Warning("checkpoint", {{"what", what}});
+                      std::fprintf(stderr, "%s\n", what.c_str());
                     }});
 }
 
