@@ -551,7 +551,11 @@ void Shard::EndCut(uint64_t cut) {
 }
 
 std::vector<SnapshotSection> Shard::Save() const {
-  std::vector<SnapshotSection> sections;
+  return View().TakeAll();
+}
+
+ShardView Shard::View() const {
+  ShardView view;
   const internal::SavedLedger ledger{.writers = options_.writers,
                                      .slots = applied_.slots(),
                                      .shard = options_.shard,
@@ -561,30 +565,43 @@ std::vector<SnapshotSection> Shard::Save() const {
                                      .late_nonzeros = late_nonzeros_,
                                      .clocks = applied_.clocks(),
                                      .sequences = applied_.sequences()};
-  sections.push_back({internal::kLedgerSection, ledger.Encode()});
+  view.Add({internal::kLedgerSection, ledger.Encode()});
   for (uint32_t number = 0; number < tables_.size(); ++number) {
     const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (Has(number, range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
+      if (!Has(number, range)) continue;
+      const std::string name = RangeName(table.spec(), range);
+      if (table.spec().limits.any()) {
+        view.Add({name, table.Save(range)});
+      } else if (const std::optional<Block> none = SaveWithoutRows(table, range)) {
+        view.Add({name, *none});
+      } else {
+        view.AddRange(name, number, range, table);
+      }
     }
   }
-  if (map_.epoch() > 0) sections.push_back({internal::kMapSection, map_.Encode()});
-  if (in_doubt() == 0) return sections;
-  sections.push_back({internal::kMoveSection, move_->map.Encode()});
-  sections.push_back({internal::kMoveCutSection, Block::Copy(&move_->cut, sizeof move_->cut)});
-  for (const SnapshotSection& section : move_->arrived) sections.push_back({internal::kArrived + section.name, section.bytes});
-  return sections;
+  if (map_.epoch() > 0) view.Add({internal::kMapSection, map_.Encode()});
+  if (in_doubt() == 0) return view;
+  view.Add({internal::kMoveSection, move_->map.Encode()});
+  view.Add({internal::kMoveCutSection, Block::Copy(&move_->cut, sizeof move_->cut)});
+  for (const SnapshotSection& section : move_->arrived) view.Add({internal::kArrived + section.name, section.bytes});
+  return view;
 }
 
 Block Shard::SaveRange(const Table& table, uint32_t range) const {
-  if (table.Blank(range)) return {};
+  const std::optional<Block> none = SaveWithoutRows(table, range);
+  return none ? *none : table.Save(range);
+}
+
+std::optional<Block> Shard::SaveWithoutRows(const Table& table, uint32_t range) const {
+  if (table.Blank(range)) return Block();
   for (const Table& earlier : tables_) {
     if (&earlier == &table) break;
     if (!earlier.Shares(table, range)) continue;
     const SharedRange shared{kSharedRange, static_cast<uint32_t>(&earlier - tables_.data()), 0};
     return Block::Copy(std::span<const SharedRange>(&shared, 1));
   }
-  return table.Save(range);
+  return std::nullopt;
 }
 
 absl::Status Shard::LoadRange(uint32_t number, uint32_t range, const Block& bytes) {

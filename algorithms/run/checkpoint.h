@@ -56,6 +56,8 @@ class CheckpointFolder {
   absl::Status Begin();
   /// The number of the next one; that of no file that is there. After Find or Begin.
   uint64_t next_id() const { return next_id_; }
+  /// The newest one of the run, whose files are there; 0: none yet.
+  uint64_t latest() const { return standing_.empty() ? 0 : standing_.back().id; }
 
   /// Makes `checkpoint`, of next_id(), whose other files are durable, stand: writes its small file. Then removes what is not needed any more. Errors as
   /// Storage's.

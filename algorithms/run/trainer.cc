@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -27,7 +28,6 @@
 #include "ps/partition.h"
 #include "ps/rebalancer.h"
 #include "ps/relocation_actor.h"
-#include "ps/snapshot_places.h"
 
 namespace troupe {
 namespace {
@@ -350,7 +350,6 @@ troupe::Checkpoint TrainerDriver::Describe(uint64_t id) const {
   checkpoint.shards = options_.shards;
   checkpoint.places = PlacesOf(tables_, options_.shards);
   checkpoint.files.clear();
-  for (uint32_t place = 0; place < checkpoint.places; ++place) checkpoint.files.emplace_back(FileName(SnapshotUri(options_.checkpoint_uri, id, place)));
   return checkpoint;
 }
 
@@ -368,8 +367,9 @@ void TrainerDriver::StartCheckpoint(Round at) {
     ending->Set();
   };
   Gather<SnapshotTaken>(cluster_.system(), cluster_.shards(),
-                        [uri = options_.checkpoint_uri, at, id = checkpoint.id](size_t shard) {
-                          return TakeSnapshot{SnapshotUri(uri, id, static_cast<uint32_t>(shard)), at};
+                        [uri = options_.checkpoint_uri, at, id = checkpoint.id, base = folder_.latest()](size_t shard) {
+                          const auto place = static_cast<uint32_t>(shard);
+                          return TakeSnapshot{SnapshotUri(uri, id, place), at, true, base == 0 ? "" : SnapshotUri(uri, base, place)};
                         },
                         GatherOptions{},
                         {.is_final = nullptr,
@@ -395,7 +395,16 @@ void TrainerDriver::StartCheckpoint(Round at) {
 
 absl::Status TrainerDriver::Stands(troupe::Checkpoint checkpoint, const std::vector<SnapshotTaken>& taken) {
   checkpoint.clock = std::ranges::min_element(taken, {}, &SnapshotTaken::clock)->clock;
-  return folder_.Write(checkpoint);
+  std::set<std::string> files;
+  uint64_t bytes = 0;
+  for (const SnapshotTaken& place : taken) {
+    files.insert(place.files.begin(), place.files.end());
+    bytes += place.bytes;
+  }
+  checkpoint.files.assign(files.begin(), files.end());
+  TROUPE_RETURN_IF_ERROR(folder_.Write(checkpoint));
+  if (events_.log) events_.log(absl::StrCat("checkpoint ", checkpoint.id, " of ", files.size(), " files, ", HumanBytes(bytes), " of them new"));
+  return absl::OkStatus();
 }
 
 bool TrainerDriver::RebalanceDue() const {

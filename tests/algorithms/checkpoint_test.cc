@@ -6,7 +6,6 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "actors/text.h"
@@ -66,8 +65,9 @@ BOOST_AUTO_TEST_CASE(the_newest_ones_are_kept_with_all_that_they_need) {
   BOOST_TEST(files.Names() == "checkpoint.1.troupe shard-0.1.snapshot shard-1.1.snapshot");
   BOOST_REQUIRE(folder.Write(files.Make(2, {"shard-0.1.snapshot"})).ok());   // it refers to an earlier one's
   BOOST_REQUIRE(folder.Write(files.Make(3)).ok());
-  BOOST_TEST(files.Names() == "checkpoint.2.troupe checkpoint.3.troupe shard-0.1.snapshot shard-0.2.snapshot shard-0.3.snapshot shard-1.2.snapshot "
-                              "shard-1.3.snapshot");
+  BOOST_TEST(files.Names() ==
+             "checkpoint.2.troupe checkpoint.3.troupe shard-0.1.snapshot shard-0.2.snapshot shard-0.3.snapshot shard-1.2.snapshot "
+             "shard-1.3.snapshot");
   BOOST_REQUIRE(folder.Write(files.Make(4)).ok());
   BOOST_TEST(files.Names() == "checkpoint.3.troupe checkpoint.4.troupe shard-0.3.snapshot shard-0.4.snapshot shard-1.3.snapshot shard-1.4.snapshot");
   BOOST_REQUIRE(files.storage->Write("mem:/c/notes.txt", {Text("of others")}, false).ok());
@@ -120,8 +120,8 @@ BOOST_AUTO_TEST_CASE(a_damaged_newest_one_is_named_and_an_older_one_costs_an_ass
     const auto back = files.Find(true);
     BOOST_REQUIRE_MESSAGE(back.ok(), back.status().ToString());
     BOOST_TEST((*back)->checkpoint.id == 1u);
-    BOOST_TEST((*back)->lost == absl::StrCat("checkpoint 2 is not whole (", Absl(Message(refused.status())), "): the run goes on from checkpoint 1, at round 10 of phase 1; ",
-                                             damage.says));
+    BOOST_TEST((*back)->lost == absl::StrCat("checkpoint 2 is not whole (", Absl(Message(refused.status())),
+                                             "): the run goes on from checkpoint 1, at round 10 of phase 1; ", damage.says));
   }
   // What is cut in the middle of a state is seen by whoever reads it: here only when all is verified.
   Folder files;

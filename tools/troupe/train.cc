@@ -119,7 +119,7 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
                {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); },
                 .log =
                     [&log](std::string what) {
-                      log.Info("ranges", {{"what", what}});
+                      log.Info("run", {{"what", what}});
                     },
                 .warn =
                     [&log](std::string what) {
