@@ -21,7 +21,7 @@ struct SnapshotRecord {
     SectionPlace place;
   };
   std::string uri;
-  std::map<std::string, Rows> ranges;         ///< by section
+  std::map<std::string, Rows> ranges;          ///< by section
   std::map<std::string, uint64_t> row_bytes;   ///< by file: what was written there of ranges
 };
 struct WrittenParts {
@@ -32,11 +32,12 @@ struct WrittenParts {
 
 constexpr uint64_t kPartBytes = 64 << 20;
 
-/// Writes `view` to `uri`, durably, and to files named after it where it is large: from `part_bytes` of rows on they leave memory as "URI without .snapshot".N.part.
-/// Ranges that have the version of `base` (null: none) are not written again, but for those in files that would stay for less than half of what they hold: files
-/// that are needed hold at most twice what is needed of them. The file at `uri` is written last.
-/// Errors as Storage's; files that were written before then stay.
-absl::StatusOr<WrittenParts> WriteParts(Storage& storage, const std::string& uri, ShardView& view, const SnapshotRecord* base, uint64_t part_bytes = kPartBytes);
+/// Writes `view` to `uri`, durably, and to files named after it where it is large: from `part_bytes` of rows on they leave memory as "URI without
+/// .snapshot".N.part. Ranges that have the version of `base` (null: none) are not written again, but for those in files that would stay for less than half of
+/// what they hold: files that are needed hold at most twice what is needed of them. The file at `uri` is written last. Errors as Storage's; files that were
+/// written before then stay.
+absl::StatusOr<WrittenParts> WriteParts(Storage& storage, const std::string& uri, ShardView& view, const SnapshotRecord* base,
+                                        uint64_t part_bytes = kPartBytes);
 
 /// Of a snapshot that a shard has just begun with, whose tables these are. Errors as ReadPlaces.
 absl::StatusOr<SnapshotRecord> RecordOf(Storage& storage, const std::string& uri, std::span<const Table> tables);

@@ -1,6 +1,6 @@
-// What a checkpoint costs those who train: rows/s and the longest push over windows with one and without, in turns; beside the pause of a shard that serialises its
-// state itself, before it goes on (Shard::Save), which is what a checkpoint was.
-// usage: measure_checkpoints FOLDER [MIB [SECONDS [TURNS]]]      1024 MiB of rows, half of them dense; windows of 60 s; 1 turn
+// What a checkpoint costs those who train: rows/s and the longest push over windows with one and without, in turns; beside the pause of a shard that serialises
+// its state itself, before it goes on (Shard::Save), which is what a checkpoint was. usage: measure_checkpoints FOLDER [MIB [SECONDS [TURNS [RANGES]]]] 1024
+// MiB of rows, half of them dense; windows of 60 s; 1 turn; 512 ranges a table
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -43,9 +43,9 @@ struct Window {
 
 class Bench {
  public:
-  Bench(std::string folder, uint64_t rows) : folder_(std::move(folder)), rows_(rows) {
-    tables_ = {{.name = "dense", .width = kWidth, .rows = rows, .rule = "sgd", .rule_options = {}},
-               {.name = "sparse", .width = kWidth, .rows = {}, .rule = "sgd", .rule_options = {}, .ranges = 512}};
+  Bench(std::string folder, uint64_t rows, uint32_t ranges) : folder_(std::move(folder)), rows_(rows) {
+    tables_ = {{.name = "dense", .width = kWidth, .rows = rows, .rule = "sgd", .rule_options = {}, .ranges = ranges},
+               {.name = "sparse", .width = kWidth, .rows = {}, .rule = "sgd", .rule_options = {}, .ranges = ranges}};
     router_ = std::make_unique<Router>(tables_, 1);
     last_.resize(router_->slots());
     options_ = {.tables = tables_, .shard = 0, .shards = 1, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}};
@@ -126,7 +126,8 @@ class Bench {
       part.sequence = round << 8;
       part.previous = std::exchange(last_[router_->Slot(part.table, part.range)], part.sequence);
     }
-    return {.writer = WriterId{0}, .round = round, .previous = before, .parts = Block::Adopt(std::move(chunk.parts)), .keys = chunk.keys, .values = chunk.values};
+    return {
+        .writer = WriterId{0}, .round = round, .previous = before, .parts = Block::Adopt(std::move(chunk.parts)), .keys = chunk.keys, .values = chunk.values};
   }
   /// Its rows, of both tables.
   uint64_t Push(const std::vector<Key>& keys) {
@@ -153,14 +154,15 @@ class Bench {
 int main(int argc, char** argv) {
   using namespace troupe;
   if (argc < 2) {
-    std::fprintf(stderr, "usage: measure_checkpoints FOLDER [MIB [SECONDS [TURNS]]]\n");
+    std::fprintf(stderr, "usage: measure_checkpoints FOLDER [MIB [SECONDS [TURNS [RANGES]]]]\n");
     return 2;
   }
   const uint64_t mib = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1024;
   const double seconds = argc > 3 ? std::atof(argv[3]) : 60;
   const int turns = argc > 4 ? std::atoi(argv[4]) : 1;
   const uint64_t rows = (mib << 20) / 2 / (kWidth * sizeof(float));
-  Bench bench(argv[1], rows);
+  const auto ranges = static_cast<uint32_t>(argc > 5 ? std::atoi(argv[5]) : 512);
+  Bench bench(argv[1], rows, ranges);
   bench.Fill();
   std::vector<double> calm, busy, calm_ms, busy_ms;
   for (int turn = 0; turn < turns; ++turn) {
@@ -173,9 +175,11 @@ int main(int argc, char** argv) {
     calm_ms.push_back(without.longest_ms);
     busy_ms.push_back(with.longest_ms);
   }
-  std::printf("%llu MiB, windows of %.0f s: %.0f rows/s with a checkpoint, %.0f without, ratio %.3f; longest push %.0f ms, %.0f without, %.0f if the shard "
-              "serialised its state itself\n",
-              static_cast<unsigned long long>(mib), seconds, Median(busy), Median(calm), Median(busy) / Median(calm), Median(busy_ms), Median(calm_ms),
-              1e3 * bench.SaveSeconds());
+  std::printf(
+      "%llu MiB, %u ranges a table, windows of %.0f s: %.0f rows/s with a checkpoint, %.0f without, ratio %.3f; longest push %.0f ms, %.0f without, %.0f if "
+      "the shard "
+      "serialised its state itself\n",
+      static_cast<unsigned long long>(mib), ranges, seconds, Median(busy), Median(calm), Median(busy) / Median(calm), Median(busy_ms), Median(calm_ms),
+      1e3 * bench.SaveSeconds());
   return 0;
 }
