@@ -158,9 +158,14 @@ struct Assigned {};
 struct TakeSnapshot {
   std::string uri;
   Round at = 0;
+  bool in_parts = false;   ///< large states as several files, named after `uri` (snapshot_places.h); else one file that has all
+  /// With in_parts: an earlier snapshot in parts, whose files stay. Where the shard knows it still, ranges that have not changed since are not written again.
+  std::string base = {};
 };
 struct SnapshotTaken {
   Round clock = 0;
+  uint64_t bytes = 0;                    ///< that were written
+  std::vector<std::string> files = {};   ///< names in the folder of `uri`: all that the snapshot is made of
 };
 
 /// Writes the rows as a model part to `uri`, when every writer's clock is at least `at`; Unavailable before that (a restored shard is catching up). `assigned`

@@ -79,9 +79,13 @@ struct Assigned @0xa8b1f3b0c5d2010a {
 struct TakeSnapshot @0xa8b1f3b0c5d2010b {
   uri @0 :Text;
   at @1 :UInt64;
+  inParts @2 :Bool;
+  base @3 :Text;
 }
 struct SnapshotTaken @0xa8b1f3b0c5d2010c {
   clock @0 :UInt64;
+  bytes @1 :UInt64;
+  files @2 :List(Text);
 }
 struct SaveRows @0xa8b1f3b0c5d2010d {      # bulk: keys, values of each assigned table
   uri @0 :Text;

@@ -10,6 +10,7 @@
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/encoding/value_codec.h"
+#include "ps/internal/saved_ledger.h"
 #include "ps/internal/shard_sections.h"
 
 namespace troupe {
@@ -24,11 +25,6 @@ struct SharedRange {
   uint32_t table, zero;
 };
 constexpr uint64_t kSharedRange = 0x31444552'41485326;
-
-struct LedgerHeader {
-  uint32_t writers, slots, shard, shards;
-  uint64_t nonzeros, rounds_over, late_nonzeros;
-};
 
 }   // namespace
 
@@ -556,28 +552,41 @@ void Shard::EndCut(uint64_t cut) {
 }
 
 std::vector<SnapshotSection> Shard::Save() const {
-  std::vector<SnapshotSection> sections;
-  const LedgerHeader header{options_.writers, applied_.slots(), options_.shard, options_.shards, nonzeros_, rounds_over_, late_nonzeros_};
-  std::vector<std::byte> ledger;
-  const auto add = [&ledger](const void* from, size_t bytes) {
-    ledger.insert(ledger.end(), static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
-  };
-  add(&header, sizeof header);
-  add(applied_.clocks().data(), applied_.clocks().size() * sizeof(Round));
-  add(applied_.sequences().data(), applied_.sequences().size() * sizeof(Sequence));
-  sections.push_back({"ledger", Block::Adopt(std::move(ledger))});
+  return View().TakeAll();
+}
+
+ShardView Shard::View() const {
+  ShardView view;
+  const internal::SavedLedger ledger{.writers = options_.writers,
+                                     .slots = applied_.slots(),
+                                     .shard = options_.shard,
+                                     .shards = options_.shards,
+                                     .nonzeros = nonzeros_,
+                                     .rounds_over = rounds_over_,
+                                     .late_nonzeros = late_nonzeros_,
+                                     .clocks = applied_.clocks(),
+                                     .sequences = applied_.sequences()};
+  view.Add({internal::kLedgerSection, ledger.Encode()});
   for (uint32_t number = 0; number < tables_.size(); ++number) {
     const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
-      if (Has(number, range)) sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
+      if (!Has(number, range)) continue;
+      const std::string name = RangeName(table.spec(), range);
+      if (table.spec().limits.any()) {
+        view.Add({name, table.Save(range)});
+      } else if (const std::optional<Block> none = SaveWithoutRows(table, range)) {
+        view.Add({name, *none});
+      } else {
+        view.AddRange(name, number, range, table);
+      }
     }
   }
-  if (map_.epoch() > 0) sections.push_back({internal::kMapSection, map_.Encode()});
-  if (in_doubt() == 0) return sections;
-  sections.push_back({internal::kMoveSection, move_->map.Encode()});
-  sections.push_back({internal::kMoveCutSection, Block::Copy(&move_->cut, sizeof move_->cut)});
-  for (const SnapshotSection& section : move_->arrived) sections.push_back({internal::kArrived + section.name, section.bytes});
-  return sections;
+  if (map_.epoch() > 0) view.Add({internal::kMapSection, map_.Encode()});
+  if (in_doubt() == 0) return view;
+  view.Add({internal::kMoveSection, move_->map.Encode()});
+  view.Add({internal::kMoveCutSection, Block::Copy(&move_->cut, sizeof move_->cut)});
+  for (const SnapshotSection& section : move_->arrived) view.Add({internal::kArrived + section.name, section.bytes});
+  return view;
 }
 
 std::vector<SnapshotSection> Shard::SaveForReplica() const {
@@ -602,14 +611,19 @@ std::vector<Push> Shard::Waiting() const {
 }
 
 Block Shard::SaveRange(const Table& table, uint32_t range) const {
-  if (table.Blank(range)) return {};
+  const std::optional<Block> none = SaveWithoutRows(table, range);
+  return none ? *none : table.Save(range);
+}
+
+std::optional<Block> Shard::SaveWithoutRows(const Table& table, uint32_t range) const {
+  if (table.Blank(range)) return Block();
   for (const Table& earlier : tables_) {
     if (&earlier == &table) break;
     if (!earlier.Shares(table, range)) continue;
     const SharedRange shared{kSharedRange, static_cast<uint32_t>(&earlier - tables_.data()), 0};
     return Block::Copy(std::span<const SharedRange>(&shared, 1));
   }
-  return table.Save(range);
+  return std::nullopt;
 }
 
 absl::Status Shard::LoadRange(uint32_t number, uint32_t range, const Block& bytes) {
@@ -632,26 +646,12 @@ absl::Status Shard::LoadRange(uint32_t number, uint32_t range, const Block& byte
 absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   std::map<std::string, const Block*> by_name;
   for (const SnapshotSection& section : sections) by_name[section.name] = &section.bytes;
-  const auto ledger = by_name.find("ledger");
-  LedgerHeader header{};
-  if (ledger == by_name.end() || ledger->second->size() < sizeof(header)) return absl::InvalidArgumentError("snapshot holds no ledger");
-  std::memcpy(&header, ledger->second->data(), sizeof(header));
-  const size_t expected = sizeof(header) + size_t{options_.writers} * sizeof(Round) + applied_.sequences().size() * sizeof(Sequence);
-  if (header.writers != options_.writers || header.slots != applied_.slots() || header.shard != options_.shard || header.shards != options_.shards ||
-      ledger->second->size() != expected) {
-    return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", header.shard, " of ", header.shards, " with ", header.writers,
+  const auto found = by_name.find(internal::kLedgerSection);
+  TROUPE_TRY(internal::SavedLedger ledger, internal::SavedLedger::Decode(found == by_name.end() ? Block() : *found->second));
+  if (ledger.writers != options_.writers || ledger.slots != applied_.slots() || ledger.shard != options_.shard || ledger.shards != options_.shards) {
+    return absl::InvalidArgumentError(absl::StrCat("snapshot is of shard ", ledger.shard, " of ", ledger.shards, " with ", ledger.writers,
                                                    " writers, expected shard ", options_.shard, " of ", options_.shards, " with ", options_.writers));
   }
-  std::vector<Round> clocks(options_.writers);
-  std::vector<Sequence> sequences(applied_.sequences().size());
-  const std::byte* from = ledger->second->data() + sizeof(header);
-  const auto take = [&from](auto& into) {
-    const size_t bytes = into.size() * sizeof(into[0]);
-    if (bytes > 0) std::memcpy(into.data(), from, bytes);
-    from += bytes;
-  };
-  take(clocks);
-  take(sequences);
   RangeMap map(options_.tables, options_.shards), next;
   const auto find = [&by_name](const char* name) {
     const auto section = by_name.find(name);
@@ -678,7 +678,7 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
       TROUPE_RETURN_IF_ERROR(LoadRange(number, range, *section->second));
     }
   }
-  applied_.Restore(std::move(clocks), std::move(sequences));
+  applied_.Restore(std::move(ledger.clocks), std::move(ledger.sequences));
   arrived_ = applied_;
   halves_.assign(options_.writers, {});
   if (const Block* halves = find(internal::kHalvesSection); halves != nullptr && halves->size() == options_.writers * sizeof(internal::HalfRound)) {
@@ -695,9 +695,9 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   key_lists_.assign(options_.writers, {});
   waiting_.clear();
   last_round_ = *std::max_element(applied_.clocks().begin(), applied_.clocks().end());   // of any writer: what is applied is applied for all
-  nonzeros_ = header.nonzeros;
-  rounds_over_ = header.rounds_over;
-  late_nonzeros_ = header.late_nonzeros;
+  nonzeros_ = ledger.nonzeros;
+  rounds_over_ = ledger.rounds_over;
+  late_nonzeros_ = ledger.late_nonzeros;
   pulled_rows_.Clear();
   TellRounds(true);
   if (move == nullptr) return absl::OkStatus();

@@ -19,6 +19,7 @@
 #include "ps/range_map.h"
 #include "ps/round_sum.h"
 #include "ps/row_tier.h"
+#include "ps/shard_view.h"
 #include "ps/snapshot.h"
 #include "ps/table.h"
 
@@ -125,6 +126,9 @@ class Shard {
   std::vector<SnapshotSection> SaveForReplica() const;
   /// Messages of unfinished rounds, as they came. BSP; else there are none.
   std::vector<Push> Waiting() const;
+  /// The same, to be made range by range, also by another thread while this one goes on: ranges that are written to meanwhile are copied then. Tables with
+  /// limits are saved at once. Cost: O(ranges), and their rows.
+  ShardView View() const;
   /// InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
   absl::Status Load(const std::vector<SnapshotSection>& sections);
   /// The writers' clocks that a snapshot made now covers, and what is told when it has become durable.
@@ -167,6 +171,8 @@ class Shard {
   absl::Status Behind(MapEpoch epoch) const;
   /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
   Block SaveRange(const Table& table, uint32_t range) const;
+  /// nullopt: it has rows of its own.
+  std::optional<Block> SaveWithoutRows(const Table& table, uint32_t range) const;
   absl::Status LoadRange(uint32_t number, uint32_t range, const Block& bytes);
   /// The tables have exactly the ranges of `map`.
   void FollowMap(const RangeMap& map);

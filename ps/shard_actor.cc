@@ -17,6 +17,7 @@
 #include "ps/disk_tier.h"
 #include "ps/export.h"
 #include "ps/push_log.h"
+#include "ps/snapshot_parts.h"
 #include "ps/wire.h"
 
 namespace troupe {
@@ -28,6 +29,7 @@ struct Writing {
   uint64_t version = 0;
   bool own = false;   // for the shard's own replacement
   absl::Status status;
+  WrittenParts parts;   // of a snapshot in parts
   std::function<void(absl::Status)> done;
 };
 
@@ -105,7 +107,8 @@ struct State {
   std::vector<std::chrono::steady_clock::time_point> heard;   // by writer: its last push, or the start
   std::map<PullKey, WaitingPull> pulls;                       // at most one each
   uint64_t pulls_seen = 0;
-  std::shared_ptr<Writing> writing;   // at most one snapshot at a time
+  std::shared_ptr<Writing> writing;              // at most one snapshot at a time
+  std::shared_ptr<const SnapshotRecord> parts;   // the last snapshot in parts
   uint64_t version_saved = 0;
   bool ticking = false, snapshots_needed = true;
   int failures = 0;               // snapshots in a row that could not be written
@@ -254,14 +257,14 @@ void OnSynced(Self* self, const LogSynced& synced) {
   if (state.log->bytes() > state.options.log_bytes_max && state.shard->between_rounds()) SnapshotForRestart(self);
 }
 
-/// Serialises now, in one cut; a compute job writes the file.
-void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done) {
+/// Of the shard as it is now; a compute job serialises and writes it, in parts where `request` wants it.
+void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::Status)> done, const TakeSnapshot& request = {}) {
   State& state = self->state;
   auto writing = std::make_shared<Writing>();
   writing->clocks = state.shard->AppliedClocks();
   writing->version = state.shard->version();
   writing->done = std::move(done);
-  auto sections = std::make_shared<std::vector<SnapshotSection>>(state.shard->Save());
+  auto view = std::make_shared<ShardView>(state.shard->View());
   writing->status = state.shard->usable();
   state.writing = writing;
   const bool own = uri == state.options.snapshot_uri;
@@ -269,12 +272,19 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   const bool durable = !own || state.log != nullptr;   // the job's own snapshots need to survive the process, not the machine
   const std::shared_ptr<PushLog> log = own ? state.log : nullptr;
   const uint64_t first = log == nullptr ? 0 : log->Rotate();
-  if (log != nullptr) sections->push_back({kLogSection, Block::Copy(&first, sizeof first)});
-  state.system->compute().Submit(Compute::Priority::kStep, [system = state.system, to = caf::actor(self), uri, writing, sections, durable, log, first] {
-    if (writing->status.ok()) writing->status = WriteSnapshot(system->storage(), uri, *sections, durable);
-    if (writing->status.ok() && log != nullptr) log->Drop(first).IgnoreError();   // what is left is dropped the next time
-    System::Deliver(to, SnapshotWritten{writing});
-  });
+  if (log != nullptr) view->Add({kLogSection, Block::Copy(&first, sizeof first)});
+  const std::shared_ptr<const SnapshotRecord> base = state.parts != nullptr && state.parts->uri == request.base ? state.parts : nullptr;
+  state.system->compute().Submit(Compute::Priority::kStep,
+                                 [system = state.system, to = caf::actor(self), uri, writing, view, durable, log, first, base, in_parts = request.in_parts] {
+                                   if (writing->status.ok() && in_parts) {
+                                     auto parts = WriteParts(system->storage(), uri, *view, base.get());
+                                     parts.ok() ? void(writing->parts = *std::move(parts)) : void(writing->status = parts.status());
+                                   } else if (writing->status.ok()) {
+                                     writing->status = WriteSnapshot(system->storage(), uri, view->TakeAll(), durable);
+                                   }
+                                   if (writing->status.ok() && log != nullptr) log->Drop(first).IgnoreError();   // what is left is dropped the next time
+                                   System::Deliver(to, SnapshotWritten{writing});
+                                 });
 }
 
 /// For its own replacement.
@@ -299,10 +309,14 @@ void TakeHeldSnapshot(Self* self) {
   auto [request, answers] = std::move(*state.held);
   state.held.reset();
   const Round clock = state.shard->applied();
-  StartSnapshot(self, request.uri, [answers, clock](const absl::Status& status) {
-    const absl::StatusOr<SnapshotTaken> taken = status.ok() ? absl::StatusOr<SnapshotTaken>(SnapshotTaken{clock}) : status;
+  const auto done = [self, answers, clock, in_parts = request.in_parts](const absl::Status& status) {
+    ShardState& now = self->state;
+    absl::StatusOr<SnapshotTaken> taken = SnapshotTaken{clock, now.writing->parts.bytes, now.writing->parts.files};
+    if (!status.ok()) taken = status;
+    if (status.ok() && in_parts) now.parts = std::make_shared<const SnapshotRecord>(std::move(now.writing->parts.record));
     for (const auto& answer : answers) answer(taken);
-  });
+  };
+  StartSnapshot(self, request.uri, done, request);
   Resume(self);   // the cut is made: go on while it is written
   FreezeIfReached(self);
 }
@@ -1034,13 +1048,18 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   }
   TROUPE_TRY(Shard shard, Shard::Make(std::move(shard_options)));
   uint64_t first_of_log = 0;
+  std::shared_ptr<const SnapshotRecord> parts;
   if (options.state != nullptr) TROUPE_RETURN_IF_ERROR(shard.Load(*options.state));
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty() || options.state != nullptr) continue;
-    auto sections = ReadSnapshot(system.storage(), uri);
+    auto sections = ReadPlacedSnapshot(system.storage(), uri);
     if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
     TROUPE_RETURN_IF_ERROR(sections.status());
     if (absl::Status status = shard.Load(*sections); !status.ok()) return WithContext(status, uri);
+    if (uri == options.restore_uri) {
+      TROUPE_TRY(SnapshotRecord record, RecordOf(system.storage(), uri, shard.tables()));
+      parts = std::make_shared<const SnapshotRecord>(std::move(record));
+    }
     for (const SnapshotSection& section : *sections) {
       if (section.name == kLogSection && section.bytes.size() == sizeof first_of_log) std::memcpy(&first_of_log, section.bytes.data(), sizeof first_of_log);
     }
@@ -1051,11 +1070,12 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
     TROUPE_TRY(log, OpenLog(system.storage(), options, first_of_log, shard));
   }
   auto held = std::make_shared<Shard>(std::move(shard));   // the actor begins later, on another thread
-  auto actor = system.actors().spawn([&system, options, held, log](Self* self) {
+  auto actor = system.actors().spawn([&system, options, held, log, parts](Self* self) {
     self->state.system = &system;
     self->state.options = options;
     self->state.shard.emplace(std::move(*held));
     self->state.log = log;
+    self->state.parts = parts;
     self->state.heard.assign(options.shard.writers, self->clock().now());
     return ShardBehavior(self);
   });

@@ -104,10 +104,14 @@ class Reader {
 
 }   // namespace
 
+uint64_t ChecksumOf(const Block& bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
 absl::Status WriteSnapshot(Storage& storage, const std::string& uri, const std::vector<SnapshotSection>& sections, bool durable) {
   std::string directory;
   for (const SnapshotSection& section : sections) {
-    Append(directory, Entry{section.bytes.size(), XXH3_64bits(section.bytes.data(), section.bytes.size()), section.name.size()});
+    Append(directory, Entry{section.bytes.size(), ChecksumOf(section.bytes), section.name.size()});
     directory += section.name;
   }
   Header header{kMagic, kVersion, static_cast<uint32_t>(sections.size()), directory.size(), 0};

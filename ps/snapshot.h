@@ -24,6 +24,9 @@ absl::Status WriteSnapshot(Storage& storage, const std::string& uri, const std::
 /// Reads and verifies everything. NotFound: no such file. DataLoss: "URI: ..." cut, wrong magic or version, or a section whose checksum (XXH3 64) differs.
 absl::StatusOr<std::vector<SnapshotSection>> ReadSnapshot(Storage& storage, const std::string& uri);
 
+/// What a section is known again by: XXH3 64.
+uint64_t ChecksumOf(const Block& bytes);
+
 /// The same of bytes that are here already; `name` is what an error calls them.
 absl::StatusOr<std::vector<SnapshotSection>> ParseSnapshot(const Block& file, const std::string& name);
 

@@ -43,6 +43,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   if (!spec.rows) {
     if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - first, tiers));
     impl->sparse.resize(impl->partition.ranges());
+    impl->versions.resize(impl->partition.ranges());
     if (!spec.branch_of.empty()) impl->blank_sparse = std::make_shared<RowStore>(impl->arena, impl->floats);
     for (uint32_t range = first; range < end; ++range) impl->Begin(range);
     return Table(std::move(impl));
@@ -54,6 +55,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   }
   impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, shares_blanks ? 0 : bytes);
   impl->dense.resize(impl->partition.ranges());
+  impl->versions.resize(impl->partition.ranges());
   for (uint32_t range = 0; shares_blanks && range < impl->partition.ranges(); ++range) {
     auto& blank = impl->blank_dense[impl->partition.RowsIn(range)];
     if (blank == nullptr) blank = impl->NewDense(range);
@@ -67,6 +69,7 @@ std::shared_ptr<DenseRange> Table::Impl::NewDense(uint32_t range) const {
 }
 
 void Table::Impl::Begin(uint32_t place) {
+  Touched(place);
   if (!partition.dense()) {
     sparse[place] = blank_sparse != nullptr ? blank_sparse : std::make_shared<RowStore>(NewStore());
     return;
@@ -277,6 +280,11 @@ size_t Table::bytes(uint32_t range) const {
   return impl_->partition.dense() ? impl_->dense[range]->bytes() : impl_->sparse[range]->rows() * (sizeof(Key) + impl_->row_bytes());
 }
 
+uint64_t Table::version(uint32_t range) const {
+  TROUPE_CHECK(Owns(range));
+  return impl_->versions[impl_->Place(range)];
+}
+
 size_t Table::own_bytes() const {
   size_t bytes = 0;
   for (const auto& range : impl_->sparse) bytes += range.use_count() == 1 ? range->bytes() : 0;
@@ -294,6 +302,7 @@ absl::Status Table::Become(const Table& from) {
   for (uint32_t range = 0; range < impl_->places(); ++range) TROUPE_CHECK(Owns(range) == from.Owns(range));   // of one shard
   impl_->sparse = from.impl_->sparse;
   impl_->dense = from.impl_->dense;
+  for (uint32_t place = 0; place < impl_->places(); ++place) impl_->Touched(place);
   return absl::OkStatus();
 }
 
@@ -328,6 +337,7 @@ bool Table::Shares(const Table& other, uint32_t range) const {
 void Table::Share(const Table& other, uint32_t range) {
   TROUPE_CHECK(Owns(range) && other.Owns(range));
   const uint32_t place = impl_->Place(range), its = other.impl_->Place(range);
+  impl_->Touched(place);
   impl_->partition.dense() ? void(impl_->dense[place] = other.impl_->dense[its]) : void(impl_->sparse[place] = other.impl_->sparse[its]);
 }
 

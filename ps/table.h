@@ -1,6 +1,7 @@
 // The rows of one table that one shard holds, by virtual range. Sparse ranges are open-addressing stores without per-row allocation; dense ranges are flat
 // arrays. A call takes the rows of a whole message at once, so that they come from memory together. Tables share ranges with those they are forks of until one
-// of them writes there: a fork that nobody writes to is a view, the table as it was. Not thread-safe: its shard owns it and all that shares its ranges.
+// of them writes there: a fork that nobody writes to is a view, the table as it was. Not thread-safe: its shard owns it and all that shares its ranges; a fork
+// may go to another thread that only reads, drops ranges of it, and ends it.
 #pragma once
 
 #include <cstdint>
@@ -92,6 +93,8 @@ class Table {
   /// In memory, with the buffers of a tier. With memory_max at most that after each call, while the tier takes rows; within a call also the rows that it is
   /// about.
   size_t bytes() const;
+  /// Goes up whenever a range of this table may have changed, but for tables with limits, whose ranges change with the rounds; a fork has it of its moment.
+  uint64_t version(uint32_t range) const;
   /// That the rows of one range take, which is here.
   size_t bytes(uint32_t range) const;
   /// Rows of gradients that came before their keys were admitted; rows that were let go, by age or for lack of room.

@@ -379,6 +379,8 @@ Frame Codec<TakeSnapshot>::Encode(const TakeSnapshot& m) {
           EncodeHead<wire::TakeSnapshot>([&](wire::TakeSnapshot::Builder to) {
             to.setUri(m.uri);
             to.setAt(m.at);
+            to.setInParts(m.in_parts);
+            to.setBase(m.base);
           }),
           {}};
 }
@@ -387,16 +389,29 @@ absl::StatusOr<TakeSnapshot> Codec<TakeSnapshot>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::TakeSnapshot>(frame.head, [&](wire::TakeSnapshot::Reader from) {
     m.uri = Text(from.getUri());
     m.at = from.getAt();
+    m.in_parts = from.getInParts();
+    m.base = Text(from.getBase());
   }));
   return m;
 }
 
 Frame Codec<SnapshotTaken>::Encode(const SnapshotTaken& m) {
-  return {kType, EncodeHead<wire::SnapshotTaken>([&](wire::SnapshotTaken::Builder to) { to.setClock(m.clock); }), {}};
+  return {kType,
+          EncodeHead<wire::SnapshotTaken>([&](wire::SnapshotTaken::Builder to) {
+            to.setClock(m.clock);
+            to.setBytes(m.bytes);
+            auto files = to.initFiles(static_cast<unsigned>(m.files.size()));
+            for (unsigned i = 0; i < files.size(); ++i) files.set(i, m.files[i]);
+          }),
+          {}};
 }
 absl::StatusOr<SnapshotTaken> Codec<SnapshotTaken>::Decode(const Frame& frame) {
   SnapshotTaken m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::SnapshotTaken>(frame.head, [&](wire::SnapshotTaken::Reader from) { m.clock = from.getClock(); }));
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::SnapshotTaken>(frame.head, [&](wire::SnapshotTaken::Reader from) {
+    m.clock = from.getClock();
+    m.bytes = from.getBytes();
+    for (const auto& file : from.getFiles()) m.files.push_back(Text(file));
+  }));
   return m;
 }
 

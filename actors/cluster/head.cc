@@ -20,6 +20,7 @@ bool IsGone(NodeState state) {
   return state == NodeState::kDown || state == NodeState::kLeft;
 }
 
+constexpr int32_t kMovedCode = -9;            // of a process that its node has ended for the head
 constexpr std::chrono::seconds kTickMax{1};   // between two ticks of a head that is awake
 
 }   // namespace
@@ -281,19 +282,21 @@ void Head::TakeProcesses(Node& node, const Report& report, bool first, int64_t w
       OnProcessEnded(job, process, at_node.code, at_node.reason, at_node.code >= 0, wall_ms);   // may forget it
     }
   }
-  Names lost;
+  Names lost, moved;
   for (const auto& at : node.processes) {
-    if (!reported.contains(at) && jobs_.at(at.first).processes.at(at.second).state == ProcessState::kRunning) lost.push_back(at);
+    const Process& process = jobs_.at(at.first).processes.at(at.second);
+    if (!reported.contains(at) && process.state == ProcessState::kRunning) (process.moves ? moved : lost).push_back(at);
   }
-  LoseThese(lost, absl::StrCat("node ", node.status.name, " has lost it"), wall_ms);
+  LoseThese(lost, kLostCode, absl::StrCat("node ", node.status.name, " has lost it"), wall_ms);
+  LoseThese(moved, kMovedCode, absl::StrCat("node ", node.status.name, " is drained"), wall_ms);
 }
 
 /// Those that are still there when their turn comes: a driver's loss takes the others of its job along.
-void Head::LoseThese(const Names& lost, const std::string& reason, int64_t wall_ms) {
+void Head::LoseThese(const Names& lost, int32_t code, const std::string& reason, int64_t wall_ms) {
   for (const auto& [id, name] : lost) {
     Job& job = jobs_.at(id);
     const auto it = job.processes.find(name);
-    if (it != job.processes.end()) OnProcessEnded(job, it->second, -1, reason, false, wall_ms);
+    if (it != job.processes.end()) OnProcessEnded(job, it->second, code, reason, false, wall_ms);
   }
 }
 
@@ -306,16 +309,23 @@ Head::Names Head::RunningOn(const Node& node) const {
 }
 
 void Head::LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms) {
-  LoseThese(RunningOn(node), reason, wall_ms);
+  LoseThese(RunningOn(node), kLostCode, reason, wall_ms);
 }
 
 void Head::MoveProcesses(Node& node, int64_t wall_ms) {
-  auto running = RunningOn(node);
-  const auto moved = std::partition(running.begin(), running.end(), [](const auto& at) { return at.second == kDriverName; });   // a driver is left to its end
-  const bool empty = moved == running.begin();
-  running.erase(running.begin(), moved);
-  LoseThese(running, absl::StrCat("node ", node.status.name, " is drained"), wall_ms);
-  if (empty) SetNodeState(node, NodeState::kLeft, node.status.reason, wall_ms);
+  Names unstarted;
+  for (const auto& [id, name] : RunningOn(node)) {
+    Process& process = jobs_.at(id).processes.at(name);
+    if (name == kDriverName || process.moves) continue;   // a driver is left to its end
+    if (process.state == ProcessState::kRunning) {
+      process.moves = true;
+      Touch(node);
+    } else {
+      unstarted.emplace_back(id, name);
+    }
+  }
+  LoseThese(unstarted, kLostCode, absl::StrCat("node ", node.status.name, " is drained"), wall_ms);
+  if (RunningOn(node).empty()) SetNodeState(node, NodeState::kLeft, node.status.reason, wall_ms);
 }
 
 /// Drivers that an earlier head has placed on `node`, and that this node, still in that life, does not know: its orders have not arrived.
@@ -354,7 +364,7 @@ Orders Head::OrdersFor(NodeId id, Incarnation incarnation, uint64_t seen) const 
     const Process& process = jobs_.at(job).processes.at(name);
     if (process.state == ProcessState::kPlaced && process.known) {
       orders.start.push_back(process.order);
-    } else if (process.state != ProcessState::kEnded || process.kept) {
+    } else if (process.state == ProcessState::kEnded ? process.kept : !process.moves) {
       orders.keep.push_back(process.order.id);
     }
   }

@@ -92,6 +92,7 @@ class Head {
     int32_t code = 0;
     std::string reason = {};
     bool kept = false;                  // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
+    bool moves = false;                 // its node is drained: it is ended there, and begun elsewhere when that is done
     std::vector<NodeId> refused = {};   // nodes that could not start it
   };
   using Processes = std::map<std::string, Process>;
@@ -141,7 +142,7 @@ class Head {
   void SetNodeState(Node& node, NodeState state, const std::string& reason, int64_t wall_ms);
   using Names = std::vector<std::pair<JobId, std::string>>;
   Names RunningOn(const Node& node) const;
-  void LoseThese(const Names& lost, const std::string& reason, int64_t wall_ms);
+  void LoseThese(const Names& lost, int32_t code, const std::string& reason, int64_t wall_ms);
   void LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms);
   void MoveProcesses(Node& node, int64_t wall_ms);
   void PlaceDriverAgain(Node& node);

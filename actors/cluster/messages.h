@@ -68,12 +68,13 @@ enum class ProcessState : uint8_t {
 };
 const char* ToString(ProcessState state);
 
+inline constexpr int32_t kLostCode = -1;
 /// A process as its node sees it.
 struct ProcessReport {
   ProcessId id;
   ProcessNeeds needs;
   ProcessState state = ProcessState::kRunning;
-  int32_t code = 0;            ///< of one that ended: its exit code, or minus the signal
+  int32_t code = 0;            ///< of one that ended: its exit code, or minus the signal; kLostCode: it was given up, and may live where nobody reaches it
   std::string reason;          ///< of one that ended: in words, where there is more to say than the code
   bool cannot_start = false;   ///< of one that ended: it never began, and would not if this node tried again; another one may
 };

@@ -18,7 +18,6 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kAgain{100}, kGather{5};
-constexpr int32_t kLostCode = -1;   // of what the head gives up; else a node has reported the end
 
 /// Processes of one shard ("shard 3", "shard 3/2") share no node where they need not; then all of a role are spread.
 std::vector<std::string> ApartOf(const Launch& launch) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -100,13 +101,13 @@ absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Ha
 
 class TrainerDriver final : public Driver {
  public:
-  TrainerDriver(const TrainOptions& options, const DataShape& shape, const std::vector<TableSpec>& tables, Cluster& cluster, Storage& storage, int epochs,
-                const TrainEvents& events)
+  TrainerDriver(const TrainOptions& options, const DataShape& shape, const std::vector<TableSpec>& tables, Cluster& cluster, CheckpointFolder& folder,
+                int epochs, const TrainEvents& events)
       : options_(options),
         shape_(shape),
         tables_(tables),
         cluster_(cluster),
-        storage_(storage),
+        folder_(folder),
         epochs_(epochs),
         events_(events),
         map_(tables, options.shards),
@@ -133,7 +134,6 @@ class TrainerDriver final : public Driver {
   void Resume(const troupe::Checkpoint& checkpoint, std::map<std::string, std::string> identity) {
     identity_ = std::move(identity);
     saved_ = checkpoint;
-    resumed_id_ = checkpoint.id;
     phase_number_ = checkpoint.phases;
     data_epoch_ = checkpoint.data_epochs;
     rows_ = checkpoint.rows;
@@ -180,6 +180,8 @@ class TrainerDriver final : public Driver {
   troupe::Checkpoint Describe(uint64_t id) const;
   bool CheckpointDue() const;
   void StartCheckpoint(Round at);
+  /// All places have written theirs.
+  absl::Status Stands(troupe::Checkpoint checkpoint, const std::vector<SnapshotTaken>& taken);
   bool RebalanceDue() const;
   void StartRebalance();
   void OnRebalanced(const absl::StatusOr<MovedRanges>& moved);
@@ -189,7 +191,7 @@ class TrainerDriver final : public Driver {
   const DataShape& shape_;
   const std::vector<TableSpec>& tables_;
   Cluster& cluster_;
-  Storage& storage_;
+  CheckpointFolder& folder_;
   const int epochs_;
   const TrainEvents& events_;
   std::map<std::string, std::string> identity_;
@@ -208,7 +210,6 @@ class TrainerDriver final : public Driver {
   std::string loss_name_;
   int epoch_ = 0;
   std::optional<Numbers> resumed_;
-  uint64_t resumed_id_ = 0;    // of the checkpoint that the shards began with
   troupe::Checkpoint saved_;   // the last one that stands, and what the next one will say of the driver
   SteadyTime saved_at_ = std::chrono::steady_clock::now();
   std::shared_ptr<Ending> saving_;   // a checkpoint is being written
@@ -323,7 +324,9 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
     events_.progress(progress);
   }
   const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
-  const bool open = phase.pushes && !over && saved_.phases < phase_number_;   // the driver has not yet said that this phase is done
+  // The driver has not yet said that this phase is done. A change of rows is made by each shard when it comes there: where ranges are dealt to other shards,
+  // all or none must have made it.
+  const bool open = phase.pushes && !phase.change && !over && saved_.phases < phase_number_;
   if (!open || saving_ != nullptr || moving_ != nullptr) return;
   const bool save = passed_phase_ != phase_number_ && CheckpointDue();
   if (RebalanceDue() && (!save || !std::exchange(saves_next_, true))) {   // by turns
@@ -345,13 +348,16 @@ troupe::Checkpoint TrainerDriver::Describe(uint64_t id) const {
   troupe::Checkpoint checkpoint = saved_;
   checkpoint.id = id;
   checkpoint.identity = identity_;
+  checkpoint.shards = options_.shards;
+  checkpoint.places = PlacesOf(tables_, options_.shards);
+  checkpoint.files.clear();
   return checkpoint;
 }
 
 void TrainerDriver::StartCheckpoint(Round at) {
   auto ending = std::make_shared<Ending>();
   saving_ = ending;
-  const troupe::Checkpoint checkpoint = Describe(saved_.id + 1);
+  const troupe::Checkpoint checkpoint = Describe(folder_.next_id());
   const auto finish = [this, ending](const absl::Status& status, bool again) {
     {
       std::lock_guard lock(mutex_);
@@ -362,8 +368,9 @@ void TrainerDriver::StartCheckpoint(Round at) {
     ending->Set();
   };
   Gather<SnapshotTaken>(cluster_.system(), cluster_.shards(),
-                        [uri = options_.checkpoint_uri, at, id = checkpoint.id](size_t shard) {
-                          return TakeSnapshot{SnapshotUri(uri, id, static_cast<uint32_t>(shard)), at};
+                        [uri = options_.checkpoint_uri, at, id = checkpoint.id, base = folder_.latest()](size_t shard) {
+                          const auto place = static_cast<uint32_t>(shard);
+                          return TakeSnapshot{SnapshotUri(uri, id, place), at, true, base == 0 ? "" : SnapshotUri(uri, base, place)};
                         },
                         GatherOptions{},
                         {.is_final = nullptr,
@@ -382,16 +389,23 @@ void TrainerDriver::StartCheckpoint(Round at) {
                                finish(absl::OkStatus(), /*again=*/true);
                                return;
                              }
-                             absl::Status status =
-                                 taken.ok() ? WriteCheckpoint(storage_, options_.checkpoint_uri, checkpoint, PlacesOf(tables_, options_.shards), resumed_id_)
-                                            : taken.status();
-                             if (status.ok()) {
-                               std::lock_guard lock(mutex_);
-                               saved_.id = checkpoint.id;
-                             }
-                             finish(status, false);
+                             finish(taken.ok() ? Stands(checkpoint, *taken) : taken.status(), false);
                            });
                          }});
+}
+
+absl::Status TrainerDriver::Stands(troupe::Checkpoint checkpoint, const std::vector<SnapshotTaken>& taken) {
+  checkpoint.clock = std::ranges::min_element(taken, {}, &SnapshotTaken::clock)->clock;
+  std::set<std::string> files;
+  uint64_t bytes = 0;
+  for (const SnapshotTaken& place : taken) {
+    files.insert(place.files.begin(), place.files.end());
+    bytes += place.bytes;
+  }
+  checkpoint.files.assign(files.begin(), files.end());
+  TROUPE_RETURN_IF_ERROR(folder_.Write(checkpoint));
+  if (events_.log) events_.log(absl::StrCat("checkpoint ", checkpoint.id, " of ", files.size(), " files, ", HumanBytes(bytes), " of them new"));
+  return absl::OkStatus();
 }
 
 bool TrainerDriver::RebalanceDue() const {
@@ -573,7 +587,6 @@ std::map<std::string, std::string> Identity(const TrainOptions& options, const P
                                               {"data_bytes", absl::StrCat(source.bytes())},
                                               {"seed", absl::StrCat(options.seed)},
                                               {"splits", absl::StrCat(splits)},
-                                              {"shards", absl::StrCat(options.shards)},
                                               {"consistency", ToString(options.consistency)},
                                               {"on_bad_row", options.data.skip_bad_rows ? "skip" : "stop"}};
   for (const auto& [name, value] : params.ToText()) identity[absl::StrCat("param ", name)] = value;
@@ -596,6 +609,26 @@ Manifest Describe(const TrainOptions& options, const Params& params, const Algor
   manifest.rows = rows;
   for (const TableSpec& table : blueprint.tables) manifest.tables.push_back({.name = table.name, .width = table.width, .rows = 0});
   return manifest;
+}
+
+bool AnyInRounds(const Consistencies& consistency, std::span<const TableSpec> tables) {
+  return std::ranges::any_of(tables, [&](const TableSpec& table) { return consistency.Of(table.name).in_rounds(); });
+}
+
+/// What the run goes on from, with as many shards as it has now.
+absl::StatusOr<std::optional<Checkpoint>> BeginWith(CheckpointFolder& folder, const TrainOptions& options, const std::map<std::string, std::string>& identity,
+                                                    std::span<const TableSpec> tables, const TrainEvents& events) {
+  if (!options.resume) {
+    TROUPE_RETURN_IF_ERROR(folder.Begin());
+    return std::nullopt;
+  }
+  TROUPE_TRY(std::optional<CheckpointFolder::Found> found, folder.Find(options.accept_loss));
+  if (!found) return std::nullopt;
+  TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->checkpoint.identity, identity));
+  if (!found->lost.empty() && events.warn) events.warn(found->lost);
+  if (found->checkpoint.shards == options.shards) return found->checkpoint;
+  TROUPE_TRY(Checkpoint dealt, folder.Reshard(found->checkpoint, tables, AnyInRounds(options.consistency, tables), options.shards));
+  return dealt;
 }
 
 /// InvalidArgument: there are no cuts at which ranges could move, or they cannot be written as a whole.
@@ -705,23 +738,19 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
 
   const std::map<std::string, std::string> identity = Identity(options, params, splits, *source);
   std::optional<troupe::Checkpoint> resumed;
-  if (!options.checkpoint_uri.empty() && options.resume) {
-    auto found = ReadCheckpoint(storage, options.checkpoint_uri);
-    if (found.ok()) {
-      TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->identity, identity));
-      resumed = std::move(*found);
-      for (uint32_t shard = 0; shard < PlacesOf(blueprint.tables, options.shards); ++shard)
-        cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, shard));
-    } else if (!absl::IsNotFound(found.status())) {
-      return found.status();
-    }
+  CheckpointFolder folder(storage, options.checkpoint_uri, options.checkpoints_kept);
+  if (!options.checkpoint_uri.empty()) {
+    TROUPE_TRY(resumed, BeginWith(folder, options, identity, blueprint.tables, events));
+  }
+  for (uint32_t place = 0; resumed && place < resumed->places; ++place) {
+    cluster_options.restore_uris.push_back(SnapshotUri(options.checkpoint_uri, resumed->id, place));
   }
 
   TrainReport report;
   std::unique_ptr<const Model> model;
   {
     TROUPE_TRY(std::unique_ptr<Cluster> cluster, make_cluster(cluster_options));
-    TrainerDriver driver(options, shape, blueprint.tables, *cluster, storage, epochs, events);
+    TrainerDriver driver(options, shape, blueprint.tables, *cluster, folder, epochs, events);
     driver.SetIdentity(identity);
     if (resumed) {
       driver.Resume(*resumed, identity);

@@ -36,7 +36,9 @@ struct TrainOptions {
   std::string model_uri;
   std::string checkpoint_uri;   ///< folder; empty: none
   double checkpoint_every_s = 60;
+  uint32_t checkpoints_kept = 2;   ///< at least 1
   bool resume = false;
+  bool accept_loss = false;   ///< with resume: where the newest checkpoint is damaged, the newest whole one
   size_t held_bytes = 64 << 20;
   ReplicaOptions replicas;   ///< copies of rows at each worker
   /// Processes that hold each shard (ClusterOptions::replication); nothing: `replication_default`, or 1 where shards of the run cannot have replicas.
@@ -86,6 +88,8 @@ struct TrainEvents {
   std::function<void(const TrainProgress&)> progress;
   /// For the log.
   std::function<void(std::string)> log = nullptr;
+  /// What people should read: what is lost by `accept_loss`.
+  std::function<void(std::string)> warn = nullptr;
 };
 
 /// Bytes that a run may take in a process.

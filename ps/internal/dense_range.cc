@@ -35,7 +35,19 @@ DensePieces::DensePieces(std::shared_ptr<Arena> arena, uint64_t bytes) : arena_(
 }
 
 std::byte* DensePieces::Take(uint64_t bytes, bool zeros) {
-  if (cut_ + bytes <= block_bytes_) return block_.get() + std::exchange(cut_, cut_ + bytes);
+  {
+    std::lock_guard lock(mutex_);
+    if (cut_ + bytes <= block_bytes_) return block_.get() + std::exchange(cut_, cut_ + bytes);
+  }
+  std::byte* memory = Again(bytes);
+  if (memory == nullptr) return arena_->Allocate(bytes, zeros);
+  if (zeros) std::memset(memory, 0, bytes);
+  return memory;
+}
+
+/// A piece that was given back; null: there is none.
+std::byte* DensePieces::Again(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
   const auto take = [&](std::vector<Piece>& pieces) -> std::byte* {
     const auto found = std::find_if(pieces.rbegin(), pieces.rend(), [bytes](const Piece& piece) { return piece.bytes == bytes; });
     if (found == pieces.rend()) return nullptr;
@@ -46,12 +58,11 @@ std::byte* DensePieces::Take(uint64_t bytes, bool zeros) {
   std::byte* memory = take(kept_);
   if (memory != nullptr) kept_bytes_ -= bytes;
   if (memory == nullptr) memory = take(vacant_);
-  if (memory == nullptr) return arena_->Allocate(bytes, zeros);
-  if (zeros) std::memset(memory, 0, bytes);
   return memory;
 }
 
 void DensePieces::Give(std::byte* memory, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
   if (kept_bytes_ + bytes <= std::max(kKeptMin, block_bytes_ / 8)) {
     kept_bytes_ += bytes;
     kept_.push_back({memory, bytes});

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "ps/internal/finite.h"
@@ -14,7 +15,7 @@
 namespace troupe::internal {
 
 /// Where the dense ranges of a table and of its forks lie: those that the table begins with in one block, so that they share huge pages; later ones in pieces
-/// that others have left, or in new ones. Not thread-safe.
+/// that others have left, or in new ones. Thread-safe: forks end on other threads.
 class DensePieces {
  public:
   /// The block: `bytes` zeros, from which the first pieces are cut.
@@ -27,9 +28,12 @@ class DensePieces {
  private:
   bool InBlock(const std::byte* memory) const { return memory >= block_.get() && memory < block_.get() + block_bytes_; }
 
+  std::byte* Again(uint64_t bytes);
+
   std::shared_ptr<Arena> arena_;
   const uint64_t block_bytes_;
   Memory block_;
+  std::mutex mutex_;   // of what is below
   uint64_t cut_ = 0;   // of the block
   struct Piece {
     std::byte* memory;

@@ -69,12 +69,23 @@ void Arena::Insert(std::byte* memory, size_t bytes) {
 std::byte* Arena::Allocate(size_t bytes, bool zeros) {
   if (bytes >= kOwnMapping) {
     bytes = RoundUp(bytes, kPage);
-    bytes_ += bytes;
     std::byte* memory = MapZeros(bytes);
+    {
+      std::lock_guard lock(mutex_);
+      bytes_ += bytes;
+    }
     if (zeros) std::memset(memory, 0, bytes);
     return memory;
   }
   bytes = RoundUp(bytes, kLine);
+  std::byte* memory = Cut(bytes);
+  if (zeros) std::memset(memory, 0, bytes);
+  return memory;
+}
+
+/// `bytes`: whole cache lines.
+std::byte* Arena::Cut(size_t bytes) {
+  std::lock_guard lock(mutex_);
   const auto fits = [&] { return std::find_if(free_.begin(), free_.end(), [&](const auto& piece) { return piece.second >= bytes; }); };
   auto found = fits();
   if (found == free_.end()) {
@@ -84,7 +95,6 @@ std::byte* Arena::Allocate(size_t bytes, bool zeros) {
   const auto [memory, size] = *found;
   free_.erase(found);
   if (size > bytes) free_.emplace(memory + bytes, size - bytes);
-  if (zeros) std::memset(memory, 0, bytes);
   return memory;
 }
 
@@ -102,9 +112,11 @@ void Arena::Free(std::byte* memory, size_t bytes) {
   if (bytes >= kOwnMapping) {
     bytes = RoundUp(bytes, kPage);
     munmap(memory, bytes);
+    std::lock_guard lock(mutex_);
     bytes_ -= bytes;
     return;
   }
+  std::lock_guard lock(mutex_);
   Insert(memory, RoundUp(bytes, kLine));
   ReturnUnused();
 }

@@ -5,12 +5,13 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
 namespace troupe::internal {
 
-/// Pieces for the ranges of one table, cut from huge pages; those that are given back are joined and used again. Not thread-safe.
+/// Pieces for the ranges of one table, cut from huge pages; those that are given back are joined and used again. Thread-safe: forks end on other threads.
 class Arena {
  public:
   Arena() = default;
@@ -23,17 +24,22 @@ class Arena {
   /// `bytes` as they were asked for.
   void Free(std::byte* memory, size_t bytes);
   /// Held from the system, used or not.
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const {
+    std::lock_guard lock(mutex_);
+    return bytes_;
+  }
 
  private:
   struct Mapping {
     std::byte* memory;
     size_t bytes;
   };
+  std::byte* Cut(size_t bytes);
   void Map(size_t bytes);
   void Insert(std::byte* memory, size_t bytes);
   void ReturnUnused();
 
+  mutable std::mutex mutex_;
   std::vector<Mapping> mappings_;
   std::map<std::byte*, size_t> free_;   // no two touch
   size_t bytes_ = 0;

@@ -10,8 +10,9 @@
 namespace troupe::internal {
 
 /// A range's rows.
+inline constexpr char kRows[] = "table/";
 inline std::string RangeName(const TableSpec& spec, uint32_t range) {
-  return absl::StrCat("table/", spec.name, "/", range);
+  return absl::StrCat(kRows, spec.name, "/", range);
 }
 /// What is applied of whom in a range: Sequence[], by writer.
 inline std::string SequencesName(const TableSpec& spec, uint32_t range) {

@@ -123,6 +123,8 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
     if (!impl_->dense[place]->AreCounts(keys)) return refuse("counts of pushes that are negative or no numbers");
     if (impl_->dense[place].use_count() > 1) impl_->dense[place] = impl_->NewDense(range);
+    std::atomic_thread_fence(std::memory_order_acquire);   // as Own
+    impl_->Touched(place);
     impl_->dense[place]->CopyFrom(keys);
     return absl::OkStatus();
   }
@@ -156,6 +158,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
   }
   if (impl_->tier() != nullptr) TROUPE_RETURN_IF_ERROR(impl_->tier()->Clear(range));
   impl_->sparse[place] = std::make_shared<RowStore>(std::move(rows));
+  impl_->Touched(place);
   if (!limited) return absl::OkStatus();
   impl_->limits->ranges[place] = std::move(read);
   impl_->Settle(place);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -36,6 +37,8 @@ struct Table::Impl {
   // Of a branch: what its ranges are before they are written to, dense ones by their number of rows. Rows that begin as other numbers than zeros have none.
   std::shared_ptr<internal::RowStore> blank_sparse;
   std::map<uint64_t, std::shared_ptr<internal::DenseRange>> blank_dense;
+  std::vector<uint64_t> versions;   // by range: `changes` when it was last written to
+  uint64_t changes = 0;
   uint64_t non_finite = 0, clipped = 0;
   std::vector<float> tamed;                           // kept from call to call
   std::shared_ptr<internal::RowLimitsState> limits;   // null: the table has none. (What lies where is not what a table is: reading may change it.)
@@ -87,12 +90,15 @@ struct Table::Impl {
 
   uint32_t places() const { return static_cast<uint32_t>(sparse.size() + dense.size()); }
   bool Here(uint32_t place) const { return partition.dense() ? dense[place] != nullptr : sparse[place] != nullptr; }
-  /// A range to be written to: a copy, where others share it.
+  void Touched(uint32_t place) { versions[place] = ++changes; }
+  /// The range at `place` of `ranges`, to be written to: a copy, where others share it.
   template <class Range>
-  static Range& Own(std::shared_ptr<Range>& range) {
+  void Own(std::vector<std::shared_ptr<Range>>& ranges, uint32_t place) {
+    std::shared_ptr<Range>& range = ranges[place];
     if (range.use_count() > 1) [[unlikely]]
       range = std::make_shared<Range>(std::as_const(*range));
-    return *range;
+    std::atomic_thread_fence(std::memory_order_acquire);   // what another thread has read of it was read before it let go
+    Touched(place);
   }
   /// A range as it is at the start.
   void Begin(uint32_t place);
@@ -125,7 +131,7 @@ struct Table::Impl {
   /// Dense sets that are about to be written to.
   void OwnDense(std::span<const RowsIn> sets) {
     for (const RowsIn& set : sets) __builtin_prefetch(dense[Place(set.rows.range)].get());   // how many share a range stands before it
-    for (const RowsIn& set : sets) Own(dense[Place(set.rows.range)]);
+    for (const RowsIn& set : sets) Own(dense, Place(set.rows.range));
   }
   /// Which of `keys` are penalised, into `flags`; empty: all.
   std::span<const bool> Penalised(const Key* keys, size_t n, std::span<bool> flags) const;
@@ -144,7 +150,7 @@ std::vector<internal::KeyRun> Table::Impl::Runs(std::span<const In> sets) const 
 template <class In>
 std::vector<internal::KeyRun> Table::Impl::OwnRuns(std::span<const In> sets) {
   for (const In& set : sets) __builtin_prefetch(sparse[Place(set.rows.range)].get());   // how many share a range stands before it
-  for (const In& set : sets) Own(sparse[Place(set.rows.range)]);
+  for (const In& set : sets) Own(sparse, Place(set.rows.range));
   return Runs(sets);
 }
 

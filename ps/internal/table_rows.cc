@@ -219,7 +219,7 @@ void Table::Read(uint32_t range, std::span<const Key> keys, double* values) cons
 void Table::Change(uint32_t range, const std::function<void(const TableRows&, double* values)>& change) {
   const size_t width = impl_->width;
   const uint32_t place = impl_->Place(range);
-  impl_->partition.dense() ? void(Impl::Own(impl_->dense[place])) : void(Impl::Own(impl_->sparse[place]));
+  impl_->partition.dense() ? impl_->Own(impl_->dense, place) : impl_->Own(impl_->sparse, place);
   RowBlocks blocks(*impl_, range);
   std::vector<double> after;
   std::vector<float> stored;

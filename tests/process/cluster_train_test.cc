@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
 BOOST_AUTO_TEST_CASE(a_lost_driver_goes_on_from_its_checkpoint) {
   const Words flags = Flags("logistic_regression", scratch / "model", {"--epochs", "40", "--checkpoint", scratch / "state", "--checkpoint-every", "100ms"});
   const std::unique_ptr<Command> job = Start(flags);
-  testing::Await("a checkpoint", [&] { return std::filesystem::exists(scratch / "state/checkpoint.troupe"); });
+  testing::Await("a checkpoint", [&] { return !testing::NewestCheckpoint(scratch / "state").empty(); });
   const std::vector<pid_t> driver = InRole("train");
   BOOST_REQUIRE(driver.size() == 1u);
   kill(driver[0], SIGKILL);

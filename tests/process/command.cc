@@ -56,6 +56,14 @@ Scratch::~Scratch() {
   fs::remove_all(path_, ignored);
 }
 
+std::string NewestCheckpoint(const std::string& folder) {
+  std::string newest;   // of two numbers the longer one is the larger
+  for (const std::string& name : Names(folder)) {
+    if (name.starts_with("checkpoint.") && std::pair(name.size(), name) > std::pair(newest.size(), newest)) newest = name;
+  }
+  return newest;
+}
+
 std::vector<std::string> Names(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;

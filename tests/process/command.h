@@ -25,6 +25,8 @@ class Scratch {
 
 /// Names of everything in `folder`, hidden ones too, in order.
 std::vector<std::string> Names(const std::string& folder);
+/// The name of the newest checkpoint's own file in a folder; empty: there is none.
+std::string NewestCheckpoint(const std::string& folder);
 std::string ReadText(const std::string& path);
 void WriteText(const std::string& path, const std::string& text);
 

@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(a_killed_train_is_taken_up_from_its_checkpoint) {
   const std::vector<std::string> keeping{"--processes", "--checkpoint", scratch / "kept", "--checkpoint-every", "0.05s"};
   {
     Command command(scratch, {.arguments = Arguments(scratch / "model", "ring", keeping), .environment = {}});
-    while (command.running() && access((scratch / "kept/checkpoint.troupe").c_str(), F_OK) != 0) testing::Sleep(0.002);
+    while (command.running() && testing::NewestCheckpoint(scratch / "kept").empty()) testing::Sleep(0.002);
     BOOST_TEST_REQUIRE(command.running(), "ended before it was killed");
     const std::vector<pid_t> children = command.children();
     command.Signal(SIGKILL);

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
@@ -50,8 +51,8 @@ std::vector<std::string> Keeping(const Scratch& scratch, std::vector<std::string
 /// Runs until there is a checkpoint, a little more, and kills train. What is left: the checkpoint, and nothing else.
 void RunUntilKilled(const Scratch& scratch, bool processes, const std::vector<std::string>& arguments) {
   Command command(scratch, {.arguments = arguments, .environment = {}});
-  const std::string file = scratch / "kept/checkpoint.troupe";
-  while (command.running() && access(file.c_str(), F_OK) != 0) testing::Sleep(0.002);
+  const std::string before = testing::NewestCheckpoint(scratch / "kept");
+  while (command.running() && testing::NewestCheckpoint(scratch / "kept") == before) testing::Sleep(0.002);
   testing::Sleep(0.1);
   std::vector<pid_t> children;   // /proc may leave some out of a list that changes
   for (int look = 0; look < 100 && children.size() != (processes ? 4u : 0u); ++look) {
@@ -114,6 +115,29 @@ BOOST_AUTO_TEST_CASE(a_run_in_one_process_goes_on_in_several_under_asp) {
   BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
 }
 
+BOOST_AUTO_TEST_CASE(a_run_goes_on_with_other_numbers_of_shards_and_workers) {
+  for (const bool processes : {false, true}) {
+    BOOST_TEST_CONTEXT((processes ? "with --processes" : "in one process")) {
+      const Scratch scratch;
+      const auto with = [&](const std::string& model, const char* shards, const char* workers, std::vector<std::string> more) {
+        std::vector<std::string> arguments = Arguments(scratch, model, processes, std::move(more));
+        *(std::ranges::find(arguments, "--shards") + 1) = shards;
+        *(std::ranges::find(arguments, "--workers") + 1) = workers;
+        return arguments;
+      };
+      const Ended calm = testing::Run(scratch, Arguments(scratch, "calm", false));
+      BOOST_TEST_REQUIRE(calm.code == 0, calm.err);
+      RunUntilKilled(scratch, processes, Arguments(scratch, "model", processes, Keeping(scratch)));
+      RunUntilKilled(scratch, processes, with("model", "1", "3", Keeping(scratch, {"--resume"})));
+      const Ended ended = testing::Run(scratch, with("model", "3", "1", Keeping(scratch, {"--resume"})));
+      BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+      BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
+      BOOST_TEST(Number(ended.out, "read") == Number(calm.out, "read"));
+      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(resuming_what_was_never_begun_begins_it) {
   const Scratch scratch;
   const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume", "--epochs", "1"})));
@@ -156,9 +180,12 @@ BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
   BOOST_TEST(refused({"--seed", "2"}, "seed is 1, expected 2") == 2);
   BOOST_TEST(refused({"--param", "learning_rate=0.5"}, "learning_rate") == 2);
   BOOST_TEST(refused({"--splits", "8"}, "splits is 4, expected 8") == 2);
-  BOOST_TEST(refused({"--shards", "3"}, "shards is 2, expected 3") == 2);
   BOOST_TEST(refused({"--consistency", "asp"}, "consistency is bsp, expected asp") == 2);
+  const std::string newest = testing::NewestCheckpoint(scratch / "kept"), id = newest.substr(newest.find('.'), newest.rfind('.') - newest.find('.') + 1);
+  uint64_t files = 0;
   for (const std::string& name : Names(scratch / "kept")) {
+    if (name.find(id) == std::string::npos) continue;   // of the one before
+    ++files;
     BOOST_TEST_CONTEXT(name) {
       const std::string path = scratch / "kept/" + name, whole = testing::ReadText(path);
       testing::WriteText(path, whole.substr(0, whole.size() / 2));
@@ -168,10 +195,31 @@ BOOST_AUTO_TEST_CASE(another_run_s_checkpoint_and_a_damaged_one_are_refused) {
       testing::WriteText(path, edited);
       BOOST_TEST(refused({}, path) == 2);
       std::filesystem::remove(path);
-      if (name != "checkpoint.troupe") BOOST_TEST(refused({}, path) == 2);
+      if (name != newest) BOOST_TEST(refused({}, path) == 2);
       testing::WriteText(path, whole);
     }
   }
+  BOOST_TEST(files == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_whose_last_checkpoint_is_damaged_goes_back_when_it_is_told_to) {
+  const Scratch scratch;
+  const Ended calm = testing::Run(scratch, Arguments(scratch, "calm", false));
+  BOOST_TEST_REQUIRE(calm.code == 0, calm.err);
+  RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch, {"--checkpoints", "3"})));
+  RunUntilKilled(scratch, false, Arguments(scratch, "model", false, Keeping(scratch, {"--checkpoints", "3", "--resume"})));
+  const std::string newest = testing::NewestCheckpoint(scratch / "kept"), id = newest.substr(newest.find('.'), newest.rfind('.') - newest.find('.'));
+  std::filesystem::remove(scratch / ("kept/shard-1" + id + ".snapshot"));
+  const Ended refused = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume"})));
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(refused.err.find("kept/shard-1" + id + ".snapshot: no such file") != std::string::npos, refused.err);
+  const Ended ended = testing::Run(scratch, Arguments(scratch, "model", false, Keeping(scratch, {"--resume", "--accept-loss"})));
+  BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+  BOOST_TEST(ended.err.find(" is not whole (") != std::string::npos, ended.err);
+  BOOST_TEST(ended.err.find(" is lost") != std::string::npos, ended.err);
+  BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
+  BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));   // the lost part was computed again
+  BOOST_TEST(!std::filesystem::exists(scratch / ("kept/" + newest)));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

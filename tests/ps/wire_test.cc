@@ -183,7 +183,10 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   const TakeSnapshot take = Again(TakeSnapshot{.uri = "mem:/a b", .at = 12});
   BOOST_TEST(take.uri == "mem:/a b");
   BOOST_TEST(take.at == 12U);
-  BOOST_TEST(Again(SnapshotTaken{.clock = 8}).clock == 8U);
+  const TakeSnapshot in_parts = Again(TakeSnapshot{.uri = "mem:/a", .at = 0, .in_parts = true, .base = "mem:/b"});
+  BOOST_TEST((!take.in_parts && take.base.empty() && in_parts.in_parts && in_parts.base == "mem:/b"));
+  const SnapshotTaken taken = Again(SnapshotTaken{.clock = 8, .bytes = 9, .files = {"a", "b"}});
+  BOOST_TEST((taken.clock == 8U && taken.bytes == 9U && taken.files == std::vector<std::string>{"a", "b"}));
   const SaveRows save = Again(SaveRows{.uri = "u", .at = 5, .assigned = {assign, Assign{.table = 7, .keys = {}, .values = {}}}});
   BOOST_TEST(save.uri == "u");
   BOOST_TEST(save.at == 5U);
@@ -356,7 +359,7 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(Opened{});
   Damage(Assign{});
   Damage(TakeSnapshot{.uri = "uri"});
-  Damage(SnapshotTaken{.clock = 1});
+  Damage(SnapshotTaken{.clock = 1, .bytes = 2, .files = {"a"}});
   Damage(SaveRows{.uri = "uri", .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});
   Damage(RowsSaved{.rows = 1});
   Damage(Call{.call = SomeCall(), .at = 1, .assigned = {Assign{.table = 1, .keys = {}, .values = {}}}});

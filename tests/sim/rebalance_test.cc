@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "algorithms/model.h"
+#include "algorithms/run/checkpoint.h"
 #include "algorithms/run/local_runner.h"
 #include "algorithms/run/trainer.h"
 #include "tests/support/pieces.h"
@@ -168,7 +169,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_is_taken_up_goes_on_with_the_map_of_its_checkpoi
     absl::StatusOr<TrainReport> report = absl::UnknownError("");
     for (int run = 0; run < 3 && !report.ok(); ++run) {
       sim.SetLimits(run < 2 ? milliseconds(20 + random.Below(300)) : milliseconds(3'600'000), UINT64_MAX);   // all of it ends here
-      if (*sim.storage().Exists("mem:/checkpoint/checkpoint.troupe")) ++taken_up;
+      if (ReadCheckpoint(sim.storage(), "mem:/checkpoint").ok()) ++taken_up;
       cluster.folder = absl::StrCat("mem:/job-", run);
       report = Train(options, sim.storage(), SimulatedCluster(sim, cluster), {});
     }

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "algorithms/model.h"
+#include "algorithms/run/checkpoint.h"
 #include "algorithms/run/local_runner.h"
 #include "algorithms/run/scorer.h"
 #include "algorithms/run/trainer.h"
@@ -396,7 +397,7 @@ BOOST_AUTO_TEST_CASE(a_run_whose_trainer_falls_again_and_again_goes_on_from_its_
       } else {
         sim.SetLimits(std::chrono::hours(1), UINT64_MAX);
       }
-      if (*sim.storage().Exists("mem:/checkpoint/checkpoint.troupe")) ++resumed;
+      if (ReadCheckpoint(sim.storage(), "mem:/checkpoint").ok()) ++resumed;
       outcome.report = Train(options, sim.storage(), SimulatedCluster(sim, ClusterIn(sim, absl::StrCat("mem:/job-", run))), {});
       if (outcome.report.ok()) break;
     }

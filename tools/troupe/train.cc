@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <optional>
 
-#include "absl/strings/numbers.h"
 #include "actors/log.h"
 #include "actors/process_table.h"
 #include "actors/status.h"
@@ -89,9 +88,11 @@ absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
 /// As many as the run has that is resumed, else as a plan finds; one, where the data cannot be planned with: what is wrong with them training will say.
 void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const Log& log) {
   if (options.resume) {
-    const auto found = ReadCheckpoint(storage, options.checkpoint_uri);
-    const auto shards = found.ok() ? found->identity.find("shards") : std::map<std::string, std::string>::const_iterator();
-    if (found.ok() && shards != found->identity.end() && absl::SimpleAtoi(shards->second, &options.shards) && options.shards > 0) return;
+    const auto found = CheckpointFolder(storage, options.checkpoint_uri, 1).Find(options.accept_loss);
+    if (found.ok() && *found && (*found)->checkpoint.shards > 0) {
+      options.shards = (*found)->checkpoint.shards;
+      return;
+    }
   }
   const absl::StatusOr<RunPlan> plan = MakePlan(options, processes);
   options.shards = plan.ok() ? plan->layout.shards : 1;
@@ -119,7 +120,12 @@ absl::StatusOr<TrainReport> RunTraining(const TrainOptions& options, bool proces
                {.progress = [&watch](const TrainProgress& progress) { watch.See(progress); },
                 .log =
                     [&log](std::string what) {
-                      log.Info("ranges", {{"what", what}});
+                      log.Info("run", {{"what", what}});
+                    },
+                .warn =
+                    [&log](std::string what) {
+                      log.Warning("checkpoint", {{"what", what}});
+                      std::fprintf(stderr, "%s\n", what.c_str());
                     }});
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "algorithms/registry.h"
@@ -26,7 +27,10 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Value("--queue", "NAME", &queue, "of the cluster's: queues share its cores by their weights (default: default)");
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
-  line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one");
+  line.Value("--checkpoints", "N", &checkpoints, "how many checkpoints are kept, the newest (default 2)");
+  line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one; --shards and --workers may be others than before");
+  line.Switch("--accept-loss", &accept_loss,
+              "with --resume: where the last state is damaged or incomplete, go on from the newest whole one, and say what is lost");
   line.Value("--rebalance", "TIME", &rebalance,
              "look so often whether ranges of the tables should move to other shards, by what is done to them (default: they stay)");
   line.Value(
@@ -108,8 +112,14 @@ absl::Status TrainFlags::ReadReplication(TrainOptions& options) const {
 absl::Status TrainFlags::ReadCheckpoint(TrainOptions& options) const {
   if (checkpoint.empty() && resume) return absl::InvalidArgumentError("--resume needs --checkpoint DIR, the folder of the run to go on with");
   if (checkpoint.empty() && !checkpoint_every.empty()) return absl::InvalidArgumentError("--checkpoint-every needs --checkpoint DIR");
+  if (checkpoint.empty() && !checkpoints.empty()) return absl::InvalidArgumentError("--checkpoints needs --checkpoint DIR");
+  if (accept_loss && !resume) return absl::InvalidArgumentError("--accept-loss needs --resume");
+  if (!checkpoints.empty() && (!absl::SimpleAtoi(checkpoints, &options.checkpoints_kept) || options.checkpoints_kept < 1 || options.checkpoints_kept > 1000)) {
+    return absl::InvalidArgumentError(absl::StrCat("--checkpoints is '", checkpoints, "', expected a number, 1 .. 1000"));
+  }
   options.checkpoint_uri = checkpoint;
   options.resume = resume;
+  options.accept_loss = accept_loss;
   if (checkpoint_every.empty()) return absl::OkStatus();
   if (const absl::Status status = ParseDuration(checkpoint_every, &options.checkpoint_every_s); !status.ok()) return WithContext(status, "--checkpoint-every");
   return absl::OkStatus();

@@ -13,11 +13,11 @@
 namespace troupe {
 
 struct TrainFlags {
-  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, rebalance, replication, log;
+  std::string algorithm, data, valid, label, format, model, checkpoint, checkpoint_every, checkpoints, rebalance, replication, log;
   std::vector<std::string> params;   // "k=v"
   ClusterFlags cluster;
   std::string queue = "default";
-  bool processes = false, resume = false, json = false, explain = false;
+  bool processes = false, resume = false, accept_loss = false, json = false, explain = false;
 
   void Declare(CommandLine& line);
   /// Is the run to be a job of a cluster?

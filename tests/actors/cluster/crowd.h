@@ -29,8 +29,15 @@ class Crowd {
   explicit Crowd(uint32_t nodes, HeadOptions options = {}) : gone_(nodes) {
     for (uint32_t i = 1; i <= nodes; ++i) members_.emplace_back(i, 4);
     virtual_.system().SetCompute(std::make_unique<AtOnce>());
-    auto head = SpawnHead(virtual_.system(),
-                          {.head = std::move(options), .store = MakeMemoryStore(), .program_folder = programs_.path(), .clock = &clock_, .ended = nullptr});
+    std::shared_ptr<Store> store = MakeMemoryStore();
+    const auto election = store->Campaign("");
+    BOOST_REQUIRE_MESSAGE(election.ok(), election.status().ToString());
+    auto head = SpawnHead(virtual_.system(), {.head = std::move(options),
+                                              .store = store,
+                                              .generation = election->generation,
+                                              .program_folder = programs_.path(),
+                                              .clock = &clock_,
+                                              .ended = nullptr});
     BOOST_REQUIRE_MESSAGE(head.ok(), head.status().ToString());
     head_ = *head;
     asker_ = virtual_.system().actors().spawn<caf::hidden>([this](caf::event_based_actor* self) -> caf::behavior {
