@@ -310,7 +310,7 @@ void TakeHeldSnapshot(Self* self) {
   state.held.reset();
   const Round clock = state.shard->applied();
   const auto done = [self, answers, clock, in_parts = request.in_parts](const absl::Status& status) {
-    ShardState& now = self->state;
+    State& now = self->state;
     absl::StatusOr<SnapshotTaken> taken = SnapshotTaken{clock, now.writing->parts.bytes, now.writing->parts.files};
     if (!status.ok()) taken = status;
     if (status.ok() && in_parts) now.parts = std::make_shared<const SnapshotRecord>(std::move(now.writing->parts.record));
