@@ -16,6 +16,8 @@
 #include "caf/typed_response_promise.hpp"
 #include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
+#include "ps/partition.h"
+#include "ps/range_map.h"
 
 namespace troupe {
 namespace {
@@ -24,7 +26,19 @@ constexpr size_t kPiecesInFlight = 4;   // of a state
 constexpr size_t kEarlyMax = 4096;      // changes that came before others
 constexpr std::chrono::milliseconds kLeaseTick{100};
 
-using Change = std::variant<Push, Assign>;
+using Change = std::variant<Push, Assign, CompareRange>;
+
+std::vector<std::pair<uint32_t, uint32_t>> RangesOf(const ShardOptions& shard) {
+  std::vector<std::pair<uint32_t, uint32_t>> ranges;
+  const RangeMap map(shard.tables, shard.shards);
+  for (uint32_t table = 0; table < shard.tables.size(); ++table) {
+    const uint32_t count = Partition(shard.tables[table], shard.shards).ranges();
+    for (uint32_t range = 0; range < count; ++range) {
+      if (map.ShardOf(table, range) == shard.shard) ranges.emplace_back(table, range);
+    }
+  }
+  return ranges;
+}
 
 class Member {
  public:
@@ -51,6 +65,18 @@ class Member {
   void OnLeaseTick() {
     if (!MayServe()) RefuseAll(NoLease());
     self_->delayed_send(self_, kLeaseTick, Thunk{[this] { OnLeaseTick(); }});
+  }
+
+  void OnCompareTick() {
+    self_->delayed_send(self_, options_.compare_every, Thunk{[this] { OnCompareTick(); }});
+    if (Place() != 0 || Last() || !shard_ || !MayServe()) return;
+    const auto next = NextRange();
+    if (!next) return;
+    const uint64_t number = ++last_;
+    sent_.push_back({.number = number, .change = *next, .ready = false});   // its place; it goes when it is known what to compare with
+    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskDigest{next->table, next->range})
+        .then([this, number](const Shard::Digest& digest) { SendComparison(number, digest); },
+              [this, number](const caf::error&) { SendComparison(number, {}); });
   }
 
   // --- what clients change ---
@@ -169,6 +195,7 @@ class Member {
     uint64_t number;
     Change change;
     bool under_way = false;
+    bool ready = true;
   };
   /// What goes to the next member, or to one that joins behind this one.
   struct Stream {
@@ -317,7 +344,7 @@ class Member {
   void SendAll() {
     if (!stream_ || !stream_->has_state) return;
     for (Sent& sent : sent_) {
-      if (!sent.under_way) SendOne(sent);
+      if (!sent.under_way && sent.ready) SendOne(sent);
     }
   }
   void SendOne(Sent& sent) {
@@ -409,7 +436,37 @@ class Member {
   }
   void TakeForwarded(const Change& change) {
     Hand(++last_, change);
+    if (const auto* compare = std::get_if<CompareRange>(&change)) return Compare(*compare);
     std::visit([this](const auto& message) { System::Deliver(shard_, message); }, change);   // the first member's answer counts
+  }
+  /// The ranges of all tables whose rows are in memory, one after the other.
+  std::optional<CompareRange> NextRange() {
+    const ShardOptions& shard = options_.shard.shard;
+    for (size_t i = 0; i < compared_.size(); ++i) {
+      if (next_compared_ >= compared_.size()) next_compared_ = 0;
+      const auto [table, range] = compared_[next_compared_++];
+      if (shard.tables[table].limits.memory_max == 0) return CompareRange{.table = table, .range = range};
+    }
+    return std::nullopt;
+  }
+  void SendComparison(uint64_t number, const Shard::Digest& digest) {
+    const auto it = std::ranges::find(sent_, number, &Sent::number);
+    if (it == sent_.end()) return;
+    auto& compare = std::get<CompareRange>(it->change);
+    compare.clocks = digest.clocks;
+    compare.rows = digest.rows;
+    it->ready = true;
+    SendAll();
+  }
+  void Compare(const CompareRange& compare) {
+    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskDigest{compare.table, compare.range})
+        .then(
+            [this, compare](const Shard::Digest& digest) {
+              if (digest.clocks != compare.clocks || digest.rows == compare.rows || !options_.differs) return;
+              options_.differs(absl::StrCat(Name(), ": range ", compare.range, " of table '", options_.shard.shard.tables[compare.table].name,
+                                            "' differs from that of the first process that holds it"));
+            },
+            [](const caf::error&) {});
   }
   void AnswerForward(uint64_t number, caf::typed_response_promise<Forwarded> promise) {
     WhenAcknowledged(
@@ -467,12 +524,15 @@ class Member {
   std::multimap<uint64_t, Told> waiting_;   // by change
   std::map<uint64_t, Early> early_;
   std::optional<StateAssembly> assembly_;
-  uint64_t adopted_ = 0;   // the view in which this member got its state
+  uint64_t adopted_ = 0;                                                                         // the view in which this member got its state
+  const std::vector<std::pair<uint32_t, uint32_t>> compared_ = RangesOf(options_.shard.shard);   // table, range
+  size_t next_compared_ = 0;
 };
 
 caf::behavior MemberBehavior(caf::event_based_actor* self, System* system, const ChainMemberOptions& options) {
   auto member = std::make_shared<Member>(self, *system, options);
   if (options.leased) member->OnLeaseTick();
+  if (options.compare_every.count() > 0) member->OnCompareTick();
   return {
       [member](const Configure& configure) { return member->OnConfigure(configure.view); },
       [member](const Forward& forward) { return member->OnForward(forward); },

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "actors/system.h"
@@ -23,6 +25,10 @@ struct ChainMemberOptions {
   /// Of requests to other members.
   std::chrono::milliseconds request_timeout{10'000};
   std::chrono::milliseconds retry{20};
+  /// The first member looks so often whether the next ones have the same rows, one range after the other; 0: never.
+  std::chrono::milliseconds compare_every{1'000};
+  /// Called in the actor's context, of a member that has not: it must not go on. May be null: it goes on.
+  std::function<void(const std::string& what)> differs = nullptr;
   /// It takes and answers nothing beyond the last GrantLease; false: it needs none (whoever decides sees each end).
   bool leased = false;
 };

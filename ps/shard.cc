@@ -1,5 +1,7 @@
 #include "ps/shard.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cstring>
 #include <tuple>
@@ -10,6 +12,7 @@
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/encoding/value_codec.h"
+#include "ps/export.h"
 #include "ps/internal/saved_ledger.h"
 #include "ps/internal/shard_sections.h"
 
@@ -600,6 +603,11 @@ std::vector<SnapshotSection> Shard::SaveForReplica() const {
   }
   sections.push_back({internal::kHalvesSection, Block::Copy(std::span<const internal::HalfRound>(halves))});
   return sections;
+}
+
+Shard::Digest Shard::DigestOf(uint32_t table, uint32_t range) const {
+  const Block rows = ExportRange(tables_[table], range);
+  return {.clocks = XXH3_64bits(applied_.clocks().data(), applied_.clocks().size() * sizeof(Round)), .rows = XXH3_64bits(rows.data(), rows.size())};
 }
 
 std::vector<Push> Shard::Waiting() const {

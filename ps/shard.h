@@ -124,6 +124,11 @@ class Shard {
   std::vector<SnapshotSection> Save() const;
   /// What another process needs to go on from here as this shard does: Save, and what waits (Waiting), which is to be pushed to it then.
   std::vector<SnapshotSection> SaveForReplica() const;
+  /// XXH3 64 of what is applied of whom, and of the rows of a range: equal in shards that have been told the same. The range must be this shard's.
+  struct Digest {
+    uint64_t clocks = 0, rows = 0;
+  };
+  Digest DigestOf(uint32_t table, uint32_t range) const;
   /// Messages of unfinished rounds, as they came. BSP; else there are none.
   std::vector<Push> Waiting() const;
   /// The same, to be made range by range, also by another thread while this one goes on: ranges that are written to meanwhile are copied then. Tables with

@@ -987,6 +987,14 @@ caf::behavior ShardBehavior(Self* self) {
         });
         return promise;
       },
+      [self](const AskDigest& ask) -> caf::result<Shard::Digest> {
+        const Shard& shard = *self->state.shard;
+        if (ask.table >= shard.tables().size() || !shard.tables()[ask.table].Owns(ask.range))
+          return ToError(absl::InvalidArgumentError(absl::StrCat("range ", ask.range, " of table ", ask.table, " is not this shard's")));
+        auto promise = self->make_response_promise<caf::typed_response_promise<Shard::Digest>>();
+        WhenUnread(self->state, [self, ask, promise]() mutable { promise.deliver(self->state.shard->DigestOf(ask.table, ask.range)); });
+        return promise;
+      },
       [self](const KeepSnapshots& keep) { OnKeepSnapshots(self, keep); },
       [self](SnapshotTick) {
         SnapshotForRestart(self);

@@ -42,6 +42,10 @@ struct ShardState {
   std::vector<SnapshotSection> sections;   ///< Shard::SaveForReplica
   std::vector<Push> waiting;               ///< Shard::Waiting
 };
+/// The digest of a range behind all changes that it has been sent before. InvalidArgument: the range is not this shard's.
+struct AskDigest {
+  uint32_t table = 0, range = 0;
+};
 /// From now on its snapshots are written to `uri`, every `interval`; empty: it writes none. Has no answer. `needed`: pushes are refused where they cannot be
 /// written; else others have the state as well.
 struct KeepSnapshots {
@@ -56,5 +60,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
 }   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskState)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskDigest)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Shard::Digest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardState)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepSnapshots)

@@ -54,3 +54,9 @@ struct SetRoutes @0xa8b1f3b0c5d20309 {
 }
 struct RoutesSet @0xa8b1f3b0c5d2030a {
 }
+struct CompareRange @0xa8b1f3b0c5d2030b {
+  table @0 :UInt32;
+  range @1 :UInt32;
+  clocks @2 :UInt64;
+  rows @3 :UInt64;
+}

@@ -22,12 +22,19 @@ struct Configured {
   bool joined = false;
 };
 
+/// In the order of the changes, and none itself: the receiver's rows of this range are to be those of the first member. Hashes (XXH3 64).
+struct CompareRange {
+  uint32_t table = 0, range = 0;
+  uint64_t clocks = 0;   ///< of what is applied of whom: where it differs, somebody holds rounds back for a snapshot, and nothing is compared
+  uint64_t rows = 0;
+};
+
 /// What changes a shard, in the order of the chain: `number` counts from 1 since the shard began. Answered when all behind have it. Unavailable: of another
 /// epoch than the receiver's.
 struct Forward {
   uint64_t epoch = 0;   ///< to a member that joins: the number of the view in which it does
   uint64_t number = 0;
-  std::variant<Push, Assign> change;
+  std::variant<Push, Assign, CompareRange> change;
 };
 /// reply to Forward
 struct Forwarded {
@@ -78,6 +85,7 @@ using ChainClientsActor = caf::typed_actor<caf::replies_to<SetRoutes>::with<Rout
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Configure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Configured)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CompareRange)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Forward)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Forwarded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Align)

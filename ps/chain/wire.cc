@@ -85,9 +85,29 @@ absl::StatusOr<Forward> Codec<Forward>::Decode(const Frame& frame) {
     TROUPE_TRY(m.change, Codec<Push>::Decode(change));
   } else if (change.type == Codec<Assign>::kType) {
     TROUPE_TRY(m.change, Codec<Assign>::Decode(change));
+  } else if (change.type == Codec<CompareRange>::kType) {
+    TROUPE_TRY(m.change, Codec<CompareRange>::Decode(change));
   } else {
     return absl::InvalidArgumentError(absl::StrCat("message type ", change.type, " changes no shard"));
   }
+  return m;
+}
+
+Frame Codec<CompareRange>::Encode(const CompareRange& m) {
+  return {kType,
+          EncodeHead<wire::CompareRange>([&](wire::CompareRange::Builder to) {
+            to.setTable(m.table);
+            to.setRange(m.range);
+            to.setClocks(m.clocks);
+            to.setRows(m.rows);
+          }),
+          {}};
+}
+absl::StatusOr<CompareRange> Codec<CompareRange>::Decode(const Frame& frame) {
+  CompareRange m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::CompareRange>(frame.head, [&](wire::CompareRange::Reader from) {
+    m = {.table = from.getTable(), .range = from.getRange(), .clocks = from.getClocks(), .rows = from.getRows()};
+  }));
   return m;
 }
 

@@ -18,5 +18,6 @@ TROUPE_CODEC(Adopt, 0xa8b1f3b0c5d20307);
 TROUPE_CODEC(Adopted, 0xa8b1f3b0c5d20308);
 TROUPE_CODEC(SetRoutes, 0xa8b1f3b0c5d20309);
 TROUPE_CODEC(RoutesSet, 0xa8b1f3b0c5d2030a);
+TROUPE_CODEC(CompareRange, 0xa8b1f3b0c5d2030b);
 
 }   // namespace troupe

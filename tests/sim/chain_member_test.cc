@@ -131,6 +131,31 @@ BOOST_AUTO_TEST_CASE(the_first_takes_changes_and_the_last_is_read) {
   BOOST_TEST(!AskAt<Pushed>(Shard(a, 3), PushOf(4, 5, 4)).ok());   // nobody behind it agrees
 }
 
+BOOST_AUTO_TEST_CASE(a_member_whose_rows_are_not_the_firsts_is_found) {
+  std::string found;
+  options.differs = [&found](const std::string& what) { found = what; };
+  options.compare_every = milliseconds(20);
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}, .joining = b});
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  for (Round round = 1; round <= 3; ++round) {
+    BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(round, 5, 2)).ok());
+    Pass(milliseconds(100));
+  }
+  BOOST_TEST(found.empty(), found);
+  // Something that a has not been told.
+  const Assign wrong{.table = 0, .keys = Block::Adopt(std::vector<Key>{5}), .values = Block::Adopt(std::vector<float>{9})};
+  uint64_t next = 1;
+  for (int attempt = 0; attempt < 20 && found.empty(); ++attempt) {   // a may be faster
+    while (AskAt<Aligned>(Peer(b), Align{.epoch = 2, .number = next}).ok()) ++next;
+    BOOST_TEST(AskAt<Forwarded>(Peer(b), Forward{.epoch = 2, .number = next, .change = wrong}).ok());
+    Pass(milliseconds(50));
+  }
+  BOOST_TEST(found == "shard 0: range 0 of table 'w' differs from that of the first process that holds it");
+}
+
 BOOST_AUTO_TEST_CASE(who_has_left_the_chain_says_so) {
   const ChainMember a = Add(), b = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});

@@ -66,6 +66,9 @@ BOOST_AUTO_TEST_CASE(messages_come_back_as_they_were) {
   const Forward assigned = Again(Forward{.epoch = 3, .number = 4, .change = assign});
   BOOST_TEST_REQUIRE(std::holds_alternative<Assign>(assigned.change));
   BOOST_TEST(std::get<Assign>(assigned.change).table == 3u);
+  const Forward compared = Again(Forward{.epoch = 3, .number = 4, .change = CompareRange{.table = 1, .range = 2, .clocks = 3, .rows = UINT64_MAX}});
+  BOOST_TEST_REQUIRE(std::holds_alternative<CompareRange>(compared.change));
+  BOOST_TEST(std::get<CompareRange>(compared.change).rows == UINT64_MAX);
   BOOST_TEST(Again(Forwarded{9}).through == 9u);
   BOOST_TEST(Again(Align{.epoch = 2, .number = 8}).number == 8u);
   Again(Aligned{});
