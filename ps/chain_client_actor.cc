@@ -74,12 +74,12 @@ class ChainClient {
   }
   caf::result<Opened> OnOpen(const Open& open) {
     auto promise = self_->make_response_promise<caf::typed_response_promise<Opened>>();
-    Send<Opened>(true, open, [this, writer = open.writer, promise](absl::StatusOr<Opened> opened) mutable {
+    Send<Opened>(true, open, [this, writer = open.writer, before = pushed_[open.writer], promise](absl::StatusOr<Opened> opened) mutable {
       if (!opened.ok()) {
         promise.deliver(ToError(opened.status()));
         return;
       }
-      pushed_[writer] = opened->clock;   // what comes later is pushed again
+      if (pushed_[writer] == before) pushed_[writer] = opened->clock;   // what comes later is pushed again
       promise.deliver(std::move(*opened));
     });
     return promise;

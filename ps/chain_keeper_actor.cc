@@ -151,12 +151,9 @@ void ChainKeepers::Lost(uint32_t shard, const ChainMember& process) {
                     state->Change(shard, [&](ChainKeeper& keeper) { return keeper.Lost(process, state->self->clock().now()); });
                   }});
 }
-void ChainKeepers::Leave(uint32_t shard, const ChainMember& process) {
-  System::Deliver(actor_, Thunk{[state = state_, shard, process] { state->Change(shard, [&](ChainKeeper& keeper) { return keeper.Leave(process); }); }});
-}
-void ChainKeepers::Granted(uint32_t shard, const ChainMember& process, std::chrono::milliseconds lease) {
-  System::Deliver(actor_, Thunk{[state = state_, shard, process, lease, now = std::chrono::steady_clock::now()] {
-                    state->chains[shard].keeper.Granted(process, now, lease);
+void ChainKeepers::Grant(uint32_t shard, const ChainMember& process, std::chrono::milliseconds lease, std::function<void(bool)> answer) {
+  System::Deliver(actor_, Thunk{[state = state_, shard, process, lease, answer = std::move(answer)] {
+                    answer(state->chains[shard].keeper.Grant(process, state->self->clock().now(), lease));
                   }});
 }
 void ChainKeepers::Listen(const ChainMember& client) {

@@ -37,8 +37,8 @@ class ChainKeepers {
   void Ready(uint32_t shard, const ChainMember& process);
   void Gone(uint32_t shard, const ChainMember& process);
   void Lost(uint32_t shard, const ChainMember& process);
-  void Leave(uint32_t shard, const ChainMember& process);
-  void Granted(uint32_t shard, const ChainMember& process, std::chrono::milliseconds lease);
+  /// `answer` is called in the actor's context.
+  void Grant(uint32_t shard, const ChainMember& process, std::chrono::milliseconds lease, std::function<void(bool granted)> answer);
   /// The process uses the shards (ServeRoutes): it is told of all routes until it has ended (Forget).
   void Listen(const ChainMember& client);
   void Forget(const ChainMember& client);

@@ -22,8 +22,9 @@
 namespace troupe {
 namespace {
 
-constexpr size_t kPiecesInFlight = 4;   // of a state
-constexpr size_t kEarlyMax = 4096;      // changes that came before others
+constexpr size_t kChangesInFlight = 256;   // to the next member
+constexpr size_t kPiecesInFlight = 4;      // of a state
+constexpr size_t kEarlyMax = 4096;         // changes that came before others
 constexpr std::chrono::milliseconds kLeaseTick{100};
 
 using Change = std::variant<Push, Assign, CompareRange>;
@@ -53,7 +54,7 @@ class Member {
       if (!status.ok()) return ToError(status);
     }
     if (!Last() || !view_.joining) return Configured{};
-    if (stream_->has_state) return Configured{.joined = true};
+    if (HasJoined()) return Configured{.joined = true};
     auto promise = self_->make_response_promise<caf::typed_response_promise<Configured>>();
     asked_.push_back(promise);
     return promise;
@@ -174,20 +175,12 @@ class Member {
     if (adopted_ == piece.view && shard_) return Adopted{};
     if (Place() >= 0 || (assembly_ && piece.view < assembly_->view()) || piece.view < adopted_) return ToError(Unavailable("it does not join (any more)"));
     if (!assembly_ || assembly_->view() != piece.view) assembly_.emplace(piece);
-    if (const absl::Status status = assembly_->Take(piece); !status.ok()) return ToError(status);
-    if (!assembly_->whole()) return Adopted{};
-    const uint64_t number = assembly_->number();
-    auto state = std::move(*std::exchange(assembly_, std::nullopt)).Finish();
-    if (!state.ok()) return ToError(state.status());
-    DropShard();
-    ShardActorOptions shard = options_.shard;
-    shard.snapshot_uri = shard.restore_uri = "";
-    shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state->sections));
-    if (const absl::Status status = TakeShard(SpawnShard(system_, shard)); !status.ok()) return ToError(status);
-    for (Push& push : state->waiting) System::Deliver(shard_, std::move(push));
-    last_ = number;
-    adopted_ = piece.view;
-    return Adopted{};
+    absl::Status status = assembly_->Take(piece);
+    if (status.ok() && !assembly_->whole()) return Adopted{};
+    if (status.ok()) status = TakeState(std::move(*std::exchange(assembly_, std::nullopt)));
+    if (status.ok()) return Adopted{};
+    Fail(absl::StrCat("it cannot take over the state: ", status.message()));   // whoever comes in its place begins with none
+    return ToError(absl::UnavailableError(status.message()));
   }
 
  private:
@@ -203,7 +196,10 @@ class Member {
     ChainPeerActor peer;
     uint64_t view = 0;   // the one in which it began
     bool has_state = false;
-    bool waits = false;   // to send again
+    uint64_t mark = 0;      // the last change that was acknowledged without it
+    uint64_t turn = 0;      // goes up when all that is under way counts as not sent
+    size_t under_way = 0;   // changes
+    bool waits = false;     // to send again
     std::vector<Adopt> pieces = {};
     size_t sent = 0, answered = 0;
   };
@@ -223,6 +219,10 @@ class Member {
     return it == view_.members.end() ? -1 : static_cast<int>(it - view_.members.begin());
   }
   bool Last() const { return !view_.members.empty() && view_.members.back() == options_.self; }
+  /// Nobody behind it has to have what it acknowledges.
+  bool Alone() const { return Last() && (!stream_ || !stream_->has_state); }
+  /// The one that joins has all that was acknowledged without it.
+  bool HasJoined() const { return stream_ && stream_->has_state && (sent_.empty() || sent_.front().number > stream_->mark); }
   bool MayServe() const { return !options_.leased || self_->clock().now() < lease_; }
   absl::Status MayChange() const {
     if (Place() != 0 || !shard_) return Unavailable("it is not the first of its chain");
@@ -232,6 +232,24 @@ class Member {
     if (!Last() || !shard_) return Unavailable("it is not the last of its chain");
     if (!readable_) return Unavailable("it may not have all yet");
     return MayServe() ? absl::OkStatus() : NoLease();
+  }
+
+  absl::Status TakeState(StateAssembly&& assembly) {
+    const uint64_t number = assembly.number(), view = assembly.view();
+    TROUPE_TRY(ShardState state, std::move(assembly).Finish());
+    DropShard();
+    ShardActorOptions shard = options_.shard;
+    shard.snapshot_uri = shard.restore_uri = "";
+    if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", view);   // one that was dropped may still be there
+    shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
+    TROUPE_RETURN_IF_ERROR(TakeShard(SpawnShard(system_, shard)));
+    for (Push& push : state.waiting) System::Deliver(shard_, std::move(push));
+    last_ = number;
+    adopted_ = view;
+    return absl::OkStatus();
+  }
+  void Fail(const std::string& what) {
+    if (options_.failed) options_.failed(absl::StrCat(Name(), ": ", what));
   }
 
   absl::Status Follow(const ChainView& next) {
@@ -246,7 +264,14 @@ class Member {
       RefuseAll(Unavailable("it has left the chain"));
       return absl::OkStatus();
     }
-    if (!shard_ && view_.members.size() == 1) TROUPE_RETURN_IF_ERROR(Begin());
+    if (view_.members.size() == 1 && (!shard_ || !was_member)) {
+      // What had not joined has not all that was acknowledged; the files have.
+      DropShard();
+      if (absl::Status status = Begin(); !status.ok()) {
+        view_ = before;
+        return status;
+      }
+    }
     if (!shard_) return absl::InternalError(absl::StrCat(Name(), ": it has a place in a chain and no state"));
     assembly_.reset();
     const bool between = was_member && before.members.back() != options_.self;   // what was acknowledged has gone through it
@@ -319,9 +344,13 @@ class Member {
       }
     }
     for (Sent& sent : sent_) sent.under_way = false;   // by the epoch now
+    if (stream_) {
+      ++stream_->turn;
+      stream_->under_way = 0;
+    }
     if (stream_ && !Last()) SendAlign(view_.epoch, last_);
     SendAll();
-    Acknowledge(Last() || sent_.empty() ? last_ : sent_.front().number - 1);
+    Acknowledge(Alone() || sent_.empty() ? last_ : sent_.front().number - 1);
   }
 
   uint64_t Tag() const { return Last() ? stream_->view : view_.epoch; }
@@ -344,20 +373,26 @@ class Member {
   void SendAll() {
     if (!stream_ || !stream_->has_state) return;
     for (Sent& sent : sent_) {
+      if (stream_->under_way >= kChangesInFlight) break;
       if (!sent.under_way && sent.ready) SendOne(sent);
     }
   }
   void SendOne(Sent& sent) {
     sent.under_way = true;
+    ++stream_->under_way;
     self_->request(stream_->peer, caf::infinite, Forward{.epoch = Tag(), .number = sent.number, .change = sent.change})
         .then(
-            [this, stream = stream_](const Forwarded& forwarded) {
+            [this, stream = stream_, turn = stream_->turn](const Forwarded& forwarded) {
               if (stream != stream_) return;
+              if (turn == stream_->turn) --stream_->under_way;
               while (!sent_.empty() && sent_.front().number <= forwarded.through) sent_.pop_front();
-              if (!Last()) Acknowledge(forwarded.through);
+              Acknowledge(forwarded.through);
+              SendAll();
+              AnswerJoined();
             },
-            [this, stream = stream_, number = sent.number](const caf::error&) {
-              if (stream != stream_) return;
+            [this, stream = stream_, turn = stream_->turn, number = sent.number](const caf::error&) {
+              if (stream != stream_ || turn != stream_->turn) return;
+              --stream_->under_way;
               const auto it = std::ranges::find(sent_, number, &Sent::number);
               if (it != sent_.end()) it->under_way = false;
               if (std::exchange(stream_->waits, true)) return;
@@ -385,6 +420,10 @@ class Member {
     sent_.clear();   // they will be in the state
     GiveState();
   }
+  void AnswerJoined() {
+    if (!Last() || !HasJoined()) return;
+    for (auto& promise : std::exchange(asked_, {})) promise.deliver(Configured{.joined = true});
+  }
   void SendPieces() {
     while (stream_->sent < stream_->pieces.size() && stream_->sent < stream_->answered + kPiecesInFlight) SendPiece(stream_->sent++);
   }
@@ -396,9 +435,10 @@ class Member {
               stream_->pieces[piece].bytes = Block();
               if (++stream_->answered < stream_->pieces.size()) return SendPieces();
               stream_->has_state = true;
+              stream_->mark = last_;
               stream_->pieces.clear();
               SendAll();
-              for (auto& promise : std::exchange(asked_, {})) promise.deliver(Configured{.joined = true});
+              AnswerJoined();
             },
             [this, stream = stream_, piece](const caf::error&) {
               if (stream == stream_) Later([this, piece] { SendPiece(piece); });
@@ -416,7 +456,7 @@ class Member {
     self_->request(shard_, caf::infinite, message)
         .then(
             [this, promise, number, fix](Reply& reply) mutable {
-              if (Last()) {   // the common case of a single member, without a copy
+              if (Alone()) {   // the common case of a single member, without a copy
                 MayServe() ? (fix(reply), promise.deliver(std::move(reply))) : promise.deliver(ToError(NoLease()));
                 return;
               }
@@ -432,12 +472,21 @@ class Member {
   void Hand(uint64_t number, const Change& change) {
     if (!stream_) return;
     sent_.push_back({number, change});
-    if (stream_->has_state) SendOne(sent_.back());
+    SendAll();
   }
   void TakeForwarded(const Change& change) {
     Hand(++last_, change);
     if (const auto* compare = std::get_if<CompareRange>(&change)) return Compare(*compare);
-    std::visit([this](const auto& message) { System::Deliver(shard_, message); }, change);   // the first member's answer counts
+    // The first member's answer counts. What one host alone lacks (room on its disk, say) must not make it differ from the others.
+    const auto refused = [this](const caf::error& error) {
+      const absl::Status status = FromError(error);
+      if (absl::IsResourceExhausted(status) || absl::IsDataLoss(status) || absl::IsInternal(status)) Fail(std::string(Message(status)));
+    };
+    if (const auto* push = std::get_if<Push>(&change)) {
+      self_->request(shard_, caf::infinite, *push).then([](const Pushed&) {}, refused);
+    } else if (const auto* assign = std::get_if<Assign>(&change)) {
+      self_->request(shard_, caf::infinite, *assign).then([](const Assigned&) {}, refused);
+    }
   }
   /// The ranges of all tables whose rows are in memory, one after the other.
   std::optional<CompareRange> NextRange() {
@@ -462,9 +511,9 @@ class Member {
     self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskDigest{compare.table, compare.range})
         .then(
             [this, compare](const Shard::Digest& digest) {
-              if (digest.clocks != compare.clocks || digest.rows == compare.rows || !options_.differs) return;
-              options_.differs(absl::StrCat(Name(), ": range ", compare.range, " of table '", options_.shard.shard.tables[compare.table].name,
-                                            "' differs from that of the first process that holds it"));
+              if (digest.clocks != compare.clocks || digest.rows == compare.rows) return;
+              Fail(absl::StrCat("range ", compare.range, " of table '", options_.shard.shard.tables[compare.table].name,
+                                "' differs from that of the first process that holds it"));
             },
             [](const caf::error&) {});
   }
@@ -490,7 +539,7 @@ class Member {
       told(absl::OkStatus());
     } else if (!MayServe()) {
       told(NoLease());
-    } else if (Last() || number <= acknowledged_) {
+    } else if (Alone() || number <= acknowledged_) {
       told(absl::OkStatus());
     } else {
       waiting_.emplace(number, std::move(told));
@@ -566,6 +615,13 @@ absl::Status ValidateChain(const ShardActorOptions& shard) {
     if (!delayed || shard.shard.consistency.Of(spec.name).in_rounds()) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("table '", spec.name, "' makes up for delays, which is known where rows are read alone: expected a replication of 1"));
+  }
+  const std::vector<TableSpec>& tables = shard.shard.tables;
+  const auto by_rounds = [&](const TableSpec& spec) { return shard.shard.consistency.Of(spec.name).in_rounds(); };
+  const bool some = std::ranges::any_of(tables, by_rounds), all = std::ranges::all_of(tables, by_rounds);
+  if (shard.shard.consistency.all.backup > 0 || some != all) {   // when a round is applied makes a difference there, and one member may hold it back
+    return absl::InvalidArgumentError(absl::StrCat("consistency is '", ToString(shard.shard.consistency),
+                                                   "': with backup workers, or where only some tables go by rounds, expected a replication of 1"));
   }
   if (!shard.log_folder.empty()) return absl::InvalidArgumentError("a shard that logs its pushes has no replicas");
   return absl::OkStatus();

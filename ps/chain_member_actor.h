@@ -27,13 +27,15 @@ struct ChainMemberOptions {
   std::chrono::milliseconds retry{20};
   /// The first member looks so often whether the next ones have the same rows, one range after the other; 0: never.
   std::chrono::milliseconds compare_every{1'000};
-  /// Called in the actor's context, of a member that has not: it must not go on. May be null: it goes on.
-  std::function<void(const std::string& what)> differs = nullptr;
+  /// Called in the actor's context: this member must not go on. Its rows are not those of the first one, or it cannot take in what the others have. Null: it
+  /// goes on.
+  std::function<void(const std::string& what)> failed = nullptr;
   /// It takes and answers nothing beyond the last GrantLease; false: it needs none (whoever decides sees each end).
   bool leased = false;
 };
 
-/// A shard whose tables make up for delays, which only the member knows that was read, or whose pushes are logged: InvalidArgument.
+/// InvalidArgument: tables make up for delays, which only the member knows that was read; there are backup workers, or only some tables go by rounds, so that
+/// it makes a difference when a round is applied; pushes are logged.
 absl::Status ValidateChain(const ShardActorOptions& shard);
 
 /// Spawns it, exposed as kChainPeerActor; to clients it is reachable when it has a place in a chain (ChainActorId). Errors as ValidateChain.

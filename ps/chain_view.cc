@@ -25,11 +25,6 @@ bool ChainKeeper::Settle(const ChainView& before) {
       ready_.erase(ready_.begin());
     }
   }
-  const bool whole = std::ranges::any_of(view_.members, [&](const ChainMember& member) { return !Holds(leaving_, member); });
-  if (whole) {   // somebody who stays has it all
-    std::erase_if(view_.members, [&](const ChainMember& member) { return Holds(leaving_, member); });
-    leaving_.clear();
-  }
   if (!view_.members.empty() && !view_.joining && !ready_.empty()) {
     view_.joining = ready_.front();
     ready_.erase(ready_.begin());
@@ -40,9 +35,13 @@ bool ChainKeeper::Settle(const ChainView& before) {
   return true;
 }
 
-bool ChainKeeper::Ready(const ChainMember& process) {
+bool ChainKeeper::HasEnded(const ChainMember& process) const {
   const auto gone = gone_.find(process.node);
-  if (gone != gone_.end() && process.incarnation <= gone->second) return false;
+  return gone != gone_.end() && process.incarnation <= gone->second;
+}
+
+bool ChainKeeper::Ready(const ChainMember& process) {
+  if (HasEnded(process)) return false;
   if (Serves(process) || Holds(ready_, process) || view_.joining == process) return false;
   const ChainView before = view_;
   ready_.push_back(process);
@@ -54,7 +53,6 @@ bool ChainKeeper::Gone(const ChainMember& process) {
   Incarnation& last = gone_[process.node];
   last = std::max(last, process.incarnation);
   std::erase(ready_, process);
-  std::erase(leaving_, process);
   std::erase(view_.members, process);
   std::erase_if(granted_, [&](const auto& entry) { return entry.first == process; });
   std::erase_if(lost_until_, [&](const auto& entry) { return entry.first == process; });
@@ -69,18 +67,11 @@ bool ChainKeeper::Lost(const ChainMember& process, Time now) {
   return false;
 }
 
-bool ChainKeeper::Leave(const ChainMember& process) {
-  if (!Serves(process)) return Gone(process);
-  const ChainView before = view_;
-  if (!Holds(leaving_, process)) leaving_.push_back(process);
-  return Settle(before);
-}
-
-void ChainKeeper::Granted(const ChainMember& process, Time now, std::chrono::milliseconds lease) {
-  // One that was given up may ask on: whoever hears it must not put its end off for ever.
-  if (std::ranges::find(lost_until_, process, &std::pair<ChainMember, Time>::first) != lost_until_.end()) return;
+bool ChainKeeper::Grant(const ChainMember& process, Time now, std::chrono::milliseconds lease) {
+  if (HasEnded(process) || std::ranges::find(lost_until_, process, &std::pair<ChainMember, Time>::first) != lost_until_.end()) return false;
   const auto it = std::ranges::find(granted_, process, &std::pair<ChainMember, Time>::first);
   it == granted_.end() ? granted_.emplace_back(process, now + lease) : * it = {process, now + lease};
+  return true;
 }
 
 bool ChainKeeper::Joined(uint64_t number) {

@@ -48,10 +48,8 @@ class ChainKeeper {
   bool Gone(const ChainMember& process);
   /// It is given up, but may live, cut off: its place is not taken before the lease that it was granted last has run out.
   bool Lost(const ChainMember& process, Time now);
-  /// It is asked to go, as its node is drained: it is left out as soon as another member has all that it has.
-  bool Leave(const ChainMember& process);
-  /// The process was told at `now` that it may serve for `lease` from when it asked, which was earlier.
-  void Granted(const ChainMember& process, Time now, std::chrono::milliseconds lease);
+  /// May the process serve for `lease` from when it asked, which was before `now`? Not where it has been given up.
+  bool Grant(const ChainMember& process, Time now, std::chrono::milliseconds lease);
   /// What joins has the state, as the last member of view `number` says.
   bool Joined(uint64_t number);
   /// Leases that have run out.
@@ -66,10 +64,10 @@ class ChainKeeper {
 
  private:
   bool Settle(const ChainView& before);
+  bool HasEnded(const ChainMember& process) const;
   ChainView view_;
   std::map<NodeId, Incarnation> gone_;                     // the last life of each that has ended: what is told of it later is old
   std::vector<ChainMember> ready_;                         // without a place in the chain
-  std::vector<ChainMember> leaving_;                       // members, as long as they are needed
   std::vector<std::pair<ChainMember, Time>> granted_;      // leases
   std::vector<std::pair<ChainMember, Time>> lost_until_;   // members that are given up, and when their place is free
 };

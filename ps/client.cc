@@ -13,6 +13,7 @@
 namespace troupe {
 namespace {
 constexpr std::chrono::milliseconds kCheckInterval{250};
+constexpr uint64_t kChecksOfAll = 8;
 constexpr uint32_t kPieceBits = 24;   // of Pull::piece: what is above says which of the writer's pulls it is
 
 /// Keys that the shard should remember do not travel again.
@@ -668,11 +669,12 @@ void Client::Tick() {
   }
   if (now - checked_at_ < kCheckInterval) return;
   checked_at_ = now;
+  const bool all = ++checks_ % kChecksOfAll == 0;   // also what was stable may be lost, where all that had it are
   for (auto& [writer, stream] : streams_) {
     for (uint32_t shard = 0; shard < stream.lanes.size() && stream.starting == 0; ++shard) {
       Lane& lane = stream.lanes[shard];
       // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
-      if (lane.live && !lane.checking && lane.in_flight == 0 && (lane.pieces_in_flight > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
+      if (lane.live && !lane.checking && lane.in_flight == 0 && (all || lane.pieces_in_flight > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
     }
   }
 }

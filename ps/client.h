@@ -95,7 +95,8 @@ class Client {
   Round closed(WriterId writer) const;
   /// Rounds pushed and not answered by every shard.
   size_t rounds_in_flight(WriterId writer) const;
-  /// To be called every 20 ms or so: asks broken shards again (Open), and four times a second idle ones whether they still have what is not stable.
+  /// To be called every 20 ms or so: asks broken shards again (Open), and four times a second idle ones whether they still have what is not stable
+  /// (every two seconds: what is).
   void Tick();
   size_t held_bytes() const { return held_bytes_; }
 
@@ -201,6 +202,7 @@ class Client {
   std::map<WriterId, Stream> streams_;
   std::vector<Retry> retries_;
   std::chrono::steady_clock::time_point checked_at_{};
+  uint64_t checks_ = 0;
   size_t held_bytes_ = 0;
   bool fetching_ = false;       // the map
   MapEpoch wanted_epoch_ = 0;   // the newest that a shard has told of

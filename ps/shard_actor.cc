@@ -836,7 +836,18 @@ void OnKeepSnapshots(Self* self, const KeepSnapshots& keep) {
   state.snapshots_needed = keep.needed;
   if (std::exchange(state.options.snapshot_uri, keep.uri) == keep.uri) return;
   state.version_saved = 0;   // there is nothing at this place
-  if (!keep.uri.empty()) return StartTicking(self);
+  if (!keep.needed && state.log == nullptr) {
+    state.disk = absl::OkStatus();
+    state.failures = 0;
+  }
+  if (!keep.uri.empty()) {
+    StartTicking(self);
+    return;
+  }
+  if (auto held = std::exchange(state.held, std::nullopt)) {   // another member is asked again
+    for (const auto& answer : held->answers) answer(absl::CancelledError("it is not read any more"));
+    Resume(self);
+  }
   for (const State::KeptFrom& kept : std::exchange(state.unkept, {})) kept.answer(absl::OkStatus());   // others have the rows as well
 }
 
@@ -981,9 +992,11 @@ caf::behavior ShardBehavior(Self* self) {
         auto promise = self->make_response_promise<caf::typed_response_promise<ShardState>>();
         WhenUnread(self->state, [self, promise]() mutable {
           const Shard& shard = *self->state.shard;
-          ShardState saved{.sections = shard.SaveForReplica(), .waiting = shard.Waiting()};
-          const absl::Status status = shard.usable();
-          status.ok() ? promise.deliver(std::move(saved)) : promise.deliver(ToError(status));
+          if (const absl::Status status = shard.usable(); !status.ok()) {
+            promise.deliver(ToError(status));
+            return;
+          }
+          promise.deliver(ShardState{.sections = shard.SaveForReplica(), .waiting = shard.Waiting()});
         });
         return promise;
       },
@@ -1081,6 +1094,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   auto actor = system.actors().spawn([&system, options, held, log, parts](Self* self) {
     self->state.system = &system;
     self->state.options = options;
+    self->state.options.state = nullptr;   // it is loaded
     self->state.shard.emplace(std::move(*held));
     self->state.log = log;
     self->state.parts = parts;

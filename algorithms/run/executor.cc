@@ -51,7 +51,7 @@ struct Leased {
 };
 
 /// Its chain takes another process in, which gets the first one's state.
-void EndDiffering(const std::string& what) {
+void EndMember(const std::string& what) {
   std::fprintf(stderr, "%s\n", what.c_str());
   _exit(1);
 }
@@ -64,7 +64,7 @@ absl::Status MakeReplicaHere(System& system, const Block& arguments, std::chrono
   TROUPE_TRY(ChainMemberActor member, SpawnChainMember(system, {.shard = std::move(job.shard),
                                                                 .self = {system.node(), system.incarnation()},
                                                                 .request_timeout = request_timeout,
-                                                                .differs = EndDiffering,
+                                                                .failed = EndMember,
                                                                 .leased = leased != nullptr}));
   if (leased == nullptr) return absl::OkStatus();
   const std::lock_guard lock(leased->mutex);

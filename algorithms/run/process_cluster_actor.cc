@@ -348,14 +348,20 @@ class ProcessCluster final : public Cluster {
   void OnAttach(const Frame& frame, const Network::Reply& reply) {
     const absl::StatusOr<Attach> attach = Codec<Attach>::Decode(frame);
     if (!attach.ok()) return reply(attach.status());
+    if (closing_) return reply(absl::UnavailableError("the job is at its end"));
     const auto index = static_cast<size_t>(static_cast<uint32_t>(attach->node)) - 1;
     if (index >= children_.size() || children_[index]->incarnation != static_cast<uint64_t>(attach->incarnation)) {
       return reply(absl::FailedPreconditionError("the job has replaced this process"));
     }
     Child& child = *children_[index];
     if (const std::shared_ptr<Heard> heard = child.heard.load()) heard->Now();
-    if (chains_ != nullptr && child.role == "shard") chains_->Granted(child.number, MemberOf(child, child.incarnation), kShardLease);
-    reply(Codec<Attached>::Encode({}));
+    if (chains_ != nullptr && child.role == "shard") {
+      chains_->Grant(child.number, {attach->node, attach->incarnation}, kShardLease, [reply](bool granted) {
+        granted ? reply(Codec<Attached>::Encode({})) : reply(absl::FailedPreconditionError("the job has given this process up"));
+      });
+    } else {
+      reply(Codec<Attached>::Encode({}));
+    }
     if (child.attached == static_cast<uint64_t>(attach->incarnation)) return;
     child.attached = static_cast<uint64_t>(attach->incarnation);
     child.places = attach->places;

@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(the_first_takes_changes_and_the_last_is_read) {
 
 BOOST_AUTO_TEST_CASE(a_member_whose_rows_are_not_the_firsts_is_found) {
   std::string found;
-  options.differs = [&found](const std::string& what) { found = what; };
+  options.failed = [&found](const std::string& what) { found = what; };
   options.compare_every = milliseconds(20);
   const ChainMember a = Add(), b = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}, .joining = b});

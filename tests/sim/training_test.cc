@@ -247,6 +247,7 @@ BOOST_AUTO_TEST_CASE(without_the_slowest_writers_a_push_counts_once_or_not_at_al
     job.splits = std::max(job.splits, 2u);
     job.workers = std::min(job.workers, job.splits);
     job.consistency = Consistency{.backup = static_cast<uint32_t>(1 + random.Below(job.splits - 1))};
+    job.replication = 1;
     job.checkpoints = random.Below(2) == 0;
     const Faults faults = AnyCrashes(random);
     const Outcome outcome = Simulate(seed, job, faults);

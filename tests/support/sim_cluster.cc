@@ -103,7 +103,7 @@ class SimCluster final : public Cluster {
                                            .self = self,
                                            .request_timeout = options_.request_timeout,
                                            .compare_every = std::chrono::milliseconds(50),
-                                           .differs = [this](const std::string& what) { failure_.Update(absl::InternalError(what)); }}));
+                                           .failed = [this](const std::string& what) { failure_.Update(absl::InternalError(what)); }}));
       const auto incarnation = static_cast<uint64_t>(self.incarnation);
       for (uint64_t life = 1; life < incarnation; ++life) chains_->Gone(shard, {self.node, Incarnation{life}});   // some may have been too short to be told of
       chains_->Ready(shard, self);
