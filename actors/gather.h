@@ -27,36 +27,27 @@ struct GatherOptions {
   std::chrono::milliseconds silence{120'000};
 };
 
-template <class Reply>
-struct GatherCallbacks {
-  /// Is this reply the target's last? Else it is asked again at once (for long jobs that answer with their progress). Empty: always.
-  std::function<bool(size_t target, const Reply&)> is_final;
-  /// Asked after each reply, once all targets have given one: are the latest enough, though some are being asked again? Empty: never.
-  std::function<bool()> is_enough;
-  /// Called once, in some actor's context: all last replies in the targets' order, or the first final error.
-  std::function<void(absl::StatusOr<std::vector<Reply>>)> done;
-};
-
-/// Sends make(i) to targets[i]. Returns at once, with what asks them: to be stopped (System::Stop) by whoever does not want the answers any more.
+/// Sends make(i) to targets[i]. Returns at once, with what asks them: to be stopped (System::Stop) by whoever does not want the answers any more. `done` is
+/// called once, in some actor's context: all replies in the targets' order, or the first final error.
 template <class Reply, class Handle, class Make>
-caf::actor Gather(System& system, std::vector<Handle> targets, Make make, GatherOptions options, GatherCallbacks<Reply> callbacks) {
+caf::actor Gather(System& system, std::vector<Handle> targets, Make make, GatherOptions options, std::function<void(absl::StatusOr<std::vector<Reply>>)> done) {
   struct State {
     std::vector<Handle> targets;
     Make make;
     GatherOptions options;
-    GatherCallbacks<Reply> callbacks;
+    std::function<void(absl::StatusOr<std::vector<Reply>>)> done;
     std::vector<std::optional<Reply>> replies;
     std::vector<std::optional<std::chrono::steady_clock::time_point>> silent_since;
     size_t open;
     bool over = false;
     std::function<void(size_t)> ask;
   };
-  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(callbacks), {}, {}, 0, false, {}});
+  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(done), {}, {}, 0, false, {}});
   state->open = state->targets.size();
   state->replies.resize(state->open);
   state->silent_since.resize(state->open);
   if (state->open == 0) {
-    state->callbacks.done(std::vector<Reply>());
+    state->done(std::vector<Reply>());
     return {};
   }
   return system.actors().spawn<caf::hidden>([state](caf::event_based_actor* self) -> caf::behavior {
@@ -65,7 +56,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
     const auto finish = [self, weak](absl::StatusOr<std::vector<Reply>> result) {
       const std::shared_ptr<State> state = weak.lock();
       if (state == nullptr || std::exchange(state->over, true)) return;
-      state->callbacks.done(std::move(result));
+      state->done(std::move(result));
       state->ask = nullptr;
       self->quit();
     };
@@ -78,14 +69,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
                 if (state->over) return;
                 state->silent_since[i].reset();
                 state->replies[i] = reply;
-                const bool final = !state->callbacks.is_final || state->callbacks.is_final(i, reply);
-                if (final) --state->open;
-                const bool all_there = std::all_of(state->replies.begin(), state->replies.end(), [](const auto& r) { return r.has_value(); });
-                if (state->open > 0 && !(all_there && state->callbacks.is_enough && state->callbacks.is_enough())) {
-                  auto ask = state->ask;
-                  if (!final) ask(i);
-                  return;
-                }
+                if (--state->open > 0) return;
                 std::vector<Reply> replies;
                 for (auto& r : state->replies) replies.push_back(*r);
                 finish(std::move(replies));

@@ -43,6 +43,7 @@ void Client::Start(WriterId writer) {
   stream.start_clock = UINT64_MAX;
   stream.furthest = 0;
   stream.epoch = router_->epoch();
+  stream.left = false;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
     Lane& lane = stream.lanes[shard];
     DropHeld(lane, lane.held.size());
@@ -53,6 +54,23 @@ void Client::Start(WriterId writer) {
     lane.combine = lane.checking = false;
     lane.pieces_in_flight = 0;
     SendOpen(writer, shard);
+  }
+}
+
+void Client::Leave(WriterId writer) {
+  const auto it = streams_.find(writer);
+  if (it == streams_.end()) return;
+  Stream& stream = it->second;
+  stream.left = true;
+  stream.rounds.clear();
+  stream.pulls.clear();
+  stream.starting = shards_.size();
+  for (Lane& lane : stream.lanes) {
+    ++lane.generation;   // answers and retries of before are ignored
+    DropHeld(lane, lane.held.size());
+    lane.known.Clear();
+    lane.live = lane.checking = false;
+    lane.broken_since.reset();
   }
 }
 
@@ -319,7 +337,7 @@ void Client::FetchMap(uint32_t shard, MapEpoch wanted) {
             router_->Follow(std::move(*map));
             std::vector<WriterId> behind;
             for (const auto& [writer, stream] : streams_) {
-              if (stream.epoch < router_->epoch()) behind.push_back(writer);
+              if (!stream.left && stream.epoch < router_->epoch()) behind.push_back(writer);
             }
             for (const WriterId writer : behind) DealAgain(writer);
             // A shard that was replaced meanwhile may know less than the one that had told of the map.
@@ -336,7 +354,7 @@ void Client::AskAgainForMap(const absl::Status& why) {
   // Each lane hears of the new map again when it is asked; those that have answered to Start need not be.
   for (auto& [writer, stream] : streams_) {
     for (uint32_t lane = 0; lane < stream.lanes.size(); ++lane) {
-      if (stream.starting == 0 || !stream.lanes[lane].live) OnFault(writer, lane, why);
+      if (!stream.left && (stream.starting == 0 || !stream.lanes[lane].live)) OnFault(writer, lane, why);
     }
   }
 }

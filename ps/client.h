@@ -74,6 +74,8 @@ class Client {
 
   /// Asks all shards what they have of the writer; ends in begin_after. Also to begin anew.
   void Start(WriterId writer);
+  /// The writer is somebody else's now: what of it is held or under way is forgotten, and nothing is told of it until it is started again.
+  void Leave(WriterId writer);
   /// False from Start (also one of the client's own, after a loss) until begin_after: neither Push nor Pull may be called.
   bool ready(WriterId writer) const;
   /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it, unless the lane has
@@ -144,6 +146,7 @@ class Client {
     size_t starting = 0;   // lanes whose Open is under way in Start
     Round start_clock = 0, furthest = 0;
     MapEpoch epoch = 0;   // the map by which all of its messages are dealt
+    bool left = false;
   };
 
   void SendOpen(WriterId writer, uint32_t shard);

@@ -55,8 +55,7 @@ class Relocation : public std::enable_shared_from_this<Relocation> {
   template <class Reply, class Make>
   void AskEach(Make make, std::chrono::milliseconds patience, std::function<void(absl::StatusOr<std::vector<Reply>>)> then) {
     if (options_.wanted && !options_.wanted()) return;
-    Gather<Reply>(system_, shards_, std::move(make), GatherOptions{.retry = std::chrono::milliseconds(20), .patience = patience},
-                  {.is_final = nullptr, .is_enough = nullptr, .done = std::move(then)});
+    Gather<Reply>(system_, shards_, std::move(make), GatherOptions{.retry = std::chrono::milliseconds(20), .patience = patience}, std::move(then));
   }
   std::string UriOf(size_t shard) const { return absl::StrCat(options_.folder, "/move-", cut_, "-", shard); }
   std::string DecisionUri() const { return absl::StrCat(options_.folder, "/move.decision"); }

@@ -33,6 +33,7 @@ struct ProcessOrder {
   arguments @3 :List(Text);
   environment @4 :List(Text);
   folder @5 :Text;
+  placing @6 :UInt8;
 }
 struct ProcessReport {
   id @0 :ProcessId;

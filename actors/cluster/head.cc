@@ -288,7 +288,8 @@ void Head::TakeProcesses(Node& node, const Report& report, bool first, int64_t w
     if (!reported.contains(at) && process.state == ProcessState::kRunning) (process.moves ? moved : lost).push_back(at);
   }
   LoseThese(lost, kLostCode, absl::StrCat("node ", node.status.name, " has lost it"), wall_ms);
-  LoseThese(moved, kMovedCode, absl::StrCat("node ", node.status.name, " is drained"), wall_ms);
+  const bool drained = node.status.state == NodeState::kDraining;
+  LoseThese(moved, kMovedCode, absl::StrCat("node ", node.status.name, drained ? " is drained" : ": it gives way to others that wait"), wall_ms);
 }
 
 /// Those that are still there when their turn comes: a driver's loss takes the others of its job along.

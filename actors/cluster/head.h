@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,7 +93,7 @@ class Head {
     int32_t code = 0;
     std::string reason = {};
     bool kept = false;                  // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
-    bool moves = false;                 // its node is drained: it is ended there, and begun elsewhere when that is done
+    bool moves = false;                 // its node is drained, or it gives way: it is ended there, and waits for another place when that is done
     std::vector<NodeId> refused = {};   // nodes that could not start it
   };
   using Processes = std::map<std::string, Process>;
@@ -180,6 +181,9 @@ class Head {
   void Place(Clock::Time now, int64_t wall_ms);
   Queue* NextQueue();
   bool PlaceWaiting(Job& job, Clock::Time now, int64_t wall_ms);
+  bool PlaceThese(Job& job, const std::vector<std::string>& names, Clock::Time now, int64_t wall_ms);
+  void PlaceSpare(Clock::Time now, int64_t wall_ms);
+  void MakeWay(std::span<const PlacementWish> wanted, int64_t wall_ms);
   void Begin(Job& job, NodeId node, Clock::Time now, int64_t wall_ms);
   void Explain(Job& job, const std::string& why);
   /// Why what the job wants has no room even if nobody else were there; empty: it has.
@@ -220,6 +224,7 @@ class Head {
 
   // Indices: who is to be looked at when something happens.
   size_t members_ = 0;                               // nodes that may run something
+  std::set<std::pair<JobId, std::string>> spare_;    // processes that have a place until others want it
   size_t missing_ = 0;                               // that have not returned
   std::map<std::string, NodeId> names_;              // of nodes
   std::set<std::pair<Clock::Time, NodeId>> watch_;   // when their silence may begin to say something

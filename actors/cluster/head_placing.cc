@@ -1,5 +1,5 @@
 // What runs where and what waits for room: every change of a process goes through here, so that nodes, queues and jobs know what is used without looking at
-// all of them. Then what waits is placed: jobs that run first, the oldest first; then queues by their shares.
+// all of them. Then what waits is placed: jobs that run first, the oldest first; then queues by their shares; then what is spare, which gives way again.
 #include <algorithm>
 #include <utility>
 
@@ -10,6 +10,11 @@
 #include "actors/text.h"
 
 namespace troupe {
+namespace {
+
+const std::string kSpareWaits = "it is spare: it begins when there is room and nobody else waits";
+
+}   // namespace
 
 void Head::Count(Job& job, const Process& process, bool more) {
   const ProcessId& id = process.order.id;
@@ -21,6 +26,9 @@ void Head::Count(Job& job, const Process& process, bool more) {
   } else if (const auto node = nodes_.find(process.node); node != nodes_.end()) {
     more ? (void)node->second.processes.emplace(id.job, id.name) : (void)node->second.processes.erase({id.job, id.name});
     if (process.state != ProcessState::kEnded) more ? rooms_.Take(process.node, id.job, needs) : rooms_.Give(process.node, id.job, needs);
+    if (process.state != ProcessState::kEnded && process.order.placing == Placing::kSpare) {
+      more ? (void)spare_.emplace(id.job, id.name) : (void)spare_.erase({id.job, id.name});
+    }
   }
 }
 
@@ -118,7 +126,7 @@ const std::string& Head::WhyNever(Job& job) {
   }
   std::vector<PlacementWish> all;
   for (const auto& [name, process] : job.processes) {
-    if (process.state == ProcessState::kEnded) continue;
+    if (process.state == ProcessState::kEnded || process.order.placing == Placing::kSpare) continue;
     const PlacementWish wish{&process.order.id, &process.order.needs, &process.refused};
     all.push_back(wish);
     if (process.state == ProcessState::kWaiting && job.never.empty()) job.never = rooms_.WhyNever(wish);
@@ -136,8 +144,9 @@ void Head::Explain(Job& job, const std::string& why) {
     changed = std::exchange(job.status.reason, why) != why;
   } else {
     for (const std::string& name : job.waiting) {
-      std::string& reason = job.processes.at(name).reason;
-      changed = std::exchange(reason, why) != why || changed;
+      Process& process = job.processes.at(name);
+      const std::string& own = process.order.placing == Placing::kSpare ? kSpareWaits : why;
+      changed = std::exchange(process.reason, own) != own || changed;
     }
   }
   if (changed) Touch(job);
@@ -157,33 +166,50 @@ void Head::Begin(Job& job, NodeId node, Clock::Time now, int64_t wall_ms) {
   Put(job, {.order = DriverOf(job, status.attempt)});
 }
 
-/// Places all that waits of a job, or nothing.
+/// Places what waits of a job and is not spare: all that go together or none of them, the others one by one. Is it all placed?
 bool Head::PlaceWaiting(Job& job, Clock::Time now, int64_t wall_ms) {
   if (job.recovered && !AllReturned()) {   // they may run on a node that has not come back yet
     Explain(job, "the head waits for its nodes to come back");
     return true;
   }
+  if (job.status.state == JobState::kQueued) return PlaceThese(job, {}, now, wall_ms);
+  std::vector<std::string> together, alone, spare;
+  for (const std::string& name : job.waiting) {
+    const Placing placing = job.processes.at(name).order.placing;
+    (placing == Placing::kTogether ? together : placing == Placing::kAlone ? alone : spare).push_back(name);
+  }
+  bool placed = together.empty() || PlaceThese(job, together, now, wall_ms);
+  for (const std::string& name : alone) placed = PlaceThese(job, {name}, now, wall_ms) && placed;
+  for (const std::string& name : spare) {
+    Process& process = job.processes.at(name);
+    if (std::exchange(process.reason, kSpareWaits) != kSpareWaits) Touch(job);
+  }
+  return placed;
+}
+
+/// A node for each of these processes, or for none; of a job that has not begun: for its driver.
+bool Head::PlaceThese(Job& job, const std::vector<std::string>& names, Clock::Time now, int64_t wall_ms) {
   ProcessOrder driver;
   std::vector<PlacementWish> wanted;
-  if (job.status.state == JobState::kQueued) {
+  const bool begins = job.status.state == JobState::kQueued;
+  if (begins) {
     driver = DriverOf(job, job.status.attempt + 1);
     wanted.push_back({&driver.id, &driver.needs});
-  } else {
-    for (const std::string& name : job.waiting) {
-      const Process& process = job.processes.at(name);
-      wanted.push_back({&process.order.id, &process.order.needs, &process.refused});
-    }
+  }
+  for (const std::string& name : names) {
+    const Process& process = job.processes.at(name);
+    wanted.push_back({&process.order.id, &process.order.needs, &process.refused});
   }
   const absl::StatusOr<std::vector<NodeId>> nodes = rooms_.Choose(wanted);
   if (!nodes.ok()) {
     const std::string& never = WhyNever(job);
     Explain(job, never.empty() ? std::string(Message(nodes.status())) : never);
+    if (never.empty()) MakeWay(wanted, wall_ms);
     return false;
   }
-  if (job.status.state == JobState::kQueued) Begin(job, nodes->front(), now, wall_ms);
-  const std::set<std::string> names = job.waiting;   // in the order of `wanted`
+  if (begins) Begin(job, nodes->front(), now, wall_ms);
   auto node = nodes->begin();
-  for (const std::string& name : names) {
+  for (const std::string& name : begins ? std::vector<std::string>{kDriverName} : names) {
     Process& process = job.processes.at(name);
     Change(job, process, [&] {
       process.state = ProcessState::kPlaced;
@@ -203,6 +229,53 @@ bool Head::PlaceWaiting(Job& job, Clock::Time now, int64_t wall_ms) {
   }
   Touch(job);
   return true;
+}
+
+/// Ends so many spare processes, those of the last job first, that `wanted` would have room; none if all of them would not do.
+void Head::MakeWay(std::span<const PlacementWish> wanted, int64_t wall_ms) {
+  std::vector<Process*> given, ended;
+  bool enough = false;
+  const auto give = [&](Process& process) {
+    rooms_.Give(process.node, process.order.id.job, process.order.needs);
+    given.push_back(&process);
+  };
+  for (const auto& [id, name] : spare_) {
+    Process& process = jobs_.at(id).processes.at(name);
+    if (process.moves) give(process);   // it is being ended
+  }
+  enough = !given.empty() && rooms_.Choose(wanted).ok();
+  for (auto it = spare_.rbegin(); !enough && it != spare_.rend(); ++it) {
+    Process& process = jobs_.at(it->first).processes.at(it->second);
+    if (process.moves || process.state != ProcessState::kRunning) continue;
+    give(process);
+    ended.push_back(&process);
+    enough = rooms_.Choose(wanted).ok();
+  }
+  for (Process* process : given) rooms_.Take(process->node, process->order.id.job, process->order.needs);
+  if (!enough) return;
+  for (Process* process : ended) {
+    process->moves = true;
+    Note(wall_ms, absl::StrCat(ToString(process->order.id), " gives way to ", ToString(*wanted.front().id)));
+    Touch(process->node);
+  }
+}
+
+/// Places spare processes, one at a time, each of the running job that uses the fewest cores.
+void Head::PlaceSpare(Clock::Time now, int64_t wall_ms) {
+  std::set<std::pair<uint64_t, JobId>> jobs;
+  for (const JobId id : needy_) {
+    if (!jobs_.at(id).recovered || AllReturned()) jobs.emplace(jobs_.at(id).cores, id);
+  }
+  while (!jobs.empty()) {
+    Job& job = jobs_.at(jobs.extract(jobs.begin()).value().second);
+    const auto name = std::ranges::find_if(job.waiting, [&](const std::string& of) { return job.processes.at(of).order.placing == Placing::kSpare; });
+    if (name == job.waiting.end()) continue;
+    const Process& process = job.processes.at(*name);
+    const PlacementWish wish{&process.order.id, &process.order.needs, &process.refused};
+    if (!rooms_.Choose({&wish, 1}).ok()) continue;
+    PlaceThese(job, {*name}, now, wall_ms);
+    jobs.emplace(job.cores, job.status.job);
+  }
 }
 
 /// The queue with the smallest share for its weight among those where a job waits; of equal ones that with the job that came first.
@@ -242,7 +315,7 @@ void Head::Place(Clock::Time now, int64_t wall_ms) {
   }
   while (whole) {
     Queue* queue = NextQueue();
-    if (queue == nullptr) return;
+    if (queue == nullptr) return PlaceSpare(now, wall_ms);
     Job& job = jobs_.at(queue->waiting.begin()->second);
     if (PlaceWaiting(job, now, wall_ms)) continue;
     if (WhyNever(job).empty()) return;

@@ -50,6 +50,13 @@ struct ProcessNeeds {
   bool operator==(const ProcessNeeds&) const = default;
 };
 
+/// With what a process is placed.
+enum class Placing : uint8_t {
+  kTogether,   ///< with all others of its job that wait: all or none
+  kAlone,      ///< as soon as there is room for it: the others run
+  kSpare,      ///< likewise, when nobody else waits for room; it gives way to whoever does
+};
+
 /// A process that is to run.
 struct ProcessOrder {
   ProcessId id;
@@ -58,6 +65,7 @@ struct ProcessOrder {
   std::vector<std::string> arguments;     ///< without argv[0]
   std::vector<std::string> environment;   ///< NAME=VALUE, added to the node's own
   std::string folder;                     ///< where it starts, as a path that exists there; empty: where its output lies
+  Placing placing = Placing::kTogether;
 };
 
 enum class ProcessState : uint8_t {

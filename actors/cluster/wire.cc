@@ -89,14 +89,19 @@ void Fill(wire::ProcessOrder::Builder to, const ProcessOrder& from) {
   Fill(to.initArguments(static_cast<unsigned>(from.arguments.size())), from.arguments);
   Fill(to.initEnvironment(static_cast<unsigned>(from.environment.size())), from.environment);
   to.setFolder(from.folder);
+  to.setPlacing(static_cast<uint8_t>(from.placing));
 }
-ProcessOrder Read(wire::ProcessOrder::Reader from) {
-  return {.id = Read(from.getId()),
-          .needs = Read(from.getNeeds()),
-          .program = Read(from.getProgram()),
-          .arguments = Read(from.getArguments()),
-          .environment = Read(from.getEnvironment()),
-          .folder = Read(from.getFolder())};
+absl::StatusOr<ProcessOrder> Read(wire::ProcessOrder::Reader from) {
+  if (from.getPlacing() > static_cast<uint8_t>(Placing::kSpare)) {
+    return absl::InvalidArgumentError(absl::StrCat("process order: placing is ", int{from.getPlacing()}));
+  }
+  return ProcessOrder{.id = Read(from.getId()),
+                      .needs = Read(from.getNeeds()),
+                      .program = Read(from.getProgram()),
+                      .arguments = Read(from.getArguments()),
+                      .environment = Read(from.getEnvironment()),
+                      .folder = Read(from.getFolder()),
+                      .placing = static_cast<Placing>(from.getPlacing())};
 }
 
 void Fill(wire::ProcessReport::Builder to, const ProcessReport& from) {
@@ -321,7 +326,10 @@ absl::StatusOr<Orders> Codec<Orders>::Decode(const Frame& frame) {
     m.version = from.getVersion();
     m.unchanged = from.getUnchanged();
     for (const auto id : from.getKeep()) m.keep.push_back(Read(id));
-    for (const auto order : from.getStart()) m.start.push_back(Read(order));
+    for (const auto one : from.getStart()) {
+      TROUPE_TRY(ProcessOrder order, Read(one));
+      m.start.push_back(std::move(order));
+    }
     return absl::OkStatus();
   }));
   return m;
@@ -340,12 +348,16 @@ Frame Codec<Claim>::Encode(const Claim& m) {
 }
 absl::StatusOr<Claim> Codec<Claim>::Decode(const Frame& frame) {
   Claim m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Claim>(frame.head, [&](wire::Claim::Reader from) {
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Claim>(frame.head, [&](wire::Claim::Reader from) -> absl::Status {
     m.job = from.getJob();
     m.attempt = from.getAttempt();
-    for (const auto order : from.getWanted()) m.wanted.push_back(Read(order));
+    for (const auto one : from.getWanted()) {
+      TROUPE_TRY(ProcessOrder order, Read(one));
+      m.wanted.push_back(std::move(order));
+    }
     m.seen = from.getSeen();
     m.number = from.getNumber();
+    return absl::OkStatus();
   }));
   return m;
 }

@@ -51,6 +51,8 @@ class Cluster {
   /// The system that the trainer's own requests start from.
   virtual System& system() = 0;
   virtual const std::vector<WorkerActor>& workers() const = 0;
+  /// May splits be given to other workers? Not where these share what they compute with, or keep tables.
+  virtual bool splits_move() const { return false; }
   /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).
   virtual const std::vector<ShardActor>& shards() const = 0;
   /// Where what moves between shards is put down for a moment (MoveOptions::folder).
@@ -63,8 +65,9 @@ class Cluster {
 
 /// What every host needs to know of a job's workers and shards.
 struct ClusterOptions {
-  uint32_t workers = 1;
-  WorkerOptions worker;            ///< `splits` is filled in for each
+  uint32_t workers = 1;   ///< that there may be
+  uint32_t spare = 0;     ///< of these, the last: they begin where there is room for them
+  WorkerOptions worker;
   std::vector<TableSpec> tables;   ///< that say by whom they are kept
   Consistencies consistency;
   uint32_t splits = 1;
@@ -79,7 +82,7 @@ struct ClusterOptions {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
-/// The splits of worker `worker`: every workers-th.
+/// The splits of worker `worker` where they do not move: every workers-th.
 std::vector<uint32_t> SplitsOf(uint32_t worker, uint32_t workers, uint32_t splits);
 ShardActorOptions ShardOptionsOf(const ClusterOptions& options, uint32_t shard);
 

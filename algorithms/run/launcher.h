@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "actors/address.h"
 #include "actors/cluster/cluster_link.h"
+#include "actors/cluster/messages.h"
 
 namespace troupe {
 
@@ -22,8 +23,9 @@ struct Launch {
   std::string role, index;   ///< "worker", "1": its first words, and its name
   NodeId node{};             ///< in the job: the same in all its lives
   uint64_t incarnation = 1;
-  std::vector<std::string> flags;   ///< what follows its first words
-  std::vector<int> inherit;         ///< descriptors; only of a child of this machine
+  std::vector<std::string> flags;         ///< what follows its first words
+  std::vector<int> inherit;               ///< descriptors; only of a child of this machine
+  Placing placing = Placing::kTogether;   ///< on a cluster
   /// How it has ended. Not `certain`: it was given up, as its node is lost, and may live on there.
   struct End {
     bool normally = false;

@@ -40,7 +40,6 @@ class LocalCluster final : public Cluster {
       std::vector<ShardActor> places = shards_;
       if (!members_.empty()) places.push_back(members_[i]);
       WorkerOptions worker = options.worker;
-      worker.splits = SplitsOf(i, options.workers, options.splits);
       if (!options.ranges_move) worker.held_bytes = 0;   // what is applied is stable
       TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, std::move(places)));
       workers_.push_back(std::move(actor));

@@ -152,6 +152,7 @@ class NodeLauncher final : public Launcher {
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
     order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = ApartOf(launch)};
+    order.placing = launch.placing;
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();
     Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });

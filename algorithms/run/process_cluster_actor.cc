@@ -156,6 +156,7 @@ class ProcessCluster final : public Cluster {
 
   System& system() override { return *system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
+  bool splits_move() const override { return !Keeps(); }
   const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   std::string move_folder() const override { return launcher_->folder(); }
   uint64_t restarts() const override { return restarts_; }
@@ -292,7 +293,6 @@ class ProcessCluster final : public Cluster {
   Spawn SpawnOfWorker(uint32_t index, uint64_t incarnation) const {
     WorkerJob job{.options = cluster_.worker, .shards = {}};
     if (options_.nodes) job.options.source.spool_fds.clear();   // they are this machine's
-    job.options.splits = SplitsOf(index, cluster_.workers, cluster_.splits);
     if (chains_ != nullptr) job.chains = Places();
     for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({NodeId{s + 1}, PlacesOfNode(NodeId{s + 1}), kJobActor});
     std::vector<ShardPlace> workers;
@@ -303,6 +303,12 @@ class ProcessCluster final : public Cluster {
       job.group->copy.snapshot_interval = options_.snapshot_interval;
     }
     return {.factory = "worker", .actor = kJobActor, .arguments = EncodeWorkerJob(job)};
+  }
+
+  /// A worker that others do without begins when there is room for it alone.
+  Placing PlacingOf(const Child& child) const {
+    if (child.role == "worker" && child.number >= cluster_.workers - cluster_.spare) return Placing::kSpare;
+    return child.incarnation > LivesBefore() + 1 ? Placing::kAlone : Placing::kTogether;
   }
 
   /// In the supervisor's context.
@@ -334,6 +340,7 @@ class ProcessCluster final : public Cluster {
                   .incarnation = incarnation,
                   .flags = std::move(flags),
                   .inherit = child.inherit,
+                  .placing = PlacingOf(child),
                   .ended = [this, actor, &child, incarnation](const Launch::End& end) {
                     if (options_.log) options_.log(absl::StrCat(child.name, " ended: ", end.how));
                     LeaveChains(child, incarnation, end.certain);

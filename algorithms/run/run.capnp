@@ -14,16 +14,25 @@ struct PhaseRecord {
   pushes @6 :Bool;
   change @7 :Data;                         # a FunctionCall of ps.capnp; empty: none
 }
-struct RunPhase @0xc7d0b8a190010301 {
+struct RunPhase @0xc7d0b8a190010301 {      # bulk: as PhaseReport's, of what is said of splits so far
   run @0 :UInt64;
   current @1 :PhaseRecord;
   earlier @2 :List(PhaseRecord);
   waitMs @3 :UInt32;
   hold @4 :Bool;
+  share @5 :List(SplitTask);
+  shareNumber @6 :UInt64;
+}
+struct SplitTask {
+  split @0 :UInt32;
+  prepare @1 :Bool;
+  behind @2 :UInt64;
+  goesOn @3 :Bool;                         # behind what `soFar` says
+  soFar @4 :SplitReport;
 }
 struct SplitReport {
   split @0 :UInt32;
-  done @1 :Bool;
+  state @1 :UInt8;
   rows @2 :UInt64;
   nonzeros @3 :UInt64;
   badRows @4 :UInt64;
@@ -31,10 +40,15 @@ struct SplitReport {
   bytesTotal @6 :UInt64;
   pulled @7 :UInt64;
   copied @8 :UInt64;
+  batches @9 :UInt64;
+  clock @10 :UInt64;
+  batchTimeUs @11 :UInt64;
+  workingMs @12 :UInt64;
+  complete @13 :Bool;
 }
-struct PhaseReport @0xc7d0b8a190010302 {   # bulk: sums of all splits, lengths of the sums, collected of all splits, their lengths
+struct PhaseReport @0xc7d0b8a190010302 {   # bulk: of all splits the sums, their lengths, what was collected, its lengths, what is kept, its lengths
   run @0 :UInt64;
-  done @1 :Bool;
+  shareNumber @1 :UInt64;
   splits @2 :List(SplitReport);
 }
 
@@ -73,20 +87,19 @@ struct WorkerJob {
   labelKind @5 :UInt8;
   skipBadRows @6 :Bool;
   spoolFds @7 :List(Int32);
-  splits @8 :List(UInt32);
-  splitsTotal @9 :UInt32;
-  seed @10 :UInt64;
-  consistency @11 :Text;
-  cacheBytes @12 :UInt64;
-  heldBytes @13 :UInt64;
-  shards @14 :List(Place);                 # where shard i is
-  replicaBytes @15 :UInt64;
-  replicaStaleness @16 :UInt32;
-  members @17 :List(Place);                # where worker i keeps its copy of the tables; empty: no worker keeps any
-  member @18 :UInt32;                      # which of them this one is
-  copy @19 :Data;                          # a ShardJob of ps.capnp: its copy
-  chains @20 :List(Place);                 # where the members of all chains are, as far as that is known; `shards` then says only how many there are
-  chained @21 :Bool;
+  splitsTotal @8 :UInt32;
+  seed @9 :UInt64;
+  consistency @10 :Text;
+  cacheBytes @11 :UInt64;
+  heldBytes @12 :UInt64;
+  shards @13 :List(Place);                 # where shard i is
+  replicaBytes @14 :UInt64;
+  replicaStaleness @15 :UInt32;
+  members @16 :List(Place);                # where worker i keeps its copy of the tables; empty: no worker keeps any
+  member @17 :UInt32;                      # which of them this one is
+  copy @18 :Data;                          # a ShardJob of ps.capnp: its copy
+  chains @19 :List(Place);                 # where the members of all chains are, as far as that is known; `shards` then says only how many there are
+  chained @20 :Bool;
 
   struct Param {
     name @0 :Text;

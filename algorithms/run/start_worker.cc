@@ -46,8 +46,11 @@ absl::StatusOr<std::vector<caf::actor>> StartWorker(System& system, ActorId id, 
   if (job.group) {
     const auto members = static_cast<uint32_t>(job.group->members.size());
     GroupMemberActorOptions options;
-    options.member = {
-        .tables = job.group->copy.shard.tables, .shards = job.options.shards, .member = job.group->member, .members = members, .writers = job.options.splits};
+    options.member = {.tables = job.group->copy.shard.tables,
+                      .shards = job.options.shards,
+                      .member = job.group->member,
+                      .members = members,
+                      .writers = SplitsOf(job.group->member, members, job.options.splits_total)};
     options.incarnation = LifeOf(static_cast<uint64_t>(system.incarnation()));
     options.copy = job.group->copy;
     TROUPE_TRY(const SpawnedMember spawned, SpawnGroupMember(system, options));

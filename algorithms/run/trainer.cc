@@ -22,10 +22,12 @@
 #include "algorithms/registry.h"
 #include "algorithms/run/batch_jobs.h"
 #include "algorithms/run/checkpoint.h"
+#include "algorithms/run/phase_runner.h"
 #include "algorithms/run/read_rows.h"
 #include "algorithms/run/scorer.h"
 #include "ps/call.h"
 #include "ps/chain_member_actor.h"
+#include "ps/encoding/compressor.h"
 #include "ps/partition.h"
 #include "ps/rebalancer.h"
 #include "ps/relocation_actor.h"
@@ -35,11 +37,13 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-/// A worker that is done and asked on answers this often.
-constexpr std::chrono::milliseconds kHoldWait{20};
 /// A function that takes a shard longer than this (or than a request between processes may) is never answered.
 constexpr std::chrono::milliseconds kCallPatience{10'000};
 constexpr uint64_t kMarginMin = 64, kMarginMax = 1 << 16;
+
+uint32_t SplitsOf(const TrainOptions& options) {
+  return options.splits.value_or(std::max(options.workers, options.workers_max));
+}
 
 size_t MachineMemory() {
   return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
@@ -65,38 +69,32 @@ class Lifeline {
   std::atomic<bool> alive_ = true;
 };
 
-/// Sends one request to every target and waits for all replies. `make` and `is_enough` may still be called when the caller has left with an error: they own
-/// what they use.
+/// Sends one request to every target and waits for all replies. `make` may still be called when the caller has left with an error: it owns what it uses.
 template <class Reply, class Handle, class Make>
-absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make,
-                                          std::function<bool(size_t, const Reply&)> is_final = nullptr, const GatherOptions& options = {},
-                                          std::function<bool()> is_enough = nullptr) {
+absl::StatusOr<std::vector<Reply>> AskAll(Cluster& cluster, const std::vector<Handle>& targets, Make make, const GatherOptions& options = {}) {
   struct Shared {
     Ending ending;
     absl::StatusOr<std::vector<Reply>> result = absl::UnknownError("");
   };
   auto shared = std::make_shared<Shared>();
-  auto lifeline = std::make_shared<Lifeline>();
-  const absl::Cleanup cut = [lifeline] { lifeline->Cut(); };
-  std::function<bool(size_t, const Reply&)> guarded;
-  if (is_final) {
-    guarded = [lifeline, is_final](size_t target, const Reply& reply) {
-      bool final = true;
-      lifeline->IfAlive([&] { final = is_final(target, reply); });
-      return final;
-    };
-  }
-  const caf::actor gatherer =
-      Gather<Reply>(cluster.system(), targets, std::move(make), options,
-                    {.is_final = std::move(guarded), .is_enough = std::move(is_enough), .done = [shared](absl::StatusOr<std::vector<Reply>> result) {
-                       shared->result = std::move(result);
-                       shared->ending.Set();
-                     }});
+  const caf::actor gatherer = Gather<Reply>(cluster.system(), targets, std::move(make), options, [shared](absl::StatusOr<std::vector<Reply>> result) {
+    shared->result = std::move(result);
+    shared->ending.Set();
+  });
   if (absl::Status status = cluster.Await(shared->ending); !status.ok()) {
     if (gatherer) cluster.system().Stop(gatherer);
     return status;
   }
   return std::move(shared->result);
+}
+
+SplitDealerOptions DealerOf(const TrainOptions& options, std::span<const TableSpec> tables, const Cluster& cluster) {
+  const auto workers = static_cast<uint32_t>(cluster.workers().size());
+  return {.splits = SplitsOf(options),
+          .workers = workers,
+          .first = std::min(options.workers, workers),
+          .move = cluster.splits_move(),
+          .at_once = !Compressor::Keeps(tables)};
 }
 
 class TrainerDriver final : public Driver {
@@ -111,7 +109,8 @@ class TrainerDriver final : public Driver {
         epochs_(epochs),
         events_(events),
         map_(tables, options.shards),
-        rebalancer_(tables) {}
+        rebalancer_(tables),
+        runner_(cluster.system(), cluster.workers(), {.dealer = DealerOf(options, tables, cluster), .log = events.log}) {}
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
@@ -154,6 +153,8 @@ class TrainerDriver final : public Driver {
   uint64_t rows_copied() const { return rows_copied_; }
   const std::vector<TrainReport::Move>& moves() const { return moves_; }
   uint64_t moves_failed() const { return moves_failed_; }
+  uint64_t splits_moved() const { return runner_.moved(); }
+  uint64_t splits_taken() const { return runner_.taken(); }
   const std::vector<std::pair<int, double>>& losses() const { return losses_; }
   const std::string& loss_name() const { return loss_name_; }
 
@@ -161,8 +162,8 @@ class TrainerDriver final : public Driver {
   struct Kept {   // a row that was assigned
     std::vector<float> values;
   };
-  /// Has all workers run the phase, and waits for a checkpoint that is under way; their last reports.
-  absl::StatusOr<std::vector<PhaseReport>> AwaitPhase(const RunPhase& message);
+  /// Has the workers run the phase, and waits for a checkpoint that is under way; by split, the last reports. `again`: it has been run before.
+  absl::StatusOr<std::vector<SplitReport>> AwaitPhase(RunPhase message, bool again);
   /// Has all workers run the last phase again: they have done it, but one that was replaced makes again what a shard has lost.
   absl::Status AwaitLastPhase();
   /// What must end before a phase does, and before another begins: a checkpoint, or a move of ranges.
@@ -185,7 +186,7 @@ class TrainerDriver final : public Driver {
   bool RebalanceDue() const;
   void StartRebalance();
   void OnRebalanced(const absl::StatusOr<MovedRanges>& moved);
-  void Progress(const Phase& phase, const std::vector<PhaseReport>& reports);
+  void Progress(const Phase& phase, std::span<const SplitReport> reports);
 
   const TrainOptions& options_;
   const DataShape& shape_;
@@ -216,6 +217,7 @@ class TrainerDriver final : public Driver {
   absl::Status saving_failed_;
   RangeMap map_;   // of the ranges
   Rebalancer rebalancer_;
+  PhaseRunner runner_;
   Rebalancer::Decision decision_;    // of the move under way
   std::shared_ptr<Ending> moving_;   // ranges move, or it is looked whether they should
   uint64_t looks_ = 0;
@@ -228,35 +230,40 @@ class TrainerDriver final : public Driver {
   uint64_t passed_phase_ = 0;                 // in which no checkpoint is tried any more
 };
 
-absl::StatusOr<std::vector<PhaseReport>> TrainerDriver::AwaitPhase(const RunPhase& message) {
-  const bool pushes = message.current.phase.pushes;
-  auto latest = std::make_shared<std::vector<PhaseReport>>(cluster_.workers().size());
-  const auto over = [this, latest, lifeline = lifeline_] {
-    bool over = std::all_of(latest->begin(), latest->end(), [](const PhaseReport& report) { return report.done; });
-    if (over) lifeline->IfAlive([&] { over = busy() == nullptr; });
-    return over;
+absl::StatusOr<std::vector<SplitReport>> TrainerDriver::AwaitPhase(RunPhase message, bool again) {
+  struct Shared {
+    Ending ending;
+    absl::StatusOr<std::vector<SplitReport>> result = absl::UnknownError("");
   };
-  // In a phase that pushes, a worker that is done is asked on until all are, and until the checkpoint is written: if it falls, its replacement may have to push
-  // again what a shard has lost.
-  return AskAll<PhaseReport>(
-      cluster_, cluster_.workers(),
-      [message, latest](size_t worker) {
-        RunPhase ask = message;
-        ask.hold = (*latest)[worker].done;
-        if (ask.hold) ask.wait = kHoldWait;
-        return ask;
-      },
-      std::function<bool(size_t, const PhaseReport&)>([this, latest, message, pushes](size_t worker, const PhaseReport& report) {
-        (*latest)[worker] = report;
-        Progress(message.current.phase, *latest);
-        return report.done && !pushes;
-      }),
-      {}, over);
+  auto shared = std::make_shared<Shared>();
+  // The phase's actor may still be there for a moment when the driver has left with an error.
+  auto lifeline = std::make_shared<Lifeline>();
+  const absl::Cleanup cut = [lifeline] { lifeline->Cut(); };
+  const Phase phase = message.current.phase;
+  const caf::actor actor =
+      runner_.Run(std::move(message), again,
+                  {.progress = [this, lifeline, phase](std::span<const SplitReport> reports) { lifeline->IfAlive([&] { Progress(phase, reports); }); },
+                   .may_end =
+                       [this, lifeline] {   // what a shard loses while a checkpoint is written may have to be pushed again
+                         bool may_end = true;
+                         lifeline->IfAlive([&] { may_end = busy() == nullptr; });
+                         return may_end;
+                       },
+                   .done =
+                       [shared](absl::StatusOr<std::vector<SplitReport>> result) {
+                         shared->result = std::move(result);
+                         shared->ending.Set();
+                       }});
+  if (absl::Status status = cluster_.Await(shared->ending); !status.ok()) {
+    cluster_.system().Stop(actor);
+    return status;
+  }
+  return std::move(shared->result);
 }
 
 absl::Status TrainerDriver::AwaitLastPhase() {
   if (history_.empty()) return absl::OkStatus();
-  return AwaitPhase({.run = ++run_, .current = history_.back(), .earlier = history_}).status();
+  return AwaitPhase({.run = ++run_, .current = history_.back(), .earlier = history_, .share = {}}, /*again=*/true).status();
 }
 
 absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
@@ -267,24 +274,19 @@ absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
     message.earlier = history_;
     message.current = {.number = phase.pushes ? ++phase_number_ : 0, .epoch = data_epoch_, .phase = phase};
   }
-  auto reports = AwaitPhase(message);
-  TROUPE_RETURN_IF_ERROR(reports.status());
+  TROUPE_TRY(const std::vector<SplitReport> reports, AwaitPhase(message, /*again=*/false));
   std::lock_guard lock(mutex_);
   TROUPE_RETURN_IF_ERROR(saving_failed_);
-  std::map<uint32_t, const SplitReport*> by_split;   // sums are taken in the order of the splits, whoever had them
-  for (const PhaseReport& report : *reports) {
-    for (const SplitReport& split : report.splits) by_split[split.split] = &split;
-  }
   PhaseResult result;
   uint64_t bad_rows = 0;
-  for (const auto& [index, split] : by_split) {
-    if (!split->sum.empty()) TROUPE_RETURN_IF_ERROR(AddNumbers(split->sum, result.sum));
-    result.collected.insert(result.collected.end(), split->collected.begin(), split->collected.end());
-    result.rows += split->rows;
-    bad_rows += split->bad_rows;
-    if (phase.pushes) nonzeros_ += split->nonzeros;
-    rows_pulled_ += split->pulled;
-    rows_copied_ += split->copied;
+  for (const SplitReport& split : reports) {   // sums are taken in the order of the splits, whoever had them
+    if (!split.sum.empty()) TROUPE_RETURN_IF_ERROR(AddNumbers(split.sum, result.sum));
+    result.collected.insert(result.collected.end(), split.collected.begin(), split.collected.end());
+    result.rows += split.rows;
+    bad_rows += split.bad_rows;
+    if (phase.pushes) nonzeros_ += split.nonzeros;
+    rows_pulled_ += split.pulled;
+    rows_copied_ += split.copied;
   }
   rows_ = std::max(rows_, result.rows);
   bad_rows_ = std::max(bad_rows_, bad_rows);
@@ -294,20 +296,15 @@ absl::StatusOr<PhaseResult> TrainerDriver::Run(const Phase& phase) {
   return result;
 }
 
-void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>& reports) {
+void TrainerDriver::Progress(const Phase& phase, std::span<const SplitReport> reports) {
   uint64_t rows = 0, furthest = 0;
-  double share = 0;   // of the phase; a worker that has not answered yet has done nothing
+  double share = 0;   // of the phase; a split of which nothing is heard yet has none of it done
   Numbers sum;
-  for (const PhaseReport& report : reports) {
-    uint64_t bytes = 0, bytes_total = 0;
-    for (const SplitReport& split : report.splits) {
-      rows += split.rows;
-      bytes += split.bytes;
-      bytes_total += split.bytes_total;
-      furthest = std::max(furthest, split.rows);
-      if (!split.sum.empty() && !AddNumbers(split.sum, sum).ok()) return;
-    }
-    const double done = report.done ? 1.0 : bytes_total == 0 ? 0.0 : static_cast<double>(bytes) / static_cast<double>(bytes_total);
+  for (const SplitReport& split : reports) {
+    rows += split.rows;
+    furthest = std::max(furthest, split.rows);
+    if (!split.sum.empty() && !AddNumbers(split.sum, sum).ok()) return;
+    const double done = split.has_ended() ? 1.0 : split.bytes_total == 0 ? 0.0 : static_cast<double>(split.bytes) / static_cast<double>(split.bytes_total);
     share += done / static_cast<double>(reports.size());
   }
   std::unique_lock lock(mutex_);
@@ -323,7 +320,7 @@ void TrainerDriver::Progress(const Phase& phase, const std::vector<PhaseReport>&
     if (phase.pushes && sum.size() == 2 && sum[1] > 0) progress.loss = sum[0] / sum[1];
     events_.progress(progress);
   }
-  const bool over = std::all_of(reports.begin(), reports.end(), [](const PhaseReport& report) { return report.done; });
+  const bool over = std::ranges::all_of(reports, &SplitReport::has_ended);
   // The driver has not yet said that this phase is done. A change of rows is made by each shard when it comes there: where ranges are dealt to other shards,
   // all or none must have made it.
   const bool open = phase.pushes && !phase.change && !over && saved_.phases < phase_number_;
@@ -367,31 +364,30 @@ void TrainerDriver::StartCheckpoint(Round at) {
     }
     ending->Set();
   };
-  Gather<SnapshotTaken>(cluster_.system(), cluster_.shards(),
-                        [uri = options_.checkpoint_uri, at, id = checkpoint.id, base = folder_.latest()](size_t shard) {
-                          const auto place = static_cast<uint32_t>(shard);
-                          return TakeSnapshot{SnapshotUri(uri, id, place), at, true, base == 0 ? "" : SnapshotUri(uri, base, place)};
-                        },
-                        GatherOptions{},
-                        {.is_final = nullptr,
-                         .is_enough = nullptr,
-                         .done = [this, lifeline = lifeline_, checkpoint, finish](const absl::StatusOr<std::vector<SnapshotTaken>>& taken) {
-                           lifeline->IfAlive([&] {
-                             if (absl::IsOutOfRange(taken.status())) {   // a shard was past it already: at the next progress report, further ahead
-                               {
-                                 std::lock_guard lock(mutex_);
-                                 checkpoint_margin_ *= 2;
-                                 if (checkpoint_margin_ > kMarginMax) {   // the shards have all of this phase, only its end is not yet known here
-                                   checkpoint_margin_ = kMarginMin;
-                                   passed_phase_ = phase_number_;
-                                 }
-                               }
-                               finish(absl::OkStatus(), /*again=*/true);
-                               return;
-                             }
-                             finish(taken.ok() ? Stands(checkpoint, *taken) : taken.status(), false);
-                           });
-                         }});
+  Gather<SnapshotTaken>(
+      cluster_.system(), cluster_.shards(),
+      [uri = options_.checkpoint_uri, at, id = checkpoint.id, base = folder_.latest()](size_t shard) {
+        const auto place = static_cast<uint32_t>(shard);
+        return TakeSnapshot{SnapshotUri(uri, id, place), at, true, base == 0 ? "" : SnapshotUri(uri, base, place)};
+      },
+      GatherOptions{},
+      [this, lifeline = lifeline_, checkpoint, finish](const absl::StatusOr<std::vector<SnapshotTaken>>& taken) {
+        lifeline->IfAlive([&] {
+          if (absl::IsOutOfRange(taken.status())) {   // a shard was past it already: at the next progress report, further ahead
+            {
+              std::lock_guard lock(mutex_);
+              checkpoint_margin_ *= 2;
+              if (checkpoint_margin_ > kMarginMax) {   // the shards have all of this phase, only its end is not yet known here
+                checkpoint_margin_ = kMarginMin;
+                passed_phase_ = phase_number_;
+              }
+            }
+            finish(absl::OkStatus(), /*again=*/true);
+            return;
+          }
+          finish(taken.ok() ? Stands(checkpoint, *taken) : taken.status(), false);
+        });
+      });
 }
 
 absl::Status TrainerDriver::Stands(troupe::Checkpoint checkpoint, const std::vector<SnapshotTaken>& taken) {
@@ -525,7 +521,7 @@ absl::StatusOr<std::vector<Reply>> TrainerDriver::AskCaughtUp(Make make, std::ch
   constexpr int kAttempts = 60;
   for (int attempt = 1;; ++attempt) {
     TROUPE_RETURN_IF_ERROR(AwaitLastPhase());
-    auto replies = AskAll<Reply>(cluster_, cluster_.shards(), make, nullptr, {.retry = std::chrono::milliseconds(20), .patience = patience});
+    auto replies = AskAll<Reply>(cluster_, cluster_.shards(), make, {.retry = std::chrono::milliseconds(20), .patience = patience});
     if (!replies.ok() && IsRetryable(replies.status()) && !absl::IsCancelled(replies.status()) && attempt < kAttempts) continue;
     return replies;
   }
@@ -655,7 +651,7 @@ uint64_t MemoryOf(const TrainOptions& options) {
 SourceOptions TrainingData(const TrainOptions& options, const Algorithm& algorithm) {
   SourceOptions data = options.data;
   data.label_kind = algorithm.labels();
-  data.splits = options.splits.value_or(options.workers);
+  data.splits = SplitsOf(options);
   return data;
 }
 
@@ -663,10 +659,8 @@ absl::StatusOr<Blueprint> DeclareTables(const TrainOptions& options, Algorithm& 
   TROUPE_TRY(Blueprint blueprint, algorithm.Declare(params, shape));
   KeepTables(options.consistency, blueprint.tables);
   for (const TableSpec& table : blueprint.tables) TROUPE_RETURN_IF_ERROR(Validate(table));
-  TROUPE_RETURN_IF_ERROR(Validate(ShardOptions{.tables = blueprint.tables,
-                                               .shards = std::max(1u, options.shards),
-                                               .writers = options.splits.value_or(options.workers),
-                                               .consistency = options.consistency}));
+  TROUPE_RETURN_IF_ERROR(Validate(
+      ShardOptions{.tables = blueprint.tables, .shards = std::max(1u, options.shards), .writers = SplitsOf(options), .consistency = options.consistency}));
   TROUPE_RETURN_IF_ERROR(CheckReplicas(options.replicas, blueprint.tables, options.consistency));
   if (options.rebalance_every_s >= 0) TROUPE_RETURN_IF_ERROR(CheckRangesMove(options.consistency, blueprint.tables));
   return blueprint;
@@ -686,7 +680,7 @@ absl::StatusOr<uint32_t> ReplicationOf(const TrainOptions& options, const Cluste
 absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage, const ClusterFactory& make_cluster, const TrainEvents& events) {
   TROUPE_TRY(std::unique_ptr<Algorithm> algorithm, MakeAlgorithm(options.algorithm));
   TROUPE_TRY(Params params, Params::Parse(algorithm->params(), options.params));
-  const uint32_t splits = options.splits.value_or(options.workers);
+  const uint32_t splits = SplitsOf(options);
   const int epochs = options.epochs.value_or(algorithm->default_epochs());
   TROUPE_TRY(std::unique_ptr<ModelWriter> writer, ModelWriter::Make(storage, options.model_uri));
 
@@ -713,7 +707,9 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   auto cache = std::make_shared<BlockCache>(cache_bytes);
 
   ClusterOptions cluster_options;
-  cluster_options.workers = options.workers;
+  const bool kept = PlacesOf(blueprint.tables, options.shards) > options.shards;   // workers that keep tables are as many as they are
+  cluster_options.workers = kept ? options.workers : std::max(options.workers, options.workers_max);
+  cluster_options.spare = cluster_options.workers - options.workers;
   cluster_options.splits = splits;
   cluster_options.shards = options.shards;
   cluster_options.tables = blueprint.tables;
@@ -723,7 +719,6 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
   cluster_options.worker = {.algorithm = options.algorithm,
                             .params = params.ToText(),
                             .source = data,
-                            .splits = {},
                             .splits_total = splits,
                             .shards = options.shards,
                             .seed = options.seed,
@@ -768,6 +763,8 @@ absl::StatusOr<TrainReport> Train(const TrainOptions& options, Storage& storage,
     report.rows_copied = driver.rows_copied();
     report.moves = driver.moves();
     report.moves_failed = driver.moves_failed();
+    report.splits_moved = driver.splits_moved();
+    report.splits_taken = driver.splits_taken();
     report.rows = driver.rows();
     report.bad_rows = driver.bad_rows();
     report.losses = driver.losses();

@@ -28,7 +28,9 @@ struct TrainOptions {
   std::optional<int> epochs;   ///< default: the algorithm's
   uint64_t seed = 1;
   uint32_t workers = 1;
-  std::optional<uint32_t> splits;   ///< default: workers
+  /// On a cluster: so many there may be when nodes join; at most `workers` where it is less.
+  uint32_t workers_max = 0;
+  std::optional<uint32_t> splits;   ///< default: as many as there may be workers
   uint32_t shards = 1;
   Consistencies consistency;
   uint64_t memory_bytes = 0;   ///< for parsed rows, tables and buffers of this process (and of each worker); 0: half of the machine's
@@ -78,7 +80,8 @@ struct TrainReport {
   };
   std::vector<Move> moves;
   uint64_t moves_failed = 0;
-  uint64_t dropped = 0, evicted = 0;   ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
+  uint64_t splits_moved = 0, splits_taken = 0;   ///< that one worker let go for another; that were taken from lost or stuck ones
+  uint64_t dropped = 0, evicted = 0;             ///< of tables with limits: rows of gradients before their keys were admitted, and rows let go
   std::vector<std::pair<std::string, double>> metrics;
   std::vector<std::pair<int, double>> losses;   ///< by epoch
   std::string loss_name;

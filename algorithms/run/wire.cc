@@ -55,6 +55,90 @@ std::vector<ShardPlace> Read(capnp::List<wire::WorkerJob::Place>::Reader from) {
   return to;
 }
 
+void Fill(wire::SplitReport::Builder to, const SplitReport& from) {
+  to.setSplit(from.split);
+  to.setState(static_cast<uint8_t>(from.state));
+  to.setRows(from.rows);
+  to.setNonzeros(from.nonzeros);
+  to.setBadRows(from.bad_rows);
+  to.setBytes(from.bytes);
+  to.setBytesTotal(from.bytes_total);
+  to.setPulled(from.pulled);
+  to.setCopied(from.copied);
+  to.setBatches(from.batches);
+  to.setClock(from.clock);
+  to.setBatchTimeUs(static_cast<uint64_t>(from.batch_time.count()));
+  to.setWorkingMs(static_cast<uint64_t>(from.working.count()));
+  to.setComplete(from.complete);
+}
+/// Without its numbers, which are in the bulk.
+absl::StatusOr<SplitReport> Read(wire::SplitReport::Reader from) {
+  if (from.getState() > static_cast<uint8_t>(SplitReport::State::kPrepared)) {
+    return absl::InvalidArgumentError(absl::StrCat("split report: state is ", int{from.getState()}));
+  }
+  return SplitReport{.split = from.getSplit(),
+                     .state = static_cast<SplitReport::State>(from.getState()),
+                     .rows = from.getRows(),
+                     .nonzeros = from.getNonzeros(),
+                     .bad_rows = from.getBadRows(),
+                     .bytes = from.getBytes(),
+                     .bytes_total = from.getBytesTotal(),
+                     .pulled = from.getPulled(),
+                     .copied = from.getCopied(),
+                     .batches = from.getBatches(),
+                     .clock = from.getClock(),
+                     .batch_time = std::chrono::microseconds(from.getBatchTimeUs()),
+                     .working = std::chrono::milliseconds(from.getWorkingMs()),
+                     .complete = from.getComplete(),
+                     .sum = {},
+                     .collected = {}};
+}
+
+/// The numbers of reports, one behind the other: sums, their lengths, what was collected, its lengths, what is kept, its lengths in words.
+std::vector<Block> NumbersOf(const std::vector<const SplitReport*>& reports) {
+  std::vector<double> sums, collected;
+  std::vector<uint64_t> sum_lengths, collected_lengths, kept, kept_lengths;
+  for (const SplitReport* report : reports) {
+    sums.insert(sums.end(), report->sum.begin(), report->sum.end());
+    sum_lengths.push_back(report->sum.size());
+    collected.insert(collected.end(), report->collected.begin(), report->collected.end());
+    collected_lengths.push_back(report->collected.size());
+    const auto words = report->kept.As<uint64_t>();
+    kept.insert(kept.end(), words.begin(), words.end());
+    kept_lengths.push_back(words.size());
+  }
+  return {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths)),
+          Block::Adopt(std::move(kept)), Block::Adopt(std::move(kept_lengths))};
+}
+/// `what`: the message, for errors.
+absl::Status TakeNumbers(const std::vector<Block>& bulk, const std::vector<SplitReport*>& reports, absl::string_view what) {
+  const auto refuse = [what](absl::string_view why) { return absl::InvalidArgumentError(absl::StrCat(what, ": ", why)); };
+  bool whole = bulk.size() == 6;
+  for (size_t i = 0; whole && i < bulk.size(); ++i) whole = i == 0 || i == 2 ? bulk[i].IsArrayOf<double>() : bulk[i].IsArrayOf<uint64_t>();
+  if (!whole) return refuse("arrays are missing, cut or not aligned");
+  for (const size_t column : {0, 2}) {
+    auto numbers = bulk[column].As<double>();
+    const auto lengths = bulk[column + 1].As<uint64_t>();
+    if (lengths.size() != reports.size()) return refuse("lengths do not fit its splits");
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      if (lengths[i] > numbers.size()) return refuse("fewer numbers than its lengths say");
+      const auto mine = numbers.first(lengths[i]);
+      (column == 0 ? reports[i]->sum : reports[i]->collected).assign(mine.begin(), mine.end());
+      numbers = numbers.subspan(lengths[i]);
+    }
+  }
+  auto kept = bulk[4].As<uint64_t>();
+  const auto lengths = bulk[5].As<uint64_t>();
+  if (lengths.size() != reports.size()) return refuse("lengths do not fit its splits");
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] > kept.size()) return refuse("fewer words are kept than its lengths say");
+    const auto mine = kept.first(lengths[i]);
+    if (!mine.empty()) reports[i]->kept = Block::Adopt(std::vector<uint64_t>(mine.begin(), mine.end()));
+    kept = kept.subspan(lengths[i]);
+  }
+  return absl::OkStatus();
+}
+
 }   // namespace
 
 Frame Codec<Attach>::Encode(const Attach& m) {
@@ -105,16 +189,28 @@ absl::StatusOr<Leave> Codec<Leave>::Decode(const Frame&) {
 }
 
 Frame Codec<RunPhase>::Encode(const RunPhase& m) {
-  return {kType,
-          EncodeHead<wire::RunPhase>([&](wire::RunPhase::Builder to) {
+  std::vector<const SplitReport*> so_far;
+  for (const SplitTask& task : m.share) {
+    if (task.so_far) so_far.push_back(&*task.so_far);
+  }
+  return {kType, EncodeHead<wire::RunPhase>([&](wire::RunPhase::Builder to) {
             to.setRun(m.run);
             Fill(to.initCurrent(), m.current);
             auto earlier = to.initEarlier(static_cast<unsigned>(m.earlier.size()));
             for (unsigned i = 0; i < earlier.size(); ++i) Fill(earlier[i], m.earlier[i]);
             to.setWaitMs(static_cast<uint32_t>(m.wait.count()));
             to.setHold(m.hold);
+            to.setShareNumber(m.share_number);
+            auto share = to.initShare(static_cast<unsigned>(m.share.size()));
+            for (unsigned i = 0; i < share.size(); ++i) {
+              share[i].setSplit(m.share[i].split);
+              share[i].setPrepare(m.share[i].prepare);
+              share[i].setBehind(m.share[i].behind);
+              share[i].setGoesOn(m.share[i].so_far.has_value());
+              if (m.share[i].so_far) Fill(share[i].initSoFar(), *m.share[i].so_far);
+            }
           }),
-          {}};
+          NumbersOf(so_far)};
 }
 absl::StatusOr<RunPhase> Codec<RunPhase>::Decode(const Frame& frame) {
   RunPhase m;
@@ -127,75 +223,48 @@ absl::StatusOr<RunPhase> Codec<RunPhase>::Decode(const Frame& frame) {
     }
     m.wait = std::chrono::milliseconds(from.getWaitMs());
     m.hold = from.getHold();
+    m.share_number = from.getShareNumber();
+    for (auto task : from.getShare()) {
+      m.share.push_back({.split = task.getSplit(), .prepare = task.getPrepare(), .behind = task.getBehind()});
+      if (!task.getGoesOn()) continue;
+      TROUPE_TRY(m.share.back().so_far, Read(task.getSoFar()));
+    }
     return absl::OkStatus();
   }));
+  std::vector<SplitReport*> so_far;
+  for (SplitTask& task : m.share) {
+    if (task.so_far) so_far.push_back(&*task.so_far);
+  }
+  TROUPE_RETURN_IF_ERROR(TakeNumbers(frame.bulk, so_far, "run phase"));
   if (m.current.phase.batch_rows == 0) return absl::InvalidArgumentError("run phase: batches of 0 rows");
   return m;
 }
 
 Frame Codec<PhaseReport>::Encode(const PhaseReport& m) {
-  std::vector<double> sums, collected;
-  std::vector<uint64_t> sum_lengths, collected_lengths;
-  for (const SplitReport& split : m.splits) {
-    sums.insert(sums.end(), split.sum.begin(), split.sum.end());
-    sum_lengths.push_back(split.sum.size());
-    collected.insert(collected.end(), split.collected.begin(), split.collected.end());
-    collected_lengths.push_back(split.collected.size());
-  }
-  return {
-      kType,
-      EncodeHead<wire::PhaseReport>([&](wire::PhaseReport::Builder to) {
-        to.setRun(m.run);
-        to.setDone(m.done);
-        auto splits = to.initSplits(static_cast<unsigned>(m.splits.size()));
-        for (unsigned i = 0; i < splits.size(); ++i) {
-          splits[i].setSplit(m.splits[i].split);
-          splits[i].setDone(m.splits[i].done);
-          splits[i].setRows(m.splits[i].rows);
-          splits[i].setNonzeros(m.splits[i].nonzeros);
-          splits[i].setBadRows(m.splits[i].bad_rows);
-          splits[i].setBytes(m.splits[i].bytes);
-          splits[i].setBytesTotal(m.splits[i].bytes_total);
-          splits[i].setPulled(m.splits[i].pulled);
-          splits[i].setCopied(m.splits[i].copied);
-        }
-      }),
-      {Block::Adopt(std::move(sums)), Block::Adopt(std::move(sum_lengths)), Block::Adopt(std::move(collected)), Block::Adopt(std::move(collected_lengths))}};
+  std::vector<const SplitReport*> all;
+  for (const SplitReport& split : m.splits) all.push_back(&split);
+  return {kType, EncodeHead<wire::PhaseReport>([&](wire::PhaseReport::Builder to) {
+            to.setRun(m.run);
+            to.setShareNumber(m.share_number);
+            auto splits = to.initSplits(static_cast<unsigned>(m.splits.size()));
+            for (unsigned i = 0; i < splits.size(); ++i) Fill(splits[i], m.splits[i]);
+          }),
+          NumbersOf(all)};
 }
 absl::StatusOr<PhaseReport> Codec<PhaseReport>::Decode(const Frame& frame) {
-  if (frame.bulk.size() != 4 || !frame.bulk[0].IsArrayOf<double>() || !frame.bulk[1].IsArrayOf<uint64_t>() || !frame.bulk[2].IsArrayOf<double>() ||
-      !frame.bulk[3].IsArrayOf<uint64_t>()) {
-    return absl::InvalidArgumentError("phase report: arrays are missing, cut or not aligned");
-  }
   PhaseReport m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PhaseReport>(frame.head, [&](wire::PhaseReport::Reader from) {
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PhaseReport>(frame.head, [&](wire::PhaseReport::Reader from) -> absl::Status {
     m.run = from.getRun();
-    m.done = from.getDone();
+    m.share_number = from.getShareNumber();
     for (auto split : from.getSplits()) {
-      m.splits.push_back({.split = split.getSplit(),
-                          .done = split.getDone(),
-                          .rows = split.getRows(),
-                          .nonzeros = split.getNonzeros(),
-                          .bad_rows = split.getBadRows(),
-                          .bytes = split.getBytes(),
-                          .bytes_total = split.getBytesTotal(),
-                          .pulled = split.getPulled(),
-                          .copied = split.getCopied(),
-                          .sum = {},
-                          .collected = {}});
+      TROUPE_TRY(SplitReport report, Read(split));
+      m.splits.push_back(std::move(report));
     }
+    return absl::OkStatus();
   }));
-  for (int column : {0, 2}) {
-    auto numbers = frame.bulk[static_cast<size_t>(column)].As<double>();
-    const auto lengths = frame.bulk[static_cast<size_t>(column) + 1].As<uint64_t>();
-    if (lengths.size() != m.splits.size()) return absl::InvalidArgumentError("phase report: lengths do not fit its splits");
-    for (size_t i = 0; i < lengths.size(); ++i) {
-      if (lengths[i] > numbers.size()) return absl::InvalidArgumentError("phase report: fewer numbers than its lengths say");
-      const auto mine = numbers.first(lengths[i]);
-      (column == 0 ? m.splits[i].sum : m.splits[i].collected).assign(mine.begin(), mine.end());
-      numbers = numbers.subspan(lengths[i]);
-    }
-  }
+  std::vector<SplitReport*> all;
+  for (SplitReport& split : m.splits) all.push_back(&split);
+  TROUPE_RETURN_IF_ERROR(TakeNumbers(frame.bulk, all, "phase report"));
   return m;
 }
 
@@ -234,8 +303,6 @@ Block EncodeWorkerJob(const WorkerJob& job) {
     to.setSkipBadRows(options.source.skip_bad_rows);
     auto fds = to.initSpoolFds(static_cast<unsigned>(options.source.spool_fds.size()));
     for (unsigned j = 0; j < fds.size(); ++j) fds.set(j, options.source.spool_fds[j]);
-    auto splits = to.initSplits(static_cast<unsigned>(options.splits.size()));
-    for (unsigned j = 0; j < splits.size(); ++j) splits.set(j, options.splits[j]);
     to.setSplitsTotal(options.splits_total);
     to.setSeed(options.seed);
     to.setConsistency(ToString(options.consistency));
@@ -268,7 +335,6 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
     options.source.label_kind = static_cast<LabelKind>(from.getLabelKind());
     options.source.skip_bad_rows = from.getSkipBadRows();
     for (int fd : from.getSpoolFds()) options.source.spool_fds.push_back(fd);
-    for (uint32_t split : from.getSplits()) options.splits.push_back(split);
     options.splits_total = from.getSplitsTotal();
     options.source.splits = options.splits_total;
     options.seed = from.getSeed();
@@ -290,10 +356,6 @@ absl::StatusOr<WorkerJob> DecodeWorkerJob(const Block& arguments) {
   }
   TROUPE_TRY(job.options.consistency, ParseConsistencies(consistency));
   if (job.shards.empty()) return absl::InvalidArgumentError("worker job: no shards");
-  for (uint32_t split : job.options.splits) {
-    if (split >= job.options.splits_total)
-      return absl::InvalidArgumentError(absl::StrCat("worker job: split is ", split, ", expected < ", job.options.splits_total));
-  }
   return job;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,24 +26,52 @@ constexpr size_t kRoundsInFlight = 8;    // pushed and unanswered, where no pull
 constexpr uint64_t kBarrierEvery = 16;   // rounds between the empty pulls that keep such a writer near the others
 constexpr uint64_t kScanBatches = 32;    // of a phase without tables, in one job
 constexpr std::chrono::milliseconds kTick{20};
+constexpr size_t kKeptMax = 32 << 20;   // that a split takes along; beyond it what its pushes keep is lost, as with a worker
+
+using Time = caf::actor_clock::time_point;
+
+/// Whose a split is: nobody's here, read ahead for when it comes, this worker's, or to go as soon as it can.
+enum class Hold : uint8_t { kNone, kPreparing, kMine, kLeaving };
+
+/// How long compute jobs take, on average over the last few; and the one under way.
+struct Pace {
+  std::optional<Time> began;
+  std::chrono::microseconds usual{0};
+
+  void Begin(Time now) { began = now; }
+  void End(Time now) {
+    if (!began) return;
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(now - *std::exchange(began, std::nullopt));
+    usual = usual.count() == 0 ? took : (3 * usual + took) / 4;
+  }
+  void Say(Time now, SplitReport& report) const {
+    report.batch_time = usual;
+    report.working = began ? std::chrono::duration_cast<std::chrono::milliseconds>(now - *began) : std::chrono::milliseconds(0);
+  }
+};
 
 /// The pushing side of one split: phases one after the other, batch by batch.
 struct Pipeline {
   enum class Stage : uint8_t { kIdle, kStarting, kRunning, kEnding, kDone };
   uint32_t split = 0;
+  Hold hold = Hold::kNone;
   Stage stage = Stage::kIdle;
-  bool started = false;      // the client knows the writer
-  uint64_t generation = 0;   // results of jobs of an older one are dropped
-  PhaseRecord record;        // the phase it is in
+  uint64_t behind = 0;                 // while it prepares: batches that need not be read for work
+  bool prepared = false;               // the source stands in the phase of `record`, as it was read ahead
+  std::optional<SplitReport> so_far;   // of the worker before
+  uint64_t generation = 0;             // results of jobs of an older one are dropped
+  PhaseRecord record;                  // the phase it is in
   std::shared_ptr<BatchSource> source;
   std::shared_ptr<Compressor> compressor;   // one job at a time uses it; a writer that begins anew has a new one
   bool reading = false, at_end = false;
+  uint64_t skip_to = 0;   // batches up to this one are only counted
   std::deque<std::shared_ptr<PreparedBatch>> ready;
   std::shared_ptr<PreparedBatch> current, next;   // being worked on (or waiting for its rows); pulled ahead
   bool waiting_rows = false, working = false;     // current's
   std::optional<std::vector<Block>> next_rows;
   Round last_round = 0;
   Round after = 0;   // of the phase: Push::after
+  Pace pace;
   SplitReport report;
 };
 
@@ -51,9 +80,12 @@ struct Scan {
   uint64_t run = 0;
   Phase phase;
   uint64_t epoch = 0;
+  Hold hold = Hold::kMine;
   std::unique_ptr<BatchSource> source;
+  uint64_t skip = 0;   // batches that another worker has done
   bool begun = false;
   bool finished = false;
+  Pace pace;
   WorkResult result;
   absl::Status status;
   SplitReport report;
@@ -110,7 +142,8 @@ struct WorkerState {
   std::map<uint64_t, PhaseRecord> phases;   // pushing ones by number, up to now
   std::optional<caf::typed_response_promise<PhaseReport>> asker;
   uint64_t asked = 0;
-  bool holding = false;   // the asker is to wait even if all is done
+  bool holding = false;        // the asker is to wait even if all is done
+  uint64_t share_number = 0;   // of the share in force
   absl::Status failure;
 };
 using Self = caf::stateful_actor<WorkerState>;
@@ -125,21 +158,55 @@ void Fail(Self* self, const absl::Status& status) {
   state.asker.reset();
 }
 
-PhaseReport Report(const WorkerState& state) {
-  PhaseReport report{.run = state.run.run, .done = true, .splits = {}};
-  for (uint32_t split : state.options.splits) {
-    report.splits.push_back(state.run.current.phase.pushes ? state.pipelines.at(split).report : state.scans.at(split)->report);
-    report.done = report.done && report.splits.back().done;
+/// Is it to be told of? What was never this worker's in this run is not.
+template <class Work>
+bool Told(const Work& work) {
+  return work.hold != Hold::kNone || work.report.state == SplitReport::State::kLetGo;
+}
+
+/// What the driver is told of a pushing split now.
+SplitReport ReportOf(Self* self, const Pipeline& pipeline) {
+  const WorkerState& state = self->state;
+  SplitReport report = pipeline.report;
+  if (pipeline.hold != Hold::kMine && pipeline.hold != Hold::kLeaving) return report;
+  pipeline.pace.Say(self->clock().now(), report);
+  const Round acked = state.client->ready(WriterId{pipeline.split}) ? state.client->acked(WriterId{pipeline.split}) : 0;
+  if (PhaseOf(acked) == state.run.current.number) report.batches = OrdinalOf(acked);
+  report.clock = pipeline.stage == Pipeline::Stage::kDone ? pipeline.last_round : 0;
+  return report;
+}
+
+SplitReport ReportOf(Self* self, const Scan& scan) {
+  SplitReport report = scan.report;
+  if (scan.hold != Hold::kNone) scan.pace.Say(self->clock().now(), report);
+  return report;
+}
+
+PhaseReport Report(Self* self) {
+  const WorkerState& state = self->state;
+  PhaseReport report{.run = state.run.run, .share_number = state.share_number, .splits = {}};
+  for (const auto& [split, pipeline] : state.pipelines) {
+    if (state.run.current.phase.pushes && Told(pipeline)) report.splits.push_back(ReportOf(self, pipeline));
+  }
+  for (const auto& [split, scan] : state.scans) {
+    if (Told(*scan)) report.splits.push_back(ReportOf(self, *scan));
   }
   return report;
 }
 
+/// Has it done all of its share? A worker without any is asked to wait.
+bool AllDone(const WorkerState& state) {
+  const auto is_done = [](const auto& work) {
+    return work.hold == Hold::kNone || (work.hold == Hold::kMine && work.report.state == SplitReport::State::kDone);
+  };
+  if (!state.run.current.phase.pushes) return std::ranges::all_of(state.scans, [&](const auto& scan) { return is_done(*scan.second); });
+  return std::ranges::all_of(state.pipelines, [&](const auto& pipeline) { return is_done(pipeline.second); });
+}
+
 void Answer(Self* self, bool even_if_running) {
   WorkerState& state = self->state;
-  if (!state.asker) return;
-  PhaseReport report = Report(state);
-  if ((!report.done || state.holding) && !even_if_running) return;
-  state.asker->deliver(std::move(report));
+  if (!state.asker || (!even_if_running && (state.holding || !AllDone(state)))) return;
+  state.asker->deliver(Report(self));
   state.asker.reset();
 }
 
@@ -199,19 +266,58 @@ Round AfterOf(const WorkerState& state, uint64_t phase) {
   return after;
 }
 
+bool Counts(const WorkerState& state, const Pipeline& pipeline) {
+  return pipeline.record.number == TargetPhase(state) && pipeline.report.state == SplitReport::State::kRunning;
+}
+
+std::shared_ptr<BatchSource> SourceOf(const WorkerState& state, uint32_t split) {
+  return std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, split, state.options.splits_total, state.options.seed);
+}
+
+/// Forgets what was read and worked on; results under way are dropped.
+void Clear(Pipeline& pipeline) {
+  ++pipeline.generation;
+  pipeline.ready.clear();
+  pipeline.current = pipeline.next = nullptr;
+  pipeline.next_rows.reset();
+  pipeline.waiting_rows = pipeline.working = pipeline.reading = pipeline.at_end = pipeline.prepared = false;
+  pipeline.skip_to = 0;
+  pipeline.pace.began.reset();
+}
+
+void DropReady(Pipeline& pipeline, uint64_t up_to) {
+  while (!pipeline.ready.empty() && pipeline.ready.front()->ordinal <= up_to) pipeline.ready.pop_front();
+}
+
+/// Does what was read ahead serve a writer that goes on after `clock`?
+bool Serves(const Pipeline& pipeline, Round clock) {
+  const uint64_t ordinal = OrdinalOf(clock);
+  return pipeline.prepared && PhaseOf(clock) == pipeline.record.number && pipeline.skip_to <= ordinal &&
+         (pipeline.ready.empty() || pipeline.ready.front()->ordinal <= ordinal + 1);
+}
+
 /// Goes on after `clock`: in that phase, or in the last one that is known where the shards have all of it (to count its rows).
 void Continue(Self* self, Pipeline& pipeline, Round clock) {
   WorkerState& state = self->state;
   const uint64_t target = TargetPhase(state);
   const uint64_t number = std::min(PhaseOf(clock), target);
-  ++pipeline.generation;
-  pipeline.ready.clear();
-  pipeline.current = pipeline.next = nullptr;
-  pipeline.next_rows.reset();
-  pipeline.waiting_rows = pipeline.working = pipeline.reading = pipeline.at_end = false;
+  const std::optional<SplitReport> so_far = std::exchange(pipeline.so_far, std::nullopt);
+  const bool goes_on = so_far && so_far->clock != 0 && so_far->clock == clock;
+  if (goes_on && !so_far->kept.empty()) {
+    if (const absl::Status status = pipeline.compressor->GoOn(so_far->kept); !status.ok()) return Fail(self, status);
+  }
+  if (goes_on && so_far->complete && PhaseOf(clock) > target) {
+    pipeline.report = *so_far;
+    pipeline.report.state = SplitReport::State::kDone;
+  }
+  const bool serves = Serves(pipeline, clock) && number == target;
+  if (!serves) Clear(pipeline);
   pipeline.last_round = clock;
-  if (number == 0 || (PhaseOf(clock) > target && pipeline.report.done)) {   // nothing to do, or nothing was lost
+  if (number == 0 || (PhaseOf(clock) > target && pipeline.report.state == SplitReport::State::kDone)) {   // nothing to do, or nothing was lost
     pipeline.stage = number == 0 ? Pipeline::Stage::kIdle : Pipeline::Stage::kDone;
+    if (!goes_on) return;
+    pipeline.record = state.phases.at(number);
+    Answer(self, false);
     return;
   }
   const auto record = state.phases.find(number);
@@ -222,9 +328,24 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   pipeline.stage = Pipeline::Stage::kRunning;
   pipeline.record = record->second;
   pipeline.after = AfterOf(state, number);
-  if (number == target && !pipeline.report.done) pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
-  pipeline.source =
-      std::make_shared<BatchSource>(state.algorithm, state.router, state.source, state.cache, pipeline.split, state.options.splits_total, state.options.seed);
+  if (number == target && pipeline.report.state != SplitReport::State::kDone) {
+    pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+    if (goes_on) {
+      pipeline.report.pulled = so_far->pulled;
+      pipeline.report.copied = so_far->copied;
+      pipeline.report.sum = so_far->sum;
+      pipeline.report.collected = so_far->collected;
+    }
+  }
+  if (serves) {
+    pipeline.prepared = false;
+    pipeline.skip_to = OrdinalOf(clock);
+    DropReady(pipeline, pipeline.skip_to);
+    if (!pipeline.reading && !pipeline.record.phase.change && Counts(state, pipeline)) Count(pipeline);
+    Advance(self, pipeline);
+    return;
+  }
+  pipeline.source = SourceOf(state, pipeline.split);
   if (pipeline.record.phase.change) {   // reads nothing
     pipeline.at_end = true;
     Advance(self, pipeline);
@@ -233,13 +354,36 @@ void Continue(Self* self, Pipeline& pipeline, Round clock) {
   ReadAhead(self, pipeline, PhaseOf(clock) > number ? UINT64_MAX : OrdinalOf(clock));
 }
 
+/// Lets the split go if it can now: no batch is worked on, and every shard has what was pushed.
+void MaybeLetGo(Self* self, Pipeline& pipeline) {
+  WorkerState& state = self->state;
+  if (pipeline.hold != Hold::kLeaving) return;
+  const bool knows = state.client->ready(WriterId{pipeline.split});   // else a shard is asked what it has, and the next worker will ask as well
+  if (knows && (pipeline.working || state.client->acked(WriterId{pipeline.split}) < pipeline.last_round)) return;
+  SplitReport report{.split = pipeline.split, .sum = {}, .collected = {}};
+  if (knows && pipeline.record.number == state.run.current.number) {
+    report = ReportOf(self, pipeline);
+    report.complete = pipeline.stage == Pipeline::Stage::kDone;
+  }
+  if (knows) {
+    report.clock = pipeline.last_round;
+    report.kept = pipeline.compressor->State();
+    if (report.kept.size() > kKeptMax) report.kept = Block();
+  }
+  report.state = SplitReport::State::kLetGo;
+  report.working = std::chrono::milliseconds(0);
+  state.client->Leave(WriterId{pipeline.split});
+  Clear(pipeline);
+  pipeline.source = nullptr;
+  pipeline.stage = Pipeline::Stage::kIdle;
+  pipeline.hold = Hold::kNone;
+  pipeline.report = std::move(report);
+  Answer(self, true);
+}
+
 bool WantsRows(const WorkerState& state, const PreparedBatch& prepared) {
   if (prepared.pull != nullptr) return true;
   return state.waits && prepared.ordinal % kBarrierEvery == 0;
-}
-
-bool Counts(const WorkerState& state, const Pipeline& pipeline) {
-  return pipeline.record.number == TargetPhase(state) && !pipeline.report.done;
 }
 
 /// Asks for the rows that no copy answers. False: there are none, the batch can be worked on.
@@ -282,6 +426,7 @@ bool AllowsPrefetch(const WorkerState& state, const PreparedBatch& prepared) {
 void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
   WorkerState& state = self->state;
   pipeline.working = true;
+  pipeline.pace.Begin(self->clock().now());
   state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split = pipeline.split, generation = pipeline.generation,
                                                             prepared = pipeline.current, phase = pipeline.record.phase, algorithm = state.algorithm,
                                                             router = state.router, compressor = pipeline.compressor, rows = std::move(rows)] {
@@ -308,13 +453,18 @@ void StartWork(Self* self, Pipeline& pipeline, std::vector<Block> rows) {
 }
 
 void Ended(Self* self, Pipeline& pipeline) {
-  if (pipeline.record.number < TargetPhase(self->state)) {
-    Continue(self, pipeline, MakeRound(pipeline.record.number + 1, 0));
-    return;
+  const bool more = pipeline.record.number < TargetPhase(self->state);
+  if (!more) {
+    pipeline.stage = Pipeline::Stage::kDone;
+    pipeline.report.state = SplitReport::State::kDone;
   }
-  pipeline.stage = Pipeline::Stage::kDone;
-  pipeline.report.done = true;
-  Answer(self, false);
+  if (pipeline.hold == Hold::kLeaving) {
+    MaybeLetGo(self, pipeline);
+  } else if (more) {
+    Continue(self, pipeline, MakeRound(pipeline.record.number + 1, 0));
+  } else {
+    Answer(self, false);
+  }
 }
 
 void EndPhase(Self* self, Pipeline& pipeline) {
@@ -331,13 +481,14 @@ void EndPhase(Self* self, Pipeline& pipeline) {
 }
 
 void LeaveOut(const WorkerState& state, Pipeline& pipeline) {
-  while (!pipeline.ready.empty() && pipeline.ready.front()->ordinal <= LeftOut(state, pipeline)) pipeline.ready.pop_front();
+  DropReady(pipeline, LeftOut(state, pipeline));
 }
 
 /// Does whatever can be done now.
 void Advance(Self* self, Pipeline& pipeline) {
   WorkerState& state = self->state;
   if (pipeline.stage != Pipeline::Stage::kRunning || !state.client->ready(WriterId{pipeline.split})) return;
+  if (pipeline.hold == Hold::kLeaving) return MaybeLetGo(self, pipeline);
   LeaveOut(state, pipeline);
   if (pipeline.current == nullptr) {
     if (pipeline.next != nullptr) {   // its rows were asked for ahead
@@ -365,6 +516,18 @@ void Advance(Self* self, Pipeline& pipeline) {
   ReadAhead(self, pipeline);
 }
 
+/// What was read ahead for a split that another worker works on.
+void OnPrepared(Self* self, Pipeline& pipeline) {
+  pipeline.skip_to = std::max(pipeline.skip_to, pipeline.behind);
+  DropReady(pipeline, pipeline.skip_to);
+  if (pipeline.ready.empty() && !pipeline.at_end) {
+    ReadAhead(self, pipeline);
+  } else if (pipeline.report.state == SplitReport::State::kPreparing) {
+    pipeline.report.state = SplitReport::State::kPrepared;
+    Answer(self, true);
+  }
+}
+
 void OnBatchRead(Self* self, const BatchRead& read) {
   Pipeline& pipeline = self->state.pipelines.at(read.split);
   if (read.generation != pipeline.generation) return;
@@ -373,12 +536,14 @@ void OnBatchRead(Self* self, const BatchRead& read) {
     Fail(self, read.batch->status());
     return;
   }
-  if (Counts(self->state, pipeline)) Count(pipeline);
-  if (**read.batch) {
-    pipeline.ready.push_back(std::make_shared<PreparedBatch>(std::move(***read.batch)));
-  } else {
+  if (!**read.batch) {
     pipeline.at_end = true;
+  } else if ((**read.batch)->ordinal > pipeline.skip_to) {
+    pipeline.ready.push_back(std::make_shared<PreparedBatch>(std::move(***read.batch)));
   }
+  if (pipeline.hold == Hold::kPreparing) return OnPrepared(self, pipeline);
+  if (pipeline.stage == Pipeline::Stage::kStarting) return;   // what it is for the shards will say
+  if (Counts(self->state, pipeline)) Count(pipeline);
   ReadAhead(self, pipeline);
   Advance(self, pipeline);
 }
@@ -403,6 +568,7 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   WorkerState& state = self->state;
   Pipeline& pipeline = state.pipelines.at(worked.split);
   if (worked.generation != pipeline.generation || !state.client->ready(WriterId{worked.split})) return;   // it will be done again
+  pipeline.pace.End(self->clock().now());
   absl::Status status = worked.status;
   if (status.ok() && Counts(state, pipeline)) {
     status = AddNumbers(worked.result->sum, pipeline.report.sum);
@@ -418,8 +584,8 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
   pipeline.last_round = round;
   LeaveOut(state, pipeline);
   // With copies it may be that nothing is left to pull, and then nothing would take the push along.
-  const bool pull_follows = state.replicas == nullptr && pipeline.next == nullptr && !pipeline.ready.empty() && WantsRows(state, *pipeline.ready.front()) &&
-                            state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
+  const bool pull_follows = state.replicas == nullptr && pipeline.hold == Hold::kMine && pipeline.next == nullptr && !pipeline.ready.empty() &&
+                            WantsRows(state, *pipeline.ready.front()) && state.client->rounds_in_flight(WriterId{worked.split}) + 1 < kRoundsInFlight;
   worked.push->after = pipeline.after;
   state.client->Push(WriterId{worked.split}, round, std::move(*worked.push), pull_follows);
   Advance(self, pipeline);
@@ -428,9 +594,10 @@ void OnBatchWorked(Self* self, BatchWorked& worked) {
 // --- phases without tables ---
 
 void ContinueScan(Self* self, uint32_t split, const std::shared_ptr<Scan>& scan) {
+  scan->pace.Begin(self->clock().now());
   self->state.system->compute().Submit(Compute::Priority::kStep, [to = caf::actor(self), split, scan, algorithm = self->state.algorithm] {
     scan->status = [&]() -> absl::Status {
-      if (!std::exchange(scan->begun, true)) TROUPE_RETURN_IF_ERROR(scan->source->Begin(scan->phase, scan->epoch, 0));
+      if (!std::exchange(scan->begun, true)) TROUPE_RETURN_IF_ERROR(scan->source->Begin(scan->phase, scan->epoch, scan->skip));
       for (uint64_t i = 0; i < kScanBatches; ++i) {
         TROUPE_TRY(std::optional<PreparedBatch> prepared, scan->source->Next());
         if (!prepared) {
@@ -447,10 +614,20 @@ void ContinueScan(Self* self, uint32_t split, const std::shared_ptr<Scan>& scan)
   });
 }
 
+void LetGo(Self* self, Scan& scan) {
+  scan.report.complete = scan.finished;
+  scan.report.state = SplitReport::State::kLetGo;
+  scan.report.sum = scan.result.sum;
+  scan.report.collected = scan.result.collected;
+  scan.hold = Hold::kNone;
+  Answer(self, true);
+}
+
 void OnScanned(Self* self, const Scanned& scanned) {
   WorkerState& state = self->state;
   Scan& scan = *scanned.scan;
   if (state.scans[scanned.split] != scanned.scan) return;   // of an earlier run
+  scan.pace.End(self->clock().now());
   if (!scan.status.ok()) {
     Fail(self, scan.status);
     return;
@@ -460,46 +637,148 @@ void OnScanned(Self* self, const Scanned& scanned) {
   scan.report.bad_rows = scan.source->bad_rows();
   scan.report.bytes = scan.source->bytes();
   scan.report.bytes_total = scan.source->bytes_total();
+  scan.report.batches = scan.source->batches();
+  if (scan.hold == Hold::kLeaving) return LetGo(self, scan);
   if (!scan.finished) {
     ContinueScan(self, scanned.split, scanned.scan);
     return;
   }
-  scan.report.sum = std::move(scan.result.sum);
-  scan.report.collected = std::move(scan.result.collected);
-  scan.report.done = true;
+  scan.report.sum = scan.result.sum;
+  scan.report.collected = scan.result.collected;
+  scan.report.state = SplitReport::State::kDone;
   Answer(self, false);
 }
 
+/// The split is this worker's in a phase without tables.
+void TakeScan(Self* self, const SplitTask& task) {
+  WorkerState& state = self->state;
+  std::shared_ptr<Scan>& scan = state.scans[task.split];
+  if (scan != nullptr && scan->hold != Hold::kNone) {
+    scan->hold = Hold::kMine;
+    return;
+  }
+  scan = std::make_shared<Scan>();
+  scan->run = state.run.run;
+  scan->phase = state.run.current.phase;
+  scan->epoch = state.run.current.epoch;
+  scan->source =
+      std::make_unique<BatchSource>(state.algorithm, state.router, state.source, state.cache, task.split, state.options.splits_total, state.options.seed);
+  scan->report.split = task.split;
+  if (task.so_far) {
+    scan->skip = task.so_far->batches;
+    scan->result.sum = task.so_far->sum;
+    scan->result.collected = task.so_far->collected;
+    if (task.so_far->complete) {
+      scan->report = *task.so_far;
+      scan->report.state = SplitReport::State::kDone;
+      scan->finished = true;
+      return;
+    }
+  }
+  ContinueScan(self, task.split, scan);
+}
+
+void Release(Self* self, Scan& scan) {
+  if (scan.hold != Hold::kMine) return;
+  scan.hold = Hold::kLeaving;
+  if (scan.finished) LetGo(self, scan);
+}
+
 // --- the protocol ---
+
+/// Another worker works on the split, and this one is to have it.
+void Prepare(Self* self, Pipeline& pipeline, uint64_t behind) {
+  WorkerState& state = self->state;
+  pipeline.behind = behind;
+  const bool same = pipeline.hold == Hold::kPreparing && pipeline.record.number == state.run.current.number;
+  if (same && pipeline.reading) return;
+  if (same) return OnPrepared(self, pipeline);
+  Clear(pipeline);
+  pipeline.hold = Hold::kPreparing;
+  pipeline.prepared = true;
+  pipeline.record = state.run.current;
+  pipeline.source = SourceOf(state, pipeline.split);
+  pipeline.report = SplitReport{.split = pipeline.split, .state = SplitReport::State::kPreparing, .sum = {}, .collected = {}};
+  pipeline.skip_to = behind;
+  if (pipeline.record.phase.change) {   // reads nothing
+    pipeline.at_end = true;
+    OnPrepared(self, pipeline);
+    return;
+  }
+  ReadAhead(self, pipeline, behind);
+}
+
+void Release(Self* self, Pipeline& pipeline) {
+  if (pipeline.hold == Hold::kPreparing) {
+    Clear(pipeline);
+    pipeline.source = nullptr;
+    pipeline.hold = Hold::kNone;
+    pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+  } else if (pipeline.hold == Hold::kMine) {
+    pipeline.hold = Hold::kLeaving;
+    MaybeLetGo(self, pipeline);
+  }
+}
+
+/// The split is this worker's in a phase that pushes. `new_run`: the phase begins, or is asked for again.
+void Take(Self* self, Pipeline& pipeline, const SplitTask& task, bool new_run) {
+  WorkerState& state = self->state;
+  if (pipeline.hold == Hold::kNone || pipeline.hold == Hold::kPreparing) {
+    pipeline.hold = Hold::kMine;
+    pipeline.so_far = task.so_far;
+    pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+    pipeline.stage = Pipeline::Stage::kStarting;
+    state.client->Start(WriterId{pipeline.split});
+    return;
+  }
+  const bool was_leaving = std::exchange(pipeline.hold, Hold::kMine) == Hold::kLeaving;
+  const bool is_done = pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == state.run.current.number;
+  if (new_run && !is_done) {
+    pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+    if (pipeline.stage == Pipeline::Stage::kDone || pipeline.stage == Pipeline::Stage::kIdle) {
+      return Continue(self, pipeline, MakeRound(state.run.current.number, 0));
+    }   // else it is catching up in an earlier phase and will get here
+  }
+  if (was_leaving) Advance(self, pipeline);
+}
+
+/// What the driver wants of this worker now.
+void TakeShare(Self* self, const RunPhase& run, bool new_run) {
+  WorkerState& state = self->state;
+  state.share_number = run.share_number;
+  std::set<uint32_t> mine;
+  for (const SplitTask& task : run.share) {
+    mine.insert(task.split);
+    if (!run.current.phase.pushes) {
+      TakeScan(self, task);
+      continue;
+    }
+    Pipeline& pipeline = state.pipelines[task.split];
+    pipeline.split = task.split;
+    if (!task.prepare) {
+      Take(self, pipeline, task, new_run);
+    } else if (pipeline.hold == Hold::kMine || pipeline.hold == Hold::kLeaving) {
+      Release(self, pipeline);
+    } else {
+      Prepare(self, pipeline, task.behind);
+    }
+  }
+  for (auto& [split, pipeline] : state.pipelines) {
+    if (run.current.phase.pushes && !mine.contains(split)) Release(self, pipeline);
+  }
+  for (auto& [split, scan] : state.scans) {
+    if (!mine.contains(split)) Release(self, *scan);
+  }
+}
 
 void StartRun(Self* self, const RunPhase& run) {
   WorkerState& state = self->state;
   state.run = run;
   for (const PhaseRecord& record : run.earlier) state.phases[record.number] = record;
   if (run.current.phase.pushes) state.phases[run.current.number] = run.current;
-  for (uint32_t split : state.options.splits) {
-    if (!run.current.phase.pushes) {
-      auto scan = std::make_shared<Scan>();
-      scan->run = run.run;
-      scan->phase = run.current.phase;
-      scan->epoch = run.current.epoch;
-      scan->source =
-          std::make_unique<BatchSource>(state.algorithm, state.router, state.source, state.cache, split, state.options.splits_total, state.options.seed);
-      scan->report.split = split;
-      state.scans[split] = scan;
-      ContinueScan(self, split, scan);
-      continue;
-    }
-    Pipeline& pipeline = state.pipelines[split];
-    pipeline.split = split;
-    if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == run.current.number) continue;   // asked again
-    pipeline.report = SplitReport{.split = split, .sum = {}, .collected = {}};
-    if (!std::exchange(pipeline.started, true)) {
-      pipeline.stage = Pipeline::Stage::kStarting;
-      state.client->Start(WriterId{split});
-    } else if (pipeline.stage == Pipeline::Stage::kDone || pipeline.stage == Pipeline::Stage::kIdle) {
-      Continue(self, pipeline, MakeRound(run.current.number, 0));
-    }   // else it is catching up in an earlier phase and will get here
+  state.scans.clear();
+  for (auto& [split, pipeline] : state.pipelines) {
+    if (pipeline.hold == Hold::kNone) pipeline.report = SplitReport{.split = split, .sum = {}, .collected = {}};
   }
 }
 
@@ -507,8 +786,15 @@ caf::result<PhaseReport> OnRunPhase(Self* self, const RunPhase& run) {
   WorkerState& state = self->state;
   if (!state.failure.ok()) return ToError(state.failure);
   if (run.run < state.run.run) return ToError(absl::CancelledError(absl::StrCat("run ", state.run.run, " has begun")));
-  if (run.run > state.run.run) StartRun(self, run);
+  for (const SplitTask& task : run.share) {
+    if (task.split >= state.options.splits_total)
+      return ToError(absl::InvalidArgumentError(absl::StrCat("run phase: split is ", task.split, ", expected < ", state.options.splits_total)));
+  }
   Answer(self, true);   // an earlier asker is not kept waiting
+  const bool new_run = run.run > state.run.run;
+  if (new_run) StartRun(self, run);
+  if (new_run || run.share_number >= state.share_number) TakeShare(self, run, new_run);
+  if (!state.failure.ok()) return ToError(state.failure);
   state.asker = self->make_response_promise<caf::typed_response_promise<PhaseReport>>();
   auto promise = *state.asker;
   self->delayed_send(self, run.wait, ReportDue{++state.asked});
@@ -571,6 +857,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
                   pipeline.compressor = std::make_shared<Compressor>(s.router->tables(), s.options.seed, pipeline.split);
                   if (s.replicas != nullptr) s.replicas->Forget();
                   Continue(self, pipeline, clock);
+                  MaybeLetGo(self, pipeline);
                 },
             .pulled = [self](WriterId writer, PullNumber, std::vector<Block> rows) { OnRows(self, writer, std::move(rows)); },
             .acked =
@@ -580,6 +867,7 @@ absl::StatusOr<WorkerActor> SpawnWorker(System& system, const WorkerOptions& opt
                     Ended(self, pipeline);
                   } else {
                     Advance(self, pipeline);
+                    MaybeLetGo(self, pipeline);
                   }
                 },
             .failed = [self](absl::Status status) { Fail(self, status); },

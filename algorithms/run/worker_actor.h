@@ -1,5 +1,6 @@
-// A worker: the partition actor of some splits. It reads and plans batches ahead, pulls what the next one needs, works on it in the compute pool, pushes, and
-// tells the driver. A replacement needs nothing from its predecessor: what has arrived stands in the shards' ledgers, and every batch can be made again.
+// A worker: the partition actor of the splits that its driver gives it. It reads and plans batches ahead, pulls what the next one needs, works on it in the
+// compute pool, pushes, and tells the driver. A replacement needs nothing from its predecessor: what has arrived stands in the shards' ledgers, and every batch
+// can be made again.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,6 @@ struct WorkerOptions {
   std::string algorithm;
   std::map<std::string, std::string> params;
   SourceOptions source;
-  std::vector<uint32_t> splits;   ///< this worker's
   uint32_t splits_total = 1;
   uint32_t shards = 1;
   uint64_t seed = 1;

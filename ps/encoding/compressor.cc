@@ -1,7 +1,10 @@
 #include "ps/encoding/compressor.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "ps/encoding/filter.h"
@@ -12,6 +15,8 @@ namespace troupe {
 namespace {
 
 using Filter = Encoding::Filter;
+
+using RandomWords = std::array<uint64_t, sizeof(Random) / sizeof(uint64_t)>;
 
 /// Beyond it all that is kept is let go: a bound on memory.
 constexpr size_t kKeptFloatsMax = size_t{1} << 28;
@@ -122,6 +127,59 @@ void Compressor::CompressOne(Of& of, TablePush& push, std::span<const GivenRows>
   for (size_t i = 0; encoding.feedback && i < kept.size(); ++i) {
     for (uint32_t j = 0; j < width; ++j) of.kept[size_t{places[kept[i]]} * width + j] = exact[i * width + j] - push.values[i * width + j];
   }
+}
+
+bool Compressor::Keeps(std::span<const TableSpec> tables) {
+  return std::ranges::any_of(tables, [](const TableSpec& spec) { return spec.encoding.feedback || spec.encoding.filter == Filter::kRandomK; });
+}
+
+// A table with state after the other: its random numbers, how many keys there are, the keys, how many floats, the floats (two in a word).
+Block Compressor::State() const {
+  std::vector<uint64_t> words;
+  for (const Of& of : tables_) {
+    if (!Keeps({&of.spec, 1})) continue;
+    const auto random = std::bit_cast<RandomWords>(of.random);   // copying it copies its position
+    words.insert(words.end(), random.begin(), random.end());
+    words.push_back(of.places.keys().size());
+    words.insert(words.end(), of.places.keys().begin(), of.places.keys().end());
+    words.push_back(of.kept.size());
+    const size_t at = words.size();
+    words.resize(at + (of.kept.size() + 1) / 2);
+    if (!of.kept.empty()) std::memcpy(&words[at], of.kept.data(), of.kept.size() * sizeof(float));
+  }
+  return words.empty() ? Block() : Block::Adopt(std::move(words));
+}
+
+absl::Status Compressor::GoOn(const Block& state) {
+  const absl::Status refused = absl::InvalidArgumentError("what a writer has kept of its pushes is cut, or of other tables");
+  if (!state.IsArrayOf<uint64_t>()) return refused;
+  std::span<const uint64_t> words = state.As<uint64_t>();
+  const auto take = [&](uint64_t count) {
+    std::span<const uint64_t> taken = words.first(count);
+    words = words.subspan(count);
+    return taken;
+  };
+  std::vector<Of> tables = tables_;
+  for (Of& of : tables) {
+    if (!Keeps({&of.spec, 1})) continue;
+    RandomWords random{};
+    if (words.size() <= random.size()) return refused;
+    std::ranges::copy(take(random.size()), random.begin());
+    of.random = std::bit_cast<Random>(random);
+    const uint64_t keys = take(1)[0];
+    if (words.size() <= keys) return refused;
+    of.places.Start(keys);
+    for (const Key key : take(keys)) of.places.Column(key);
+    const uint64_t floats = take(1)[0];
+    if (floats != of.places.keys().size() * of.spec.width && floats != 0) return refused;
+    if (words.size() < (floats + 1) / 2) return refused;
+    of.kept.resize(floats);
+    const std::span<const uint64_t> kept = take((floats + 1) / 2);
+    if (floats > 0) std::memcpy(of.kept.data(), kept.data(), floats * sizeof(float));
+  }
+  if (!words.empty()) return refused;
+  tables_ = std::move(tables);
+  return absl::OkStatus();
 }
 
 std::span<const float> Compressor::Kept(uint32_t table, Key key) const {

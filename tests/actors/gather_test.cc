@@ -69,12 +69,13 @@ struct Fixture : testing::VirtualSystem {
     if (target.silent) return target.promises.emplace_back(self->make_response_promise<Promise>());
     return Answer{target.number++};
   }
-  void Start(GatherOptions options = {}, std::function<bool(size_t, const Answer&)> is_final = nullptr, std::function<bool()> is_enough = nullptr) {
-    Gather<Answer>(system(), targets, [](size_t i) { return Question{i}; }, options,
-                   {.is_final = std::move(is_final), .is_enough = std::move(is_enough), .done = [this](absl::StatusOr<std::vector<Answer>> all) {
-                      ++done;
-                      result = std::move(all);
-                    }});
+  void Start(GatherOptions options = {}) {
+    Gather<Answer>(
+        system(), targets, [](size_t i) { return Question{i}; }, options,
+        [this](absl::StatusOr<std::vector<Answer>> all) {
+          ++done;
+          result = std::move(all);
+        });
   }
   /// A silent target answers what it was asked first.
   void AnswerNow(size_t i, int number) {
@@ -158,32 +159,6 @@ BOOST_AUTO_TEST_CASE(patience_ends_with_the_last_error) {
   BOOST_TEST(done == 1);
 }
 
-BOOST_AUTO_TEST_CASE(an_answer_renews_the_patience_with_its_target_only) {
-  Make(2);
-  asked[0].errors.assign(1000, absl::UnavailableError("away"));
-  const auto is_final = [this](size_t target, const Answer& answer) {
-    if (target == 1 && answer.number < 110) asked[1].errors.assign(3, absl::UnavailableError("busy"));   // 60 ms between two answers
-    return target == 0 || answer.number == 110;
-  };
-  Start({.retry = milliseconds(20), .patience = milliseconds(300)}, is_final);
-  Advance(milliseconds(319));
-  BOOST_TEST(done == 0);
-  Advance(milliseconds(1));
-  BOOST_TEST(result.status().ToString() == "UNAVAILABLE: away");
-}
-
-BOOST_AUTO_TEST_CASE(a_target_may_take_longer_than_patience_as_long_as_it_answers) {
-  Make(1);
-  const auto is_final = [this](size_t, const Answer& answer) {
-    if (answer.number < 10) asked[0].errors.assign(4, absl::UnavailableError("busy"));
-    return answer.number == 10;
-  };
-  Start({.retry = milliseconds(20), .patience = milliseconds(100)}, is_final);
-  Advance(seconds(10));
-  BOOST_TEST_REQUIRE(result.ok());
-  BOOST_TEST(asked[0].at.back() == milliseconds(800));
-}
-
 BOOST_AUTO_TEST_CASE(any_other_error_is_final_at_once_and_nobody_is_asked_again) {
   Make(3);
   asked[0].errors.assign(1000, absl::UnavailableError("away"));
@@ -197,63 +172,6 @@ BOOST_AUTO_TEST_CASE(any_other_error_is_final_at_once_and_nobody_is_asked_again)
   Advance(seconds(10));
   BOOST_TEST(done == 1);
   for (const Asked& target : asked) BOOST_TEST(target.at.size() == 1u);
-}
-
-BOOST_AUTO_TEST_CASE(a_target_is_asked_on_until_its_reply_is_final) {
-  Make(2);
-  Start({}, [](size_t target, const Answer& answer) { return answer.number >= (target == 0 ? 3 : 100); });
-  Settle();   // at once: no time passes
-  BOOST_TEST(done == 1);
-  BOOST_TEST((Numbers() == Ints{3, 100}));
-  BOOST_TEST(asked[0].at.size() == 4u);
-  BOOST_TEST(asked[1].at.size() == 1u);
-}
-
-BOOST_AUTO_TEST_CASE(a_question_may_depend_on_what_was_answered) {
-  Make(1);
-  std::vector<int> made;
-  Gather<Answer>(system(), targets,
-                 [this, &made](size_t i) {
-                   made.push_back(asked[0].number);
-                   return Question{i};
-                 },
-                 {},
-                 {.is_final = [](size_t, const Answer& answer) { return answer.number == 2; }, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
-  Settle();
-  BOOST_TEST(done == 1);
-  BOOST_TEST((made == Ints{0, 1, 2}));
-}
-
-BOOST_AUTO_TEST_CASE(when_the_latest_replies_are_enough_it_does_not_wait_for_final_ones) {
-  Make(2);
-  std::vector<int> latest(2, -1);
-  Start(
-      {},
-      [&latest](size_t target, const Answer& answer) {
-        latest[target] = answer.number;
-        return false;
-      },
-      [&latest] { return latest[0] >= 5 && latest[1] >= 102; });
-  Settle();
-  BOOST_TEST(done == 1);
-  BOOST_TEST_REQUIRE(result.ok());
-  BOOST_TEST((Numbers() == latest));
-  BOOST_TEST(std::max(latest[0] - 5, latest[1] - 102) >= 0);
-  const size_t questions = asked[0].at.size() + asked[1].at.size();
-  Advance(seconds(10));
-  BOOST_TEST(asked[0].at.size() + asked[1].at.size() == questions);
-}
-
-BOOST_AUTO_TEST_CASE(replies_are_not_enough_before_every_target_has_given_one) {
-  Make(2);
-  asked[0].silent = true;
-  Start(
-      {}, [](size_t target, const Answer&) { return target == 1; }, [] { return true; });
-  Advance(seconds(1));
-  BOOST_TEST(done == 0);
-  AnswerNow(0, 7);
-  BOOST_TEST(done == 1);
-  BOOST_TEST((Numbers() == Ints{7, 100}));
 }
 
 BOOST_AUTO_TEST_CASE(a_target_that_ends_with_the_question_is_given_up_after_its_silence) {
@@ -274,8 +192,8 @@ BOOST_AUTO_TEST_CASE(a_gatherer_that_is_stopped_never_calls_back) {
   Make(1);
   asked[0].silent = true;
   auto alive = std::make_shared<int>(0);
-  const caf::actor gatherer = Gather<Answer>(system(), targets, [alive](size_t i) { return Question{i}; }, {},
-                                             {.is_final = nullptr, .is_enough = nullptr, .done = [this](const auto&) { ++done; }});
+  const caf::actor gatherer = Gather<Answer>(
+      system(), targets, [alive](size_t i) { return Question{i}; }, {}, [this](const auto&) { ++done; });
   Settle();
   BOOST_TEST(alive.use_count() == 2);
   system().Stop(gatherer);

@@ -14,14 +14,33 @@ RunPhase SomeRun() {
   run.current = {.number = 2, .epoch = 3, .phase = {.name = "step", .arguments = {1.5, -2}, .shuffle = false, .batch_rows = 77, .pushes = true}};
   run.earlier = {{.number = 1, .epoch = 2, .phase = {.name = "first", .arguments = {}, .shuffle = true, .batch_rows = 1, .pushes = true}}};
   run.wait = std::chrono::milliseconds(123);
+  run.share_number = 5;
+  run.share = {{.split = 3, .prepare = true, .behind = 6},
+               {.split = 4,
+                .so_far = SplitReport{.split = 4,
+                                      .state = SplitReport::State::kLetGo,
+                                      .clock = 7,
+                                      .complete = true,
+                                      .sum = {8, 9},
+                                      .collected = {10},
+                                      .kept = Block::Adopt(std::vector<uint64_t>{11, 12})}},
+               {.split = 5}};
   return run;
 }
 PhaseReport SomeReport() {
   return {.run = 4,
-          .done = true,
-          .splits = {{.split = 1, .done = true, .rows = 2, .nonzeros = 3, .bad_rows = 4, .bytes = 5, .bytes_total = 6, .sum = {1, 2}, .collected = {}},
+          .share_number = 8,
+          .splits = {{.split = 1,
+                      .state = SplitReport::State::kDone,
+                      .rows = 2,
+                      .nonzeros = 3,
+                      .bad_rows = 4,
+                      .bytes = 5,
+                      .bytes_total = 6,
+                      .sum = {1, 2},
+                      .collected = {}},
                      {.split = 9,
-                      .done = false,
+                      .state = SplitReport::State::kLetGo,
                       .rows = 7,
                       .nonzeros = 8,
                       .bad_rows = 9,
@@ -29,6 +48,11 @@ PhaseReport SomeReport() {
                       .bytes_total = 11,
                       .pulled = 12,
                       .copied = 13,
+                      .batches = 14,
+                      .clock = 15,
+                      .batch_time = std::chrono::microseconds(16),
+                      .working = std::chrono::milliseconds(17),
+                      .complete = true,
                       .sum = {},
                       .collected = {3, 4, 5}}}};
 }
@@ -38,7 +62,6 @@ WorkerJob SomeJob() {
   job.options.params = {{"k", "3"}, {"init", "random"}};
   job.options.source = {
       .uri = "a.csv", .format = "csv", .label = "y", .label_kind = LabelKind::kReal, .expected = {}, .skip_bad_rows = true, .splits = 5, .spool_fds = {3, -1}};
-  job.options.splits = {1, 4};
   job.options.splits_total = 5;
   job.options.seed = 99;
   job.options.consistency = Consistency{.kind = Consistency::Kind::kAsp};
@@ -95,17 +118,37 @@ BOOST_AUTO_TEST_CASE(a_phase_to_run_comes_out_as_it_went_in) {
   BOOST_REQUIRE(decoded->earlier.size() == 1U);
   BOOST_TEST((decoded->earlier[0].phase == run.earlier[0].phase));
   BOOST_TEST((decoded->wait == run.wait));
+  BOOST_TEST(decoded->share_number == 5U);
+  BOOST_REQUIRE(decoded->share.size() == 3U);
+  BOOST_TEST(decoded->share[0].split == 3U);
+  BOOST_TEST(decoded->share[0].prepare);
+  BOOST_TEST(decoded->share[0].behind == 6U);
+  BOOST_TEST(!decoded->share[0].so_far.has_value());
+  BOOST_REQUIRE(decoded->share[1].so_far.has_value());
+  BOOST_TEST(decoded->share[1].so_far->clock == 7U);
+  BOOST_TEST(decoded->share[1].so_far->complete);
+  BOOST_TEST((decoded->share[1].so_far->sum == Numbers{8, 9}));
+  BOOST_TEST((decoded->share[1].so_far->collected == Numbers{10}));
+  BOOST_REQUIRE(decoded->share[1].so_far->kept.size() == 16U);
+  BOOST_TEST(decoded->share[1].so_far->kept.As<uint64_t>()[1] == 12U);
+  BOOST_TEST(decoded->share[2].split == 5U);
 }
 
 BOOST_AUTO_TEST_CASE(a_report_comes_out_as_it_went_in) {
   const auto decoded = Codec<PhaseReport>::Decode(Codec<PhaseReport>::Encode(SomeReport()));
   BOOST_REQUIRE_MESSAGE(decoded.ok(), decoded.status().ToString());
   BOOST_TEST(decoded->run == 4U);
-  BOOST_TEST(decoded->done);
+  BOOST_TEST(decoded->share_number == 8U);
   BOOST_REQUIRE(decoded->splits.size() == 2U);
   const SplitReport& split = decoded->splits[1];
   BOOST_TEST(split.split == 9U);
-  BOOST_TEST(!split.done);
+  BOOST_TEST((decoded->splits[0].state == SplitReport::State::kDone));
+  BOOST_TEST((split.state == SplitReport::State::kLetGo));
+  BOOST_TEST(split.batches == 14U);
+  BOOST_TEST(split.clock == 15U);
+  BOOST_TEST((split.batch_time == std::chrono::microseconds(16)));
+  BOOST_TEST((split.working == std::chrono::milliseconds(17)));
+  BOOST_TEST(split.complete);
   BOOST_TEST(split.rows == 7U);
   BOOST_TEST(split.nonzeros == 8U);
   BOOST_TEST(split.bad_rows == 9U);
@@ -151,7 +194,6 @@ BOOST_AUTO_TEST_CASE(a_workers_job_comes_out_as_it_went_in) {
   BOOST_TEST(options.source.skip_bad_rows);
   BOOST_TEST(options.source.splits == 5U);
   BOOST_TEST((options.source.spool_fds == std::vector<int>{3, -1}));
-  BOOST_TEST((options.splits == std::vector<uint32_t>{1, 4}));
   BOOST_TEST(options.seed == 99U);
   BOOST_TEST((options.consistency == job.options.consistency));
   BOOST_TEST(options.cache_bytes == 12U);
@@ -166,10 +208,13 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
   RunPhase run = SomeRun();
   run.current.phase.batch_rows = 0;
   BOOST_TEST(Message(Codec<RunPhase>::Decode(Codec<RunPhase>::Encode(run)).status()) == "run phase: batches of 0 rows");
+  run = SomeRun();
+  run.share[1].so_far->state = static_cast<SplitReport::State>(9);
+  BOOST_TEST(Message(Codec<RunPhase>::Decode(Codec<RunPhase>::Encode(run)).status()) == "split report: state is 9");
+  Frame asked = Codec<RunPhase>::Encode(SomeRun());
+  asked.bulk[1] = Block::Adopt(std::vector<uint64_t>{});
+  BOOST_TEST(Message(Codec<RunPhase>::Decode(asked).status()) == "run phase: lengths do not fit its splits");
   WorkerJob job = SomeJob();
-  job.options.splits = {5};
-  BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: split is 5, expected < 5");
-  job = SomeJob();
   job.shards.clear();
   BOOST_TEST(Message(DecodeWorkerJob(EncodeWorkerJob(job)).status()) == "worker job: no shards");
   job = GroupedJob();
@@ -180,6 +225,9 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
   BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: lengths do not fit its splits");
   frame.bulk[1] = Block::Adopt(std::vector<uint64_t>{1, UINT64_MAX});
   BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: fewer numbers than its lengths say");
+  frame = Codec<PhaseReport>::Encode(SomeReport());
+  frame.bulk[5] = Block::Adopt(std::vector<uint64_t>{1, 0});
+  BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: fewer words are kept than its lengths say");
   frame.bulk.pop_back();
   BOOST_TEST(Message(Codec<PhaseReport>::Decode(frame).status()) == "phase report: arrays are missing, cut or not aligned");
 }

@@ -181,11 +181,12 @@ class Compared final : public Cluster {
     }
     Ending ending;
     absl::Status status;
-    Gather<RowsSaved>(system(), members, [](size_t i) { return SaveRows{.uri = absl::StrCat("mem:/copy-", i), .at = 0, .assigned = {}}; }, {},
-                      {.is_final = nullptr, .is_enough = nullptr, .done = [&](absl::StatusOr<std::vector<RowsSaved>> saved) {
-                         status = saved.status();
-                         ending.Set();
-                       }});
+    Gather<RowsSaved>(
+        system(), members, [](size_t i) { return SaveRows{.uri = absl::StrCat("mem:/copy-", i), .at = 0, .assigned = {}}; }, {},
+        [&](absl::StatusOr<std::vector<RowsSaved>> saved) {
+          status = saved.status();
+          ending.Set();
+        });
     status.Update(cluster_->Await(ending));
     BOOST_TEST(status.ok(), status.ToString());
     for (uint32_t i = 1; i < workers_ && status.ok(); ++i) {

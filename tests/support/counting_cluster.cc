@@ -60,7 +60,6 @@ class Counting final : public Cluster {
     }
     for (uint32_t i = 0; i < options.workers; ++i) {
       WorkerOptions worker = options.worker;
-      worker.splits = SplitsOf(i, options.workers, options.splits);
       worker.held_bytes = 0;
       TROUPE_TRY(WorkerActor actor, SpawnWorker(system_, worker, counters_));
       workers_.push_back(std::move(actor));

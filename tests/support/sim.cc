@@ -279,8 +279,12 @@ void Sim::Submit(NodeId id, std::function<void()> work) {
   if (closing_ || at.system == nullptr) return;
   const uint64_t job = ++jobs_made_;
   at.jobs[job] = std::move(work);
-  const Duration time = Duration(1) + Below(faults_.compute_max);
-  After(std::chrono::duration_cast<Duration>(time * at.pace), [this, &at, job] {
+  Duration time = std::chrono::duration_cast<Duration>((faults_.compute_min + Duration(1) + Below(faults_.compute_max)) * at.pace);
+  if (faults_.one_core) {
+    at.busy_until = std::max(at.busy_until, now_) + time;
+    time = std::chrono::duration_cast<Duration>(at.busy_until - now_);
+  }
+  After(time, [this, &at, job] {
     const auto found = at.jobs.find(job);
     if (found == at.jobs.end()) return;   // the node fell meanwhile
     const std::function<void()> run = std::move(found->second);

@@ -36,7 +36,9 @@ struct Faults {
   double slow = 0;             ///< and a few up to this many times as long:
   int slow_factor = 20;
   bool ordered = true;           ///< messages of one lane between two nodes keep their order, as on a connection
-  Duration compute_max{1'000};   ///< a job in the compute pool takes up to this
+  Duration compute_min{0};       ///< a job in the compute pool takes this,
+  Duration compute_max{1'000};   ///< and up to this more
+  bool one_core = false;         ///< a node's jobs run one after the other, else all at once
   Duration crash_every{0};       ///< 0: never. Node 0 never crashes.
   int crashes_max = 0;
   Duration down_max{50'000};
@@ -104,6 +106,7 @@ class Sim {
     Boot boot;
     uint64_t incarnation = 0;
     double pace = 1;
+    Time busy_until{};
     std::unique_ptr<FaultyStorage> disk;
     std::unique_ptr<System> system;   // null: down
     caf::scheduler::test_coordinator* scheduler = nullptr;

@@ -42,7 +42,6 @@ class SimCluster final : public Cluster {
     for (uint32_t i = 0; i < cluster_.workers; ++i) workers.push_back({NodeId{static_cast<uint32_t>(nodes_.back()) + 1 + i}, {}, kJobActor});
     for (uint32_t i = 0; i < cluster_.workers; ++i) {
       WorkerJob job{.options = cluster_.worker, .shards = {}};
-      job.options.splits = SplitsOf(i, cluster_.workers, cluster_.splits);
       for (uint32_t s = 0; s < cluster_.shards; ++s) job.shards.push_back({nodes_[s], {}, kJobActor});
       if (chains_ != nullptr) job.chains.emplace();
       job.group = GroupJobOf(cluster_, i, workers);
@@ -58,6 +57,7 @@ class SimCluster final : public Cluster {
 
   System& system() override { return sim_.system(NodeId{0}); }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
+  bool splits_move() const override { return options_.splits_move && PlacesOf(cluster_.tables, cluster_.shards) == cluster_.shards; }
   const std::vector<ShardActor>& shards() const override { return shards_; }
   std::string move_folder() const override { return options_.folder; }
   uint64_t restarts() const override { return sim_.restarts(); }
@@ -125,6 +125,9 @@ class SimCluster final : public Cluster {
       return actors;
     }));
     if (workers_.empty()) sim_.SetPace(nodes_.back(), options_.first_workers_pace);
+    if (const size_t first = cluster_.workers - cluster_.spare; workers_.size() >= first) {
+      sim_.Crash(nodes_.back(), options_.spare_every * static_cast<int>(workers_.size() - first + 1));
+    }
     workers_.push_back(Proxy<WorkerActor>(system(), nodes_.back()));
   }
 

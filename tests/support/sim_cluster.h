@@ -21,6 +21,9 @@ struct SimClusterOptions {
   std::chrono::milliseconds pull_wait_max{800};
   /// The first worker's compute jobs take this many times as long as the others'.
   double first_workers_pace = 1;
+  bool splits_move = true;   ///< to other workers, where these keep no tables
+  /// Spare workers come one after the other, each so much later than the one before.
+  std::chrono::milliseconds spare_every{100};
   /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
   std::shared_ptr<const Source> source = nullptr;
 };

@@ -25,6 +25,9 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Switch("--processes", &processes, "each worker and each shard in a process of its own, which is replaced when it dies (default: all in this process)");
   cluster.Declare(line);
   line.Value("--queue", "NAME", &queue, "of the cluster's: queues share its cores by their weights (default: default)");
+  line.Value("--workers-max", "N", &workers_max,
+             "on a cluster: so many workers there may be when nodes join (default: one for each split; splits are by default twice the workers there, where "
+             "neither is given)");
   line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Value("--checkpoints", "N", &checkpoints, "how many checkpoints are kept, the newest (default 2)");
@@ -46,7 +49,7 @@ bool TrainFlags::OnCluster() const {
   return !cluster.cluster.empty() || (!processes && std::getenv("TROUPE_CLUSTER") != nullptr);
 }
 
-absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
+absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config, uint32_t cores) const {
   TrainOptions options;
   options.algorithm = algorithm;
   TROUPE_RETURN_IF_ERROR(ReadParams(options));
@@ -60,15 +63,7 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
   }
   if (config.IsSet("epochs")) options.epochs = static_cast<int>(config.Integer("epochs"));
   options.seed = static_cast<uint64_t>(config.Integer("seed"));
-  options.workers = Workers(config);
-  options.splits = static_cast<uint32_t>(config.Integer("splits"));
-  if (*options.splits == 0) options.splits = options.workers;
-  if (*options.splits < options.workers) {
-    if (config.Integer("workers") != 0) {
-      return absl::InvalidArgumentError(absl::StrCat("splits is ", *options.splits, ", expected at least one for each of the ", options.workers, " workers"));
-    }
-    options.workers = *options.splits;
-  }
+  TROUPE_RETURN_IF_ERROR(ReadWorkers(config, cores, options));
   options.shards = static_cast<uint32_t>(config.Integer("shards"));
   TROUPE_TRY(options.consistency, ParseConsistencies(config.Text("consistency")));
   options.memory_bytes = config.Bytes("memory");
@@ -80,6 +75,31 @@ absl::StatusOr<TrainOptions> TrainFlags::ToOptions(const Config& config) const {
   TROUPE_RETURN_IF_ERROR(ReadRebalance(options));
   TROUPE_RETURN_IF_ERROR(ReadReplication(options));
   return options;
+}
+
+absl::Status TrainFlags::ReadWorkers(const Config& config, uint32_t cores, TrainOptions& options) const {
+  const bool on_cluster = OnCluster() || JobOfThisProcess();
+  const bool given = config.Integer("workers") != 0;
+  options.workers = given || cores == 0 ? Workers(config) : cores;
+  if (!workers_max.empty()) {
+    if (!on_cluster) return absl::InvalidArgumentError("--workers-max needs --cluster: elsewhere no nodes join");
+    if (!absl::SimpleAtoi(workers_max, &options.workers_max) || options.workers_max < 1 || options.workers_max > 1024) {
+      return absl::InvalidArgumentError(absl::StrCat("--workers-max is '", workers_max, "', expected an integer, 1 to 1024"));
+    }
+    if (!given) options.workers = std::min(options.workers, options.workers_max);
+    if (options.workers_max < options.workers) {
+      return absl::InvalidArgumentError(absl::StrCat("--workers-max is ", options.workers_max, ", expected at least the ", options.workers, " workers"));
+    }
+  }
+  auto splits = static_cast<uint32_t>(config.Integer("splits"));
+  if (splits == 0) splits = options.workers_max != 0 ? options.workers_max : options.workers * (on_cluster && !given ? 2 : 1);
+  if (splits < options.workers) {
+    if (given) return absl::InvalidArgumentError(absl::StrCat("splits is ", splits, ", expected at least one for each of the ", options.workers, " workers"));
+    options.workers = splits;
+  }
+  options.splits = splits;
+  if (on_cluster) options.workers_max = options.workers_max == 0 ? splits : std::min(options.workers_max, splits);
+  return absl::OkStatus();
 }
 
 absl::Status TrainFlags::ReadParams(TrainOptions& options) const {

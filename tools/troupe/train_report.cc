@@ -46,6 +46,9 @@ std::string TrainJson(const TrainOptions& options, const TrainReport& report, do
       .Object("ledger", ledger)
       .Whole("bad_rows", report.bad_rows);
   if (options.replicas.bytes_max > 0) json.Object("pulls", JsonObject().Whole("asked", report.rows_pulled).Whole("copied", report.rows_copied));
+  if (report.splits_moved + report.splits_taken > 0) {
+    json.Object("splits", JsonObject().Whole("moved", report.splits_moved).Whole("taken", report.splits_taken));
+  }
   if (options.rebalance_every_s >= 0) {
     const Moves moves = MovesOf(report);
     json.Object("moves", JsonObject()

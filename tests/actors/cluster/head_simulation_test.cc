@@ -366,7 +366,7 @@ BOOST_AUTO_TEST_SUITE(HeadSimulationSuite)
 
 BOOST_AUTO_TEST_CASE(whatever_is_lost_killed_or_started_again_every_life_runs_once_and_every_job_ends) {
   size_t restarts = 0, kills = 0, drivers_lost = 0, succeeded = 0, failed_jobs = 0, refused = 0, runs = 0;
-  for (const uint64_t seed : testing::Seeds(200)) {
+  for (const uint64_t seed : testing::Seeds(100)) {
     Simulation simulation(seed);
     simulation.Run();
     BOOST_TEST(simulation.failed.empty(), "seed " << seed << ": " << simulation.failed);

@@ -40,6 +40,36 @@ TablePush Simple() {
 
 BOOST_AUTO_TEST_SUITE(CompressorTest)
 
+BOOST_AUTO_TEST_CASE(a_writer_that_moves_goes_on_as_if_it_had_stayed) {
+  for (const char* encoding : {"int8+feedback", "top_k:0.2+feedback", "random_k:0.3+feedback", "random_k:0.3", "onebit+feedback"}) {
+    Random pushes(4);
+    Compressor stays(Tables(encoding, 3), 5, 2);
+    for (int round = 0; round < 20; ++round) {
+      TablePush push = RandomPush(pushes, 3);
+      stays.Compress({&push, 1}, {});
+    }
+    const Block state = stays.State();
+    BOOST_TEST(state.size() > 0U);
+    Compressor moved(Tables(encoding, 3), 5, 2);
+    BOOST_REQUIRE(moved.GoOn(state).ok());
+    for (int round = 0; round < 20; ++round) {
+      TablePush one = RandomPush(pushes, 3), other = one;
+      stays.Compress({&one, 1}, {});
+      moved.Compress({&other, 1}, {});
+      BOOST_TEST(one.values == other.values, encoding);
+      BOOST_TEST(one.keys == other.keys, encoding);
+    }
+    for (size_t words = 0; words < state.size() / 8; ++words) {
+      Compressor cut(Tables(encoding, 3), 5, 2);
+      BOOST_TEST(absl::IsInvalidArgument(cut.GoOn(Block::Copy(state.As<uint64_t>().first(words)))));
+    }
+    Compressor other(Tables(encoding, 2), 5, 2);
+    if (std::string(encoding).find("feedback") != std::string::npos) BOOST_TEST(absl::IsInvalidArgument(other.GoOn(state)));
+  }
+  Compressor exact(Tables("int8"), 5, 2);
+  BOOST_TEST(exact.State().size() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(what_was_sent_and_what_is_kept_is_what_was_given) {
   for (const uint32_t width : {1, 3}) {
     for (const char* encoding : {"float16+feedback", "bfloat16+feedback", "int8+feedback", "onebit+feedback", "top_k:0.2+feedback", "random_k:0.3+feedback",
