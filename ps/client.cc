@@ -656,6 +656,10 @@ Round Client::acked(WriterId writer) const {
   return OfAll(writer, &Lane::clock);
 }
 
+Round Client::stable(WriterId writer) const {
+  return OfAll(writer, &Lane::stable);
+}
+
 Round Client::pulled_clock(WriterId writer, uint32_t shard) const {
   return streams_.at(writer).lanes[shard].pulled_clock;
 }

@@ -91,6 +91,8 @@ class Client {
   Round furthest(WriterId writer) const;
   /// Rounds up to here have been answered by every shard.
   Round acked(WriterId writer) const;
+  /// Rounds up to here no shard will want again.
+  Round stable(WriterId writer) const;
   /// While Events::pulled is told: every writer's rounds up to here are in the rows of this shard (Pulled::clock).
   Round pulled_clock(WriterId writer, uint32_t shard) const;
   /// What the writer pushes of rounds up to here comes too late at every shard (backup workers).

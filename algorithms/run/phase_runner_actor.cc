@@ -24,8 +24,8 @@ constexpr std::chrono::milliseconds kRetry{20}, kRetryAway{200}, kAway{1'000};
 constexpr std::chrono::milliseconds kSilence{120'000};
 
 struct Asked {
-  uint64_t share = 0;     // the number of the share that it was told last
-  uint32_t open = 0;      // requests
+  uint64_t share = 0;   // the number of the share that it was told last
+  uint32_t open = 0;    // requests
   bool retrying = false;
   std::optional<Time> away_since;
   absl::Status error;

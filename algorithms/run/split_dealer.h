@@ -1,5 +1,5 @@
-// Which worker of a job works on which splits: pure. Splits go to workers that come, from workers that are lost or fall behind; where it can, a move waits until
-// the next worker has read as far as the present one works, so that the round in between is no longer than others.
+// Which worker of a job works on which splits: pure. Splits go to workers that come, from workers that are lost or fall behind; where it can, a move waits
+// until the next worker has read as far as the present one works, so that the round in between is no longer than others.
 #pragma once
 
 #include <chrono>
@@ -73,11 +73,11 @@ class SplitDealer {
  private:
   struct Split {
     uint32_t worker = 0;
-    std::optional<uint32_t> next;          // is to have it
-    std::optional<uint64_t> letting_go;    // the number of the first share of `worker` without it
-    std::optional<SplitReport> so_far;     // of the worker before, until this one has heard
-    uint64_t given = 0;                    // number of the first share of `worker` with it
-    std::optional<SplitReport> ended;      // the report with which it was done in this phase
+    std::optional<uint32_t> next;         // is to have it
+    std::optional<uint64_t> letting_go;   // the number of the first share of `worker` without it
+    std::optional<SplitReport> so_far;    // of the worker before, until this one has heard
+    uint64_t given = 0;                   // number of the first share of `worker` with it
+    std::optional<SplitReport> ended;     // the report with which it was done in this phase
     std::optional<Time> moved;
     bool rescued = false;   // in this phase, from a slow or stuck worker
   };

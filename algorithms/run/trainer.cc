@@ -93,7 +93,7 @@ SplitDealerOptions DealerOf(const TrainOptions& options, std::span<const TableSp
   return {.splits = SplitsOf(options),
           .workers = workers,
           .first = std::min(options.workers, workers),
-          .move = cluster.splits_move(),
+          .move = cluster.splits_move() && options.rebalance_every_s < 0,   // shards whose ranges move want from their writers what was not applied yet
           .at_once = !Compressor::Keeps(tables)};
 }
 

@@ -26,7 +26,8 @@ constexpr size_t kRoundsInFlight = 8;    // pushed and unanswered, where no pull
 constexpr uint64_t kBarrierEvery = 16;   // rounds between the empty pulls that keep such a writer near the others
 constexpr uint64_t kScanBatches = 32;    // of a phase without tables, in one job
 constexpr std::chrono::milliseconds kTick{20};
-constexpr size_t kKeptMax = 32 << 20;   // that a split takes along; beyond it what its pushes keep is lost, as with a worker
+constexpr std::chrono::milliseconds kStableWait{300};   // for what a split that is let go has pushed
+constexpr size_t kKeptMax = 32 << 20;                   // that a split takes along; beyond it what its pushes keep is lost, as with a worker
 
 using Time = caf::actor_clock::time_point;
 
@@ -59,6 +60,7 @@ struct Pipeline {
   uint64_t behind = 0;                 // while it prepares: batches that need not be read for work
   bool prepared = false;               // the source stands in the phase of `record`, as it was read ahead
   std::optional<SplitReport> so_far;   // of the worker before
+  std::optional<Time> answered;        // while it is to go: since when the shards have all
   uint64_t generation = 0;             // results of jobs of an older one are dropped
   PhaseRecord record;                  // the phase it is in
   std::shared_ptr<BatchSource> source;
@@ -360,6 +362,11 @@ void MaybeLetGo(Self* self, Pipeline& pipeline) {
   if (pipeline.hold != Hold::kLeaving) return;
   const bool knows = state.client->ready(WriterId{pipeline.split});   // else a shard is asked what it has, and the next worker will ask as well
   if (knows && (pipeline.working || state.client->acked(WriterId{pipeline.split}) < pipeline.last_round)) return;
+  // What a shard may still lose only this worker can give it again as it was: whoever makes it anew may see rows that are newer. For a moment that is waited
+  // for.
+  if (!pipeline.answered) pipeline.answered = self->clock().now();
+  if (knows && state.client->stable(WriterId{pipeline.split}) < pipeline.last_round && self->clock().now() - *pipeline.answered < kStableWait) return;
+  pipeline.answered.reset();
   SplitReport report{.split = pipeline.split, .sum = {}, .collected = {}};
   if (knows && pipeline.record.number == state.run.current.number) {
     report = ReportOf(self, pipeline);
@@ -567,8 +574,9 @@ void OnRows(Self* self, WriterId writer, std::vector<Block> rows) {
 void OnBatchWorked(Self* self, BatchWorked& worked) {
   WorkerState& state = self->state;
   Pipeline& pipeline = state.pipelines.at(worked.split);
-  if (worked.generation != pipeline.generation || !state.client->ready(WriterId{worked.split})) return;   // it will be done again
+  if (worked.generation != pipeline.generation) return;
   pipeline.pace.End(self->clock().now());
+  if (!state.client->ready(WriterId{worked.split})) return;   // it will be done again
   absl::Status status = worked.status;
   if (status.ok() && Counts(state, pipeline)) {
     status = AddNumbers(worked.result->sum, pipeline.report.sum);
@@ -815,6 +823,7 @@ caf::behavior WorkerBehavior(Self* self) {
       },
       [self](WorkerTick) {
         self->state.client->Tick();
+        for (auto& [split, pipeline] : self->state.pipelines) MaybeLetGo(self, pipeline);
         self->delayed_send(self, kTick, WorkerTick{});
       },
   };

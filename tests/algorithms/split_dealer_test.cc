@@ -49,8 +49,12 @@ struct Job {
         continue;
       }
       if (it->second.mine) {
-        worker.let_go[it->first] = {
-            .split = it->first, .state = State::kLetGo, .batches = it->second.batches, .clock = MakeRound(1, it->second.batches), .sum = it->second.sum, .collected = {}};
+        worker.let_go[it->first] = {.split = it->first,
+                                    .state = State::kLetGo,
+                                    .batches = it->second.batches,
+                                    .clock = MakeRound(1, it->second.batches),
+                                    .sum = it->second.sum,
+                                    .collected = {}};
       }
       it = worker.splits.erase(it);
     }
@@ -68,7 +72,8 @@ struct Job {
     }
     for (const auto& [split, work] : worker.splits) {
       const State state = !work.mine ? State::kPrepared : work.batches >= batches ? State::kDone : State::kRunning;
-      report.splits.push_back({.split = split, .state = state, .batches = work.batches, .batch_time = worker.batch, .working = worker.working, .sum = work.sum, .collected = {}});
+      report.splits.push_back(
+          {.split = split, .state = state, .batches = work.batches, .batch_time = worker.batch, .working = worker.working, .sum = work.sum, .collected = {}});
     }
     for (const auto& [split, last] : worker.let_go) report.splits.push_back(last);
     dealer.OnReport(index, report, now);

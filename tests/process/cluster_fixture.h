@@ -36,8 +36,9 @@ inline void Await(const std::string& name, const std::function<bool()>& what) {
 
 /// `troupe node`, and where it listens.
 struct Daemon {
-  Daemon(const Scratch& scratch, const Words& flags) : log(scratch / ("log" + std::to_string(++count))) {
-    command = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--log", log} + flags, .environment = {}});
+  Daemon(const Scratch& scratch, const Words& flags, Command::Options options = {}) : log(scratch / ("log" + std::to_string(++count))) {
+    options.arguments = Words{"node", "--log", log} + flags;
+    command = std::make_unique<Command>(scratch, std::move(options));
   }
   /// From its log, which says it before the first line that it prints.
   void AwaitPlace() {

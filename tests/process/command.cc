@@ -94,7 +94,7 @@ Command::Command(const Scratch& scratch, Options options) {
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   posix_spawn_file_actions_addopen(&actions, 2, err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  std::vector<std::string> arguments{TROUPE_PROGRAM}, environment;
+  std::vector<std::string> arguments{options.program}, environment;
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text = *variable;
@@ -106,10 +106,10 @@ Command::Command(const Scratch& scratch, Options options) {
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit during{std::min(options.file_bytes_max, before.rlim_max), before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &during);   // what is started inherits it
-  const int error = posix_spawn(&pid_, TROUPE_PROGRAM, &actions, nullptr, Pointers(arguments).data(), Pointers(environment).data());
+  const int error = posix_spawn(&pid_, options.program, &actions, nullptr, Pointers(arguments).data(), Pointers(environment).data());
   setrlimit(RLIMIT_FSIZE, &before);
   posix_spawn_file_actions_destroy(&actions);
-  BOOST_REQUIRE_MESSAGE(error == 0, "cannot start " TROUPE_PROGRAM);
+  BOOST_REQUIRE_MESSAGE(error == 0, "cannot start " << options.program);
 }
 
 Command::~Command() {

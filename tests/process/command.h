@@ -42,6 +42,7 @@ class Command {
     std::vector<std::string> arguments;      ///< without the program
     std::vector<std::string> environment;    ///< NAME=VALUE, added to the test's own
     rlim_t file_bytes_max = RLIM_INFINITY;   ///< of every file that it writes
+    const char* program = TROUPE_PROGRAM;
   };
   /// Starts it. Its TMPDIR is `scratch`/tmp; what it prints goes to hidden files in `scratch`/out.
   Command(const Scratch& scratch, Options options);

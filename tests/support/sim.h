@@ -78,6 +78,7 @@ class Sim {
   /// Runs until `done`. Errors: a boot failed; DeadlineExceeded: nothing is left to do, or virtual time or steps are used up (a hang).
   absl::Status Run(const std::function<bool()>& done);
 
+  const Faults& faults() const { return faults_; }
   Random& random() { return random_; }
   Time now() const { return now_; }
   Storage& storage() { return *storage_; }

@@ -58,6 +58,9 @@ class SimCluster final : public Cluster {
   System& system() override { return sim_.system(NodeId{0}); }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
   bool splits_move() const override { return options_.splits_move && PlacesOf(cluster_.tables, cluster_.shards) == cluster_.shards; }
+  std::chrono::milliseconds absent_after() const override {
+    return options_.absent_after.value_or(sim_.faults().crashes_max == 0 ? std::chrono::hours(1) : std::chrono::seconds(3));
+  }
   const std::vector<ShardActor>& shards() const override { return shards_; }
   std::string move_folder() const override { return options_.folder; }
   uint64_t restarts() const override { return sim_.restarts(); }

@@ -803,6 +803,50 @@ BOOST_AUTO_TEST_CASE(a_job_is_stopped_wherever_it_is) {
   BOOST_TEST(absl::IsNotFound(Claim(running, {})));
 }
 
+BOOST_AUTO_TEST_CASE(what_is_placed_alone_does_not_wait_for_others) {
+  Member a(1, 2);
+  BOOST_TEST(Send(a).ok());
+  const JobId job = Submit();
+  Run(200ms, {&a});
+  ProcessOrder alone = Wants(Worker(job, 1));
+  alone.placing = Placing::kAlone;
+  BOOST_TEST(Claim(job, {alone, Wants(Worker(job, 2), 2), Wants(Worker(job, 3), 0)}).ok());
+  Run(200ms, {&a});
+  BOOST_TEST((Process(job, "worker 1").state == ProcessState::kRunning));
+  BOOST_TEST((Process(job, "worker 2").state == ProcessState::kWaiting));
+  BOOST_TEST((Process(job, "worker 3").state == ProcessState::kWaiting));   // these two go together
+}
+
+BOOST_AUTO_TEST_CASE(what_is_spare_begins_when_nobody_else_waits_and_gives_way) {
+  Member a(1, 2), b(2, 2);
+  BOOST_TEST(Send(a).ok());
+  const JobId job = Submit();
+  Run(200ms, {&a});
+  std::vector<ProcessOrder> wanted{Wants(Worker(job, 1)), Wants(Worker(job, 2)), Wants(Worker(job, 3)), Wants(Worker(job, 4))};
+  for (ProcessOrder& order : wanted) order.placing = Placing::kSpare;
+  BOOST_TEST(Claim(job, wanted).ok());
+  Run(200ms, {&a});
+  BOOST_TEST((Process(job, "worker 1").state == ProcessState::kRunning));
+  BOOST_TEST((Process(job, "worker 2").state == ProcessState::kWaiting));   // the driver has the other core
+  BOOST_TEST(Process(job, "worker 2").reason == "it is spare: it begins when there is room and nobody else waits");
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST(Send(b).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST((Process(job, "worker 3").state == ProcessState::kRunning));
+  BOOST_TEST((Process(job, "worker 4").state == ProcessState::kWaiting));
+
+  const JobId other = Submit(2);   // has a whole node: two of them go, the last ones
+  Run(2s, {&a, &b});
+  CheckJob(other, JobState::kRunning);
+  BOOST_TEST((Process(job, "worker 1").state == ProcessState::kRunning));
+  BOOST_TEST((Process(job, "worker 3").state == ProcessState::kEnded));
+  BOOST_TEST(Process(job, "worker 3").reason == "node " + b.name + ": it gives way to others that wait");
+  const JobId third = Submit(2);   // would not have room if all went
+  Run(1s, {&a, &b});
+  BOOST_TEST((Process(job, "worker 1").state == ProcessState::kRunning));
+  CheckJob(third, JobState::kQueued, Job(third).reason);
+}
+
 BOOST_AUTO_TEST_CASE(a_drained_node_loses_workers_keeps_its_driver_takes_nothing_new_and_leaves) {
   Member a(1, 2), b(2, 8);
   Run(1s, {&a});

@@ -1,0 +1,125 @@
+// A run on a cluster that grows and shrinks under it, by an algorithm that sleeps in each batch: nodes that join get a share, a node that is lost gives its own
+// to the others, and the model is that of one process.
+#include <boost/test/unit_test.hpp>
+#include <algorithm>
+#include <sstream>
+
+#include "tests/process/cluster_fixture.h"
+
+namespace troupe {
+namespace {
+
+using testing::Command;
+using testing::Daemon;
+using testing::Ended;
+using testing::Number;
+using testing::ReadText;
+using testing::Words;
+using testing::operator+;
+
+struct Growing : testing::Cluster {
+  Growing() : Cluster(nullptr) {
+    head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"), Slow());
+    head->AwaitPlace();
+    places = head->place;
+  }
+  Command::Options Slow() const { return {.arguments = {}, .environment = {"SLOW_TIMES=" + scratch / "times"}, .program = TROUPE_SLOW_PROGRAM}; }
+  /// One core: one worker.
+  std::unique_ptr<Daemon> Small(const std::string& name) {
+    auto node = std::make_unique<Daemon>(
+        scratch, Words{"--join", places, "--name", name, "--cores", "1", "--state", scratch / name, "--token-file", scratch / "token"}, Slow());
+    AwaitStatus(name + " is up", [&](const std::string& status) { return testing::Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
+    return node;
+  }
+  Words Flags(const std::string& model, const std::string& rows, const Words& more) const {
+    return Words{"train",  "--algorithm",   "slow_regression", "--data",  "generate:dense?rows=" + rows + "&seed=5", "--param", "batch_size=20", "--splits",
+                 "8",      "--replication", "1",               "--json",  "--model", scratch / model} + more;
+  }
+  std::unique_ptr<Command> Begin(const Words& words) {
+    Command::Options options = Slow();
+    options.arguments = words;
+    return std::make_unique<Command>(scratch, std::move(options));
+  }
+  /// Ends of batches, in milliseconds.
+  std::vector<long> Times() const {
+    std::vector<long> times;
+    std::istringstream text(ReadText(scratch / "times"));
+    for (long time = 0; text >> time;) times.push_back(time);
+    std::ranges::sort(times);
+    return times;
+  }
+  std::string Model(const std::string& name) {
+    Command::Options options = Slow();
+    options.arguments = {"model", "show", scratch / name, "--csv"};
+    const Ended shown = Command(scratch, std::move(options)).Wait();
+    BOOST_REQUIRE_MESSAGE(shown.code == 0, shown.err);
+    return shown.out;
+  }
+  /// What one process makes of it, without sleep.
+  std::string Alone(const std::string& rows) {
+    const auto alone = Begin(Flags("here", rows, {"--param", "sleep_ms=0", "--workers", "1"}));
+    const Ended ended = alone->Wait();
+    BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+    std::filesystem::remove(scratch / "times");
+    return Model("here");
+  }
+};
+
+}   // namespace
+
+BOOST_FIXTURE_TEST_SUITE(ClusterGrowSuite, Growing)
+
+BOOST_AUTO_TEST_CASE(nodes_that_join_get_a_share_of_what_runs) {
+  const std::string model = Alone("24000");
+  std::vector<std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b"}) nodes.push_back(Small(name));
+  const auto job = Begin(Flags("there", "24000", Words{"--param", "sleep_ms=20"} + At()));
+  testing::Await("two seconds of batches", [&] {
+    const auto times = Times();
+    return times.size() > 1 && times.back() - times.front() > 2'000;
+  });
+  const long joined = Times().back();
+  for (const char* name : {"c", "d"}) nodes.push_back(Small(name));
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(Number(ended.out, "moved") >= 4);
+  BOOST_TEST((Model("there") == model));
+  const std::vector<long> times = Times();
+  BOOST_TEST(times.size() >= 1'200U);
+  const auto rate = [&](long from, long to) {
+    return static_cast<double>(std::ranges::count_if(times, [&](long time) { return time >= from && time < to; })) * 1e3 / static_cast<double>(to - from);
+  };
+  long pause = 0;
+  for (size_t i = 1; i < times.size(); ++i) pause = std::max(pause, times[i] - times[i - 1]);
+  const double before = rate(times.front() + 200, joined), after = rate(times.back() - 2'500, times.back() - 500);
+  BOOST_TEST_MESSAGE("batches a second with two workers " << before << ", with four " << after << ": " << after / before << "; longest pause " << pause << " ms");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_waits_for_another_node) {
+  const std::string model = Alone("9600");
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b", "c"}) nodes[name] = Small(name);
+  const auto job = Begin(Flags("there", "9600", Words{"--param", "sleep_ms=20", "--shards", "1", "--log", scratch / "log"} + At()));
+  testing::Await("batches", [&] { return Times().size() > 100; });
+  // Not the driver's node, nor the shard's.
+  const Ended status = Ask({"status", "--json"});
+  std::string victim;
+  for (const auto& [name, node] : nodes) {
+    const std::string on = "\"node\":\"" + name + "\"";
+    const auto has = [&](const std::string& process) {
+      const size_t at = status.out.find("\"" + process + "\"");
+      return at != std::string::npos && status.out.find(on, at) < status.out.find('}', at);
+    };
+    if (!has("driver") && !has("shard 0")) victim = name;
+  }
+  BOOST_REQUIRE_MESSAGE(!victim.empty(), status.out);
+  nodes[victim]->Kill();
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(Number(ended.out, "taken") >= 1);
+  BOOST_TEST((Model("there") == model));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe
