@@ -94,7 +94,9 @@ SplitDealerOptions DealerOf(const TrainOptions& options, std::span<const TableSp
           .workers = workers,
           .first = std::min(options.workers, workers),
           .move = cluster.splits_move() && options.rebalance_every_s < 0,   // shards whose ranges move want from their writers what was not applied yet
-          .at_once = !Compressor::Keeps(tables)};
+          .at_once = !Compressor::Keeps(tables),
+          .absent_after = cluster.absent_after(),
+          .away_max = cluster.absent_after() / 3};
 }
 
 class TrainerDriver final : public Driver {

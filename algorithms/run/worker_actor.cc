@@ -367,7 +367,8 @@ void MaybeLetGo(Self* self, Pipeline& pipeline) {
   if (!pipeline.answered) pipeline.answered = self->clock().now();
   if (knows && state.client->stable(WriterId{pipeline.split}) < pipeline.last_round && self->clock().now() - *pipeline.answered < kStableWait) return;
   pipeline.answered.reset();
-  SplitReport report{.split = pipeline.split, .sum = {}, .collected = {}};
+  SplitReport report = pipeline.so_far.value_or(SplitReport{.split = pipeline.split, .sum = {}, .collected = {}});   // not begun yet: as it came
+  pipeline.so_far.reset();
   if (knows && pipeline.record.number == state.run.current.number) {
     report = ReportOf(self, pipeline);
     report.complete = pipeline.stage == Pipeline::Stage::kDone;

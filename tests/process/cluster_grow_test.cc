@@ -1,7 +1,7 @@
 // A run on a cluster that grows and shrinks under it, by an algorithm that sleeps in each batch: nodes that join get a share, a node that is lost gives its own
 // to the others, and the model is that of one process.
-#include <boost/test/unit_test.hpp>
 #include <algorithm>
+#include <boost/test/unit_test.hpp>
 #include <sstream>
 
 #include "tests/process/cluster_fixture.h"
@@ -32,8 +32,21 @@ struct Growing : testing::Cluster {
     return node;
   }
   Words Flags(const std::string& model, const std::string& rows, const Words& more) const {
-    return Words{"train",  "--algorithm",   "slow_regression", "--data",  "generate:dense?rows=" + rows + "&seed=5", "--param", "batch_size=20", "--splits",
-                 "8",      "--replication", "1",               "--json",  "--model", scratch / model} + more;
+    return Words{"train",
+                 "--algorithm",
+                 "slow_regression",
+                 "--data",
+                 "generate:dense?rows=" + rows + "&seed=5",
+                 "--param",
+                 "batch_size=20",
+                 "--splits",
+                 "8",
+                 "--replication",
+                 "1",
+                 "--json",
+                 "--model",
+                 scratch / model} +
+           more;
   }
   std::unique_ptr<Command> Begin(const Words& words) {
     Command::Options options = Slow();
@@ -92,7 +105,8 @@ BOOST_AUTO_TEST_CASE(nodes_that_join_get_a_share_of_what_runs) {
   long pause = 0;
   for (size_t i = 1; i < times.size(); ++i) pause = std::max(pause, times[i] - times[i - 1]);
   const double before = rate(times.front() + 200, joined), after = rate(times.back() - 2'500, times.back() - 500);
-  BOOST_TEST_MESSAGE("batches a second with two workers " << before << ", with four " << after << ": " << after / before << "; longest pause " << pause << " ms");
+  BOOST_TEST_MESSAGE("batches a second with two workers " << before << ", with four " << after << ": " << after / before << "; longest pause " << pause
+                                                          << " ms");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_waits_for_another_node) {
