@@ -46,6 +46,7 @@ constexpr std::chrono::milliseconds kAgainMin{50}, kAgainMax{1000};
 constexpr std::chrono::milliseconds kDriverGrace{2000};             // to tidy up, after SIGTERM
 constexpr int32_t kOutOfMemoryCode = 137, kCannotStartCode = 127;   // as shells have them
 constexpr char kThisProgram[] = "/proc/self/exe";
+constexpr std::chrono::milliseconds kLinger{1000};
 constexpr std::chrono::hours kSweep{1};
 constexpr size_t kJobFoldersMax = 100;
 
@@ -179,7 +180,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       case Orders::Verdict::kRejoin:
         return Rejoin(orders.incarnation);
       case Orders::Verdict::kLeft:
-        return End(absl::OkStatus());
+        return Leave();
     }
     SendReport();
   }
@@ -193,6 +194,15 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     number_ = 0;
     seen_ = 0;
     SendReport();
+  }
+
+  /// Not before others could read the last words of what ran here.
+  void Leave() {
+    const auto rest = std::chrono::ceil<std::chrono::milliseconds>(last_gone_ + kLinger - self_->clock().now());
+    if (rest.count() <= 0) return End(absl::OkStatus());
+    self_->delayed_send(self_, rest, Thunk{[me = weak_from_this()] {
+                          if (const auto runner = me.lock()) runner->End(absl::OkStatus());
+                        }});
   }
 
   void End(const absl::Status& status) {
@@ -351,6 +361,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   void OnGone(const ProcessGone& gone) {
     std::error_code ignored;
     std::filesystem::remove(FileOf(gone.id, ".pid"), ignored);
+    last_gone_ = self_->clock().now();
     const auto it = processes_.find(gone.id);
     if (it == processes_.end()) return;
     Running& process = it->second;
@@ -410,7 +421,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   std::set<JobId> jobs_;                      // that have had processes here, and whose temporary files are here
   uint64_t number_ = 0, seen_ = 0, generation_ = 0;
   std::chrono::milliseconds again_ = kAgainMin;
-  caf::actor_clock::time_point said_{};   // that the head does not answer
+  caf::actor_clock::time_point said_{};        // that the head does not answer
+  caf::actor_clock::time_point last_gone_{};   // the last process that has ended
   bool leaving_ = false;
 };
 

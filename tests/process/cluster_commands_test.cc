@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(a_node_says_where_it_finds_no_head_that_it_goes_on_trying_a
 
 BOOST_AUTO_TEST_CASE(a_drain_says_what_it_waits_for_and_no_longer_than_it_may) {
   const auto a = Node("a");
-  const auto submit = Submit("echo $$ > " + scratch / "pid" + "; while [ ! -e " + scratch / "go" + " ]; do sleep 0.05; done");
+  const auto submit = Submit("echo $$ > " + scratch / "pid" + "; while [ ! -e " + scratch / "go" + " ]; do sleep 0.05; done; echo last words");
   AwaitFile(scratch / "pid");
   const Ended last = Ask({"drain", "a"});
   BOOST_TEST(last.code == 2);
@@ -77,7 +77,8 @@ BOOST_AUTO_TEST_CASE(a_drain_says_what_it_waits_for_and_no_longer_than_it_may) {
   Await("a line", [&] { return Lines(waits->Errors()) >= 1; });
   BOOST_TEST(waits->running());
   WriteText(scratch / "go", "");
-  BOOST_TEST(submit->Wait(60).code == 0);
+  const Ended over = submit->Wait(60);
+  BOOST_TEST((over.code == 0 && over.out == "last words\n"), over.out << over.err);   // read before the node has left
   const Ended drained = waits->Wait(60);
   BOOST_TEST(drained.code == 0);
   BOOST_TEST(drained.err == "node a waits for job 1: driver\n");

@@ -207,6 +207,7 @@ BOOST_AUTO_TEST_CASE(memory_is_limited_by_a_control_group_which_is_removed) {
     BOOST_TEST_MESSAGE("skipped: " << place.status());
     return;
   }
+  BOOST_TEST(PrepareCgroups(place->folder)->folder == place->folder);   // by its name
   CheckLimit(*this, *place);
   for (const std::string& name : testing::Names(place->folder)) {
     const bool group = name.starts_with("troupe.") && !name.ends_with(".daemon");

@@ -31,8 +31,7 @@ void NodeFlags::Declare(CommandLine& line) {
   line.Value("--cores", "N", &cores, "that a node offers (default: all that this process may use)");
   line.Value("--memory", "BYTES", &memory, "that a node offers, as 8G (default: the machine's)");
   line.Value("--cgroup", "DIR", &cgroup,
-             "the control group below which a node limits the memory of processes; none: it looks ten times a second what they have (default: its own group\n"
-             "where it may make others below it, else none)");
+             "where a node makes control groups that limit memory; none: it looks itself (default: below its own group where it may)");
   line.Value("--disk", "BYTES", &disk, "that a node offers where its state lies, as 100G (default: what is free there now)");
   line.Values("--accelerator", "KIND=N", &accelerators, "that a node offers, as gpu=2, as often as needed");
   line.Values("--label", "NAME=VALUE", &labels, "what processes may ask for of a node, as often as needed");
