@@ -21,6 +21,7 @@ namespace {
 constexpr std::chrono::milliseconds kLook{100}, kIdle{1000}, kRemoveMax{1000};
 constexpr int kParentGone = SIGUSR2;   // sent by the kernel when a thread of the parent ends, also when others live on
 constexpr int kMemoryCode = 137, kCannotStartCode = 127;
+constexpr char kForProgram[] = "TROUPE_GUARDED_";   // before the names of variables that are the program's alone
 constexpr const char* kWords[] = {"exit", "signal", "memory", "cannot"};
 constexpr size_t kFixed = 9;   // words of a guard's command line before those of the program
 
@@ -43,6 +44,7 @@ class Warden {
     ::prctl(PR_SET_PDEATHSIG, kParentGone);
     ::prctl(PR_SET_NAME, "troupe guard");
     ::fcntl(report_, F_SETFD, FD_CLOEXEC);
+    NameVariables();
     if (::getppid() != daemon_) return kCannotStartCode;   // gone before it could be watched
     if (options_.memory_max > 0 && options_.cgroups) {
       if (absl::StatusOr<Cgroup> made = Cgroup::Make(*options_.cgroups, options_.memory_max); made.ok()) group_ = *std::move(made);
@@ -52,6 +54,19 @@ class Warden {
   }
 
  private:
+  static void NameVariables() {
+    std::vector<std::string> entries;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+      if (std::string_view(*entry).starts_with(kForProgram)) entries.emplace_back(*entry);
+    }
+    for (const std::string& entry : entries) {
+      const size_t equals = entry.find('=');
+      const std::string name = entry.substr(0, equals);
+      ::unsetenv(name.c_str());
+      ::setenv(name.substr(sizeof kForProgram - 1).c_str(), entry.substr(equals + 1).c_str(), 1);
+    }
+  }
+
   /// False: it cannot be started.
   bool StartProgram() {
     int failed[2];   // errno of a child that could not become the program
@@ -197,6 +212,12 @@ std::vector<std::string> Guard::CommandLine() const {
                                     options_.program};
   words.insert(words.end(), options_.arguments.begin(), options_.arguments.end());
   return words;
+}
+
+std::vector<std::string> Guard::Environment() const {
+  std::vector<std::string> all;
+  for (const std::string& entry : options_.environment) all.push_back(kForProgram + entry);
+  return all;
 }
 
 GuardEnd Guard::End(int wait_status) const {

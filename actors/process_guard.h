@@ -25,10 +25,11 @@
 namespace troupe {
 
 struct GuardOptions {
-  std::string program;                       ///< a path; "/proc/self/exe": the guard's own
-  std::vector<std::string> arguments;        ///< with argv[0]
-  uint64_t memory_max = 0;                   ///< bytes of the program and all that it starts; 0: no limit
-  std::optional<CgroupPlace> cgroups = {};   ///< where a group can be made (PrepareCgroups); none: the guard looks itself
+  std::string program;                         ///< a path; "/proc/self/exe": the guard's own
+  std::vector<std::string> arguments;          ///< with argv[0]
+  uint64_t memory_max = 0;                     ///< bytes of the program and all that it starts; 0: no limit
+  std::optional<CgroupPlace> cgroups = {};     ///< where a group can be made (PrepareCgroups); none: the guard looks itself
+  std::vector<std::string> environment = {};   ///< NAME=VALUE, for the program alone: what a loader reads there is not for the guard
   /// The name of a variable that tells the program its parent, which is the guard; empty: none.
   std::string parent_variable = {};
   std::chrono::milliseconds grace{0};   ///< between SIGTERM to the program and the end, when the daemon asks with kGuardStop
@@ -64,6 +65,8 @@ class Guard {
 
   /// To be started with this very program (/proc/self/exe), whose RunGuard it ends in, as a child of this process.
   std::vector<std::string> CommandLine() const;
+  /// What its environment must have besides.
+  std::vector<std::string> Environment() const;
   /// To be inherited by it.
   int descriptor() const { return write_; }
   /// When it has ended, with this wait status.

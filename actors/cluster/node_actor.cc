@@ -315,6 +315,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
                          .arguments = {"troupe"},
                          .memory_max = order.needs.memory,
                          .cgroups = options_.cgroups,
+                         .environment = order.environment,
                          .parent_variable = kEnvParent,
                          .grace = driver ? kDriverGrace : std::chrono::milliseconds(0)};
     guarded.arguments.insert(guarded.arguments.end(), order.arguments.begin(), order.arguments.end());
@@ -330,7 +331,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       launch.environment.push_back(absl::StrCat(kEnvHead, "=", options_.head_place));
       launch.environment.push_back(absl::StrCat(kEnvClusterToken, "=", options_.token));
     }
-    launch.environment.insert(launch.environment.end(), order.environment.begin(), order.environment.end());
+    const std::vector<std::string> own = (*guard)->Environment();
+    launch.environment.insert(launch.environment.end(), own.begin(), own.end());
     launch.folder = order.folder.empty() ? JobFolder(id.job) : order.folder;
     launch.out = FileOf(id, ".out");
     launch.err = FileOf(id, ".err");

@@ -1,5 +1,6 @@
 // Guards, started by this test as a node starts them: how programs end, and that nothing of them is left. TROUPE_PROGRAM is the program that knows RunGuard.
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ struct Fixture {
     const auto pid = table.Start({.program = TROUPE_PROGRAM,
                                   .arguments = (*guard)->CommandLine(),
                                   .inherit = {(*guard)->descriptor()},
+                                  .environment = (*guard)->Environment(),
                                   .group = true,
                                   .end_signal = kGuardEnd,
                                   .ended = [end, guard = *guard](int status) {
@@ -98,6 +100,16 @@ BOOST_AUTO_TEST_CASE(a_program_knows_its_parent_and_hears_all_signals) {
   for (const auto& [name, signal] : {std::pair("PIPE", SIGPIPE), {"XFSZ", SIGXFSZ}, {"INT", SIGINT}}) {   // that its guard, or this program, ignores
     BOOST_TEST(Is(Start(Shell(std::string("kill -") + name + " $$")).Wait(), Kind::kSignal, signal, 128 + signal), name);
   }
+}
+
+BOOST_AUTO_TEST_CASE(variables_are_the_programs_alone) {
+  BOOST_TEST_REQUIRE(setenv("TROUPE_TEST_KEPT", "old", 1) == 0);
+  GuardOptions options = Shell("echo \"$TROUPE_TEST_NEW,$TROUPE_TEST_KEPT\" > " + File("seen") + "; env | grep GUARDED >> " + File("seen") +
+                               "; tr '\\0' '\\n' < /proc/$PPID/environ | grep -c ^TROUPE_TEST_NEW >> " + File("seen"));
+  options.environment = {"TROUPE_TEST_NEW=a  b=c", "TROUPE_TEST_KEPT=new"};
+  Start(std::move(options)).Wait();
+  unsetenv("TROUPE_TEST_KEPT");
+  BOOST_TEST(ReadText(File("seen")) == "a  b=c,new\n0\n");
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_started_is_said) {
@@ -217,7 +229,7 @@ BOOST_AUTO_TEST_CASE(memory_is_limited_by_a_control_group_which_is_removed) {
 
 BOOST_AUTO_TEST_CASE(what_processes_have_is_summed_and_what_they_share_is_counted_once) {
   // Each holds 40 MB of its own.
-  Guarded guarded = Start(Shell("for i in 1 2; do (head -c 40000000 /dev/zero; sleep 1000) | tail & done; echo $$ > " + File("pid") + "; wait"));
+  Guarded guarded = Start(Shell("for i in 1 2; do (head -c 40000000 /dev/zero; sleep 1000) | tail > /dev/null & done; echo $$ > " + File("pid") + "; wait"));
   AwaitPid("pid");
   uint64_t bytes = 0;
   for (int i = 0; i < 3000 && bytes < 80'000'000; ++i) {
