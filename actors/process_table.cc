@@ -18,6 +18,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "actors/process_tree.h"
 
 extern char** environ;
 
@@ -112,7 +113,7 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return absl::UnavailableError(absl::StrCat("cannot start ", launch.program, ": ", strerror(error)));
   alive_.push_back({pid, launch.group, launch.end_signal});
-  waiting_.emplace_back([this, pid, group = launch.group, ended = std::move(launch.ended)] {
+  waiting_.emplace_back([this, pid, group = launch.group, end_signal = launch.end_signal, ended = std::move(launch.ended)] {
     int status = 0;
     siginfo_t info;
     while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) continue;
@@ -122,6 +123,7 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
       if (group) kill(-pid, SIGKILL);   // whoever is left of it
       while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
     }
+    if (WIFSIGNALED(status) && end_signal != SIGKILL) EndOrphans();
     ended(status);
     std::lock_guard lock_over(mutex_);
     over_.push_back(std::this_thread::get_id());
@@ -131,6 +133,24 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
 
 std::vector<ProcessTable::Child>::iterator ProcessTable::Find(pid_t pid) {
   return std::find_if(alive_.begin(), alive_.end(), [pid](const Child& child) { return child.pid == pid; });
+}
+
+void ProcessTable::EndOrphans() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  for (bool some = true; some && std::chrono::steady_clock::now() < end;) {
+    some = false;
+    {
+      std::lock_guard lock(mutex_);   // nobody is started meanwhile whom the table does not know yet
+      for (const pid_t child : ChildrenOf(getpid())) {
+        if (Find(child) != alive_.end()) continue;
+        some = true;
+        for (const pid_t pid : DescendantsOf(child)) kill(pid, SIGKILL);
+        kill(child, SIGKILL);
+        waitpid(child, nullptr, WNOHANG);
+      }
+    }
+    if (some) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
 }
 
 void ProcessTable::End(const Child& child) {

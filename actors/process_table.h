@@ -39,7 +39,9 @@ class ProcessTable {
     std::string out = {}, err = {};              ///< files that its stdout and stderr are appended to, and nothing to read; empty: this process' own
     /// It leads a process group of its own, and Kill means the group: what it has started goes with it.
     bool group = false;
-    int end_signal = SIGKILL;   ///< how Kill and KillAll end it; any other one is sent to the process alone, which must then end by itself
+    /// How Kill and KillAll end it. Any other one than SIGKILL is sent to the process alone, which must then end by itself, with what it has started; where it
+    /// is killed nevertheless, and orphans come to this process (PR_SET_CHILD_SUBREAPER), the table ends all children that it has not started.
+    int end_signal = SIGKILL;
     /// Called once, on a thread of the table's, when the process has ended: its wait status.
     std::function<void(int status)> ended;
   };
@@ -58,6 +60,8 @@ class ProcessTable {
     int end_signal;
   };
   static void End(const Child& child);
+  /// Ends all children of this process that the table has not started, and what these have started; within a second.
+  void EndOrphans();
   std::vector<Child>::iterator Find(pid_t pid);
 
   std::mutex mutex_;

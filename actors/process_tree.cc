@@ -36,7 +36,7 @@ bool KernelListsChildren() {
   return lists;
 }
 
-std::vector<pid_t> ChildrenOf(pid_t parent) {
+std::vector<pid_t> ListedChildrenOf(pid_t parent) {
   std::vector<pid_t> children;
   const std::string tasks = absl::StrCat("/proc/", parent, "/task");
   for (const pid_t task : NumbersIn(tasks)) {
@@ -78,6 +78,15 @@ uint64_t BytesOf(const std::string& path, const std::string& name) {
 
 }   // namespace
 
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  if (KernelListsChildren()) return ListedChildrenOf(parent);
+  std::vector<pid_t> children;
+  for (const pid_t pid : NumbersIn("/proc")) {
+    if (ParentOf(pid) == parent) children.push_back(pid);
+  }
+  return children;
+}
+
 std::vector<pid_t> DescendantsOf(pid_t root) {
   std::vector<pid_t> found;
   const bool listed = KernelListsChildren();
@@ -85,7 +94,7 @@ std::vector<pid_t> DescendantsOf(pid_t root) {
   for (size_t next = 0;; ++next) {
     const pid_t parent = next == 0 ? root : found[next - 1];
     if (listed) {
-      for (const pid_t child : ChildrenOf(parent)) found.push_back(child);
+      for (const pid_t child : ListedChildrenOf(parent)) found.push_back(child);
     } else {
       for (auto [it, end] = all.equal_range(parent); it != end; ++it) found.push_back(it->second);
     }

@@ -11,6 +11,8 @@
 
 namespace troupe {
 
+/// Those whose parent is `parent`, also those that have ended and that it has not waited for. Cost as below.
+std::vector<pid_t> ChildrenOf(pid_t parent);
 /// Children of `root`, their children and so on, without `root`; in any order. Those that begin while it looks may be missing.
 /// Cost: a file of /proc for each thread of each of them, or, where the kernel does not list children, one for each process of the machine.
 std::vector<pid_t> DescendantsOf(pid_t root);

@@ -1,6 +1,7 @@
 // Guards, started by this test as a node starts them: how programs end, and that nothing of them is left. TROUPE_PROGRAM is the program that knows RunGuard.
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,12 +180,18 @@ BOOST_AUTO_TEST_CASE(whoever_is_asked_to_stop_may_tidy_up_and_whoever_does_not_l
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_program_does_not_outlive_a_guard_that_is_killed) {
-  Guarded guarded = Start(Shell("echo $$ > " + File("pid") + "; exec sleep 1000"));
-  const pid_t program = AwaitPid("pid");
+BOOST_AUTO_TEST_CASE(nothing_outlives_a_guard_that_is_killed_where_orphans_come_to_its_daemon) {
+  BOOST_TEST_REQUIRE(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+  Guarded other = Start(Shell("echo $$ > " + File("other") + "; exec sleep 1000"));
+  Guarded guarded = Start(Shell(Hidden("a") + "; echo $$ > " + File("pid") + "; exec sleep 1000"));
+  const std::vector<pid_t> all{AwaitPid("pid"), AwaitPid("a")};
   kill(guarded.pid, SIGKILL);
   BOOST_TEST(Is(guarded.Wait(), Kind::kSignal, SIGKILL, -SIGKILL));
-  BOOST_TEST(testing::WaitUntilGone({program}));
+  BOOST_TEST(testing::WaitUntilGone(all, 0));
+  BOOST_TEST(!testing::WaitUntilGone({AwaitPid("other")}, 0));   // another one's program
+  table.Kill(other.pid);
+  other.Wait();
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 /// How it ends within a limit, in a control group or without one.

@@ -1,4 +1,5 @@
 // troupe node: the head of a cluster, or a member that runs its processes.
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -131,6 +132,7 @@ absl::Status BeNode(const NodeFlags& flags, const NodeAccess& access, const Log&
   TROUPE_TRY(Identity identity, Identity::Load(state));
   TROUPE_TRY(NodeCapacity capacity, CapacityOf(flags, state));
   TROUPE_TRY(const std::optional<CgroupPlace> cgroups, CgroupsOf(flags, log));
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);   // what a guard that is killed has guarded comes to this process
   capacity.memory_kept_by = cgroups ? absl::StrCat("cgroup v", cgroups->version) : "watching";
   TROUPE_TRY(const std::string hash, HashOfProgram("/proc/self/exe"));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {flags.join, access.token, access.tls},
