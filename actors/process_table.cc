@@ -18,6 +18,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "actors/process_tree.h"
 
 extern char** environ;
 
@@ -47,7 +48,9 @@ uint64_t StartOfProcess(pid_t pid) {
   const size_t name_end = line.rfind(')');   // the name may hold blanks
   if (name_end == std::string::npos) return 0;
   std::istringstream fields(line.substr(name_end + 1));
-  for (int i = 3; i <= 22; ++i) fields >> field;
+  fields >> field;
+  if (field == "Z" || field == "X") return 0;   // only that nobody has waited for it
+  for (int i = 4; i <= 22; ++i) fields >> field;
   uint64_t start = 0;
   return fields && absl::SimpleAtoi(field, &start) ? start : 0;
 }
@@ -65,7 +68,7 @@ void ProcessTable::KillAll() {
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    for (const auto& [pid, group] : alive_) kill(group ? -pid : pid, SIGKILL);
+    for (const Child& child : alive_) End(child);
     waiting.swap(waiting_);
   }
   for (std::thread& thread : waiting) thread.join();
@@ -109,17 +112,18 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return absl::UnavailableError(absl::StrCat("cannot start ", launch.program, ": ", strerror(error)));
-  alive_.emplace_back(pid, launch.group);
-  waiting_.emplace_back([this, pid, group = launch.group, ended = std::move(launch.ended)] {
+  alive_.push_back({pid, launch.group, launch.end_signal});
+  waiting_.emplace_back([this, pid, group = launch.group, end_signal = launch.end_signal, ended = std::move(launch.ended)] {
     int status = 0;
     siginfo_t info;
     while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) continue;
     {
       std::lock_guard lock_alive(mutex_);   // the pid is ours until it is reaped: Kill cannot hit another process
-      std::erase(alive_, std::pair(pid, group));
+      alive_.erase(Find(pid));
       if (group) kill(-pid, SIGKILL);   // whoever is left of it
       while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
     }
+    if (WIFSIGNALED(status) && end_signal != SIGKILL) EndOrphans();
     ended(status);
     std::lock_guard lock_over(mutex_);
     over_.push_back(std::this_thread::get_id());
@@ -127,10 +131,46 @@ absl::StatusOr<pid_t> ProcessTable::Start(Launch launch) {
   return pid;
 }
 
+std::vector<ProcessTable::Child>::iterator ProcessTable::Find(pid_t pid) {
+  return std::find_if(alive_.begin(), alive_.end(), [pid](const Child& child) { return child.pid == pid; });
+}
+
+void ProcessTable::EndOrphans() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  for (bool some = true; some && std::chrono::steady_clock::now() < end;) {
+    some = false;
+    {
+      std::lock_guard lock(mutex_);   // nobody is started meanwhile whom the table does not know yet
+      for (const pid_t child : ChildrenOf(getpid())) {
+        if (Find(child) != alive_.end()) continue;
+        some = true;
+        for (const pid_t pid : DescendantsOf(child)) kill(pid, SIGKILL);
+        kill(child, SIGKILL);
+        waitpid(child, nullptr, WNOHANG);
+      }
+    }
+    if (some) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+void ProcessTable::End(const Child& child) {
+  if (child.end_signal == SIGKILL) {
+    kill(child.group ? -child.pid : child.pid, SIGKILL);
+  } else {
+    kill(child.pid, child.end_signal);
+    kill(child.pid, SIGCONT);   // one that is stopped would not hear it
+  }
+}
+
 void ProcessTable::Kill(pid_t pid) {
   std::lock_guard lock(mutex_);
-  const auto it = std::find_if(alive_.begin(), alive_.end(), [pid](const auto& entry) { return entry.first == pid; });
-  if (it != alive_.end()) kill(it->second ? -pid : pid, SIGKILL);
+  const auto it = Find(pid);
+  if (it != alive_.end()) End(*it);
+}
+
+void ProcessTable::Signal(pid_t pid, int signal) {
+  std::lock_guard lock(mutex_);
+  if (Find(pid) != alive_.end()) kill(pid, signal);
 }
 
 }   // namespace troupe

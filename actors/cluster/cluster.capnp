@@ -49,6 +49,7 @@ struct NodeCapacity {
   disk @2 :UInt64;
   labels @3 :List(NameValue);
   accelerators @4 :List(NameCount);
+  memoryKeptBy @5 :Text;
 }
 struct Report @0x8f3d5b7c10020001 {
   node @0 :UInt32;
@@ -161,6 +162,7 @@ struct StopJob @0x8f3d5b7c10020009 {
 }
 struct DrainNode @0x8f3d5b7c1002000a {
   node @0 :Text;
+  force @1 :Bool;
 }
 struct Done @0x8f3d5b7c1002000b {
 }
@@ -190,7 +192,7 @@ struct ProgramPart @0x8f3d5b7c10020011 {   # bulk: bytes
 
 # What the head's store holds: records "job/N" and "node/N", and "life/N/NAME": the highest incarnation of a process that was placed, as decimal text.
 struct JobRecord {
-  status @0 :JobStatus;          # without processes
+  status @0 :JobStatus;          # without processes, until it is over
   request @1 :Text;
   driverNodes @2 :List(UInt32);  # by attempt
 }

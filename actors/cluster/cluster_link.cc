@@ -23,6 +23,8 @@ constexpr char kProtocol[] = "cluster protocol 1";   // nodes, heads and clients
 
 absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOptions options) {
   std::unique_ptr<ClusterLink> link(new ClusterLink());
+  link->must_be_there_ = options.must_be_there;
+  link->cancelled_ = options.cancelled;
   const bool is_head = options.address.head.empty();
   NodeId node = options.node;
   while (!is_head && node == kHeadNode) node = NodeId{std::random_device()()};

@@ -1,6 +1,7 @@
 // The way into a cluster: a small system of its own with a link to the head. For nodes, drivers and people alike.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -9,11 +10,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "actors/ask.h"
 #include "actors/cluster/messages.h"
 #include "actors/cluster/wire.h"
 #include "actors/role.h"
 #include "actors/system.h"
+#include "actors/unreachable.h"
 
 namespace troupe {
 
@@ -30,6 +33,10 @@ struct ClusterLinkOptions {
   /// "tcp:HOST:PORT", at most one; none: nobody reaches this process.
   std::vector<std::string> listen = {};
   std::vector<RoleToken> tokens = {};   ///< of a head: others that get in, besides its own
+  /// Of people: a head that has never answered, and where nobody listens, is an error of AskHead after one request (kHeadTimeout).
+  bool must_be_there = false;
+  /// Of people: ends AskHead at once when it becomes true. May be null.
+  const std::atomic<bool>* cancelled = nullptr;
   std::function<void(const std::string&)> log = nullptr;
 };
 
@@ -47,12 +54,17 @@ class ClusterLink {
   /// Where it listens, "HOST:PORT"; empty: nowhere.
   const std::string& place() const { return place_; }
 
-  /// Asks the head, again where it does not answer, for `patience` in all. Not to be called by an actor.
+  /// Asks the head, again where it does not answer, for `patience` in all. Not to be called by an actor. Cancelled: ClusterLinkOptions::cancelled; `always`:
+  /// not even then.
   template <class Reply, class Request>
-  absl::StatusOr<Reply> AskHead(const Request& request, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
+  absl::StatusOr<Reply> AskHead(const Request& request, std::chrono::milliseconds patience = std::chrono::seconds(10), bool always = false) {
     const auto end = std::chrono::steady_clock::now() + patience;
+    const std::atomic<bool>* cancelled = always ? nullptr : cancelled_;
     for (;;) {
-      absl::StatusOr<Reply> reply = Ask<Reply>(*system_, head_, request, kHeadTimeout * 2);
+      absl::StatusOr<Reply> reply = AskUnless<Reply>(*system_, head_, request, kHeadTimeout * 2, cancelled);
+      if (cancelled != nullptr && *cancelled) return absl::CancelledError("stopped by a signal");
+      reached_ = reached_ || !IsUnreachable(reply.status());
+      if (!reached_ && must_be_there_) return absl::UnavailableError(absl::StrCat("the head cannot be reached: ", WhyUnreachable(reply.status())));
       if (reply.ok() || !IsRetryable(reply.status()) || std::chrono::steady_clock::now() >= end) return reply;
       Pause();
     }
@@ -64,6 +76,8 @@ class ClusterLink {
   std::unique_ptr<System> system_;
   HeadActor head_;
   std::string place_;
+  bool must_be_there_ = false, reached_ = false;
+  const std::atomic<bool>* cancelled_ = nullptr;
 };
 
 }   // namespace troupe

@@ -372,12 +372,21 @@ Orders Head::OrdersFor(NodeId id, Incarnation incarnation, uint64_t seen) const 
   return orders;
 }
 
+bool Head::IsLastWithWork(const Node& node) const {
+  const auto other = [&node](const auto& entry) { return &entry.second != &node && entry.second.status.state == NodeState::kUp; };
+  return over_.size() < jobs_.size() && std::none_of(nodes_.begin(), nodes_.end(), other);
+}
+
 absl::Status Head::OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall_ms) {
   const auto named = names_.find(drain.node);
   if (named == names_.end()) return absl::NotFoundError(absl::StrCat("there is no node named '", drain.node, "'"));
   Node& node = nodes_.at(named->second);
   if (!MayRun(node.status.state)) {
     return absl::FailedPreconditionError(absl::StrCat("node ", drain.node, " is ", ToString(node.status.state), ", expected one that is up"));
+  }
+  if (!drain.force && IsLastWithWork(node)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node ", drain.node, " is the only one that is up, and there are jobs that are not over, which would wait for another one (--force)"));
   }
   SetNodeState(node, NodeState::kDraining, "on request", wall_ms);
   if (node.returned) MoveProcesses(node, wall_ms);   // else what runs there is not known yet

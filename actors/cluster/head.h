@@ -98,7 +98,7 @@ class Head {
   };
   using Processes = std::map<std::string, Process>;
   struct Job {
-    JobStatus status;   // `processes` stays empty
+    JobStatus status;   // `processes` stays empty until it is over: then it is LastLives
     std::string request;
     std::vector<NodeId> driver_nodes;
     Processes processes;                            // changed only in head_placing.cc, which counts what they use
@@ -147,6 +147,7 @@ class Head {
   void LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms);
   void MoveProcesses(Node& node, int64_t wall_ms);
   void PlaceDriverAgain(Node& node);
+  bool IsLastWithWork(const Node& node) const;
   void ExcuseSilence(Clock::Time now);
   void NoticeSilence(Clock::Time now, int64_t wall_ms);
   void Watch(Node& node, Clock::Time when);
@@ -164,6 +165,7 @@ class Head {
   void OnRefused(Job& job, Process& process, const std::string& reason, int64_t wall_ms);
   void OnDriverEnded(Job& job, int32_t code, const std::string& reason, bool by_itself, int64_t wall_ms);
   void SetJobState(Job& job, JobState state);
+  std::vector<ClaimedProcess> LastLives(const Job& job) const;
   void EndJob(Job& job, JobState state, int32_t code, const std::string& reason, int64_t wall_ms);
   void ForgetJobs();
   void NoticeTime(Clock::Time now, int64_t wall_ms);

@@ -17,6 +17,12 @@ std::string HowItEnded(int32_t code, const std::string& reason) {
   return code < 0 ? absl::StrCat("killed by signal ", -code) : absl::StrCat("exit code ", code);
 }
 
+/// Of a job whose driver has ended by itself.
+std::string WhyItFailed(const std::string& reason) {
+  if (reason.starts_with("exit code")) return absl::StrCat("its driver ended with ", reason);
+  return reason.starts_with("cannot be") ? absl::StrCat("its driver ", reason) : reason;   // "out of memory: ..."
+}
+
 }   // namespace
 
 absl::Status Head::CheckDriver(JobId id, uint64_t attempt) const {
@@ -173,8 +179,7 @@ void Head::OnRefused(Job& job, Process& process, const std::string& reason, int6
 void Head::OnDriverEnded(Job& job, int32_t code, const std::string& reason, bool by_itself, int64_t wall_ms) {
   JobStatus& status = job.status;
   if (by_itself) {
-    const std::string why = code == 0 ? "" : absl::StrCat("its driver ", code == kCannotStart && !reason.starts_with("exit") ? "" : "ended with ", reason);
-    EndJob(job, code == 0 ? JobState::kSucceeded : JobState::kFailed, code, why, wall_ms);
+    EndJob(job, code == 0 ? JobState::kSucceeded : JobState::kFailed, code, code == 0 ? "" : WhyItFailed(reason), wall_ms);
   } else if (status.attempt >= status.spec.attempts) {
     EndJob(job, JobState::kFailed, code, absl::StrCat("its driver was lost ", status.attempt, " times, the last time: ", reason), wall_ms);
   } else {
@@ -189,7 +194,27 @@ void Head::OnDriverEnded(Job& job, int32_t code, const std::string& reason, bool
   }
 }
 
+/// Of the processes that its driver, or the head before this one, has had; for whoever asks for their output.
+std::vector<ClaimedProcess> Head::LastLives(const Job& job) const {
+  std::vector<ClaimedProcess> lives;
+  for (const auto& [name, incarnation] : job.placed) {
+    const auto process = job.processes.find(name);
+    const auto node = job.last_nodes.find(name);
+    ClaimedProcess life;
+    life.id = {job.status.job, name, incarnation};
+    life.state = ProcessState::kEnded;
+    if (node != job.last_nodes.end()) life.node = NameOf(node->second);
+    if (process != job.processes.end() && process->second.order.id.incarnation == incarnation && process->second.state == ProcessState::kEnded) {
+      life.code = process->second.code;
+      life.reason = process->second.reason;
+    }
+    lives.push_back(std::move(life));
+  }
+  return lives;
+}
+
 void Head::EndJob(Job& job, JobState state, int32_t code, const std::string& reason, int64_t wall_ms) {
+  job.status.processes = LastLives(job);
   DropAll(job);
   job.status.code = code;
   job.status.ended_ms = wall_ms;

@@ -59,7 +59,10 @@ absl::StatusOr<Inspected> Head::OnInspect(const Inspect& inspect) const {
   for (const auto& [name, weight] : options_.queues) queues[name] = {};
   for (const auto& [id, job] : jobs_) {
     inspected.jobs.push_back(StatusOf(job));
-    if (IsOver(job.status.state)) continue;
+    if (IsOver(job.status.state)) {
+      inspected.jobs.back().processes.clear();
+      continue;
+    }
     QueueStatus& queue = queues[job.status.spec.queue];
     queue.cores += job.share;
     ++(job.status.state == JobState::kRunning ? queue.running : queue.waiting);
@@ -84,6 +87,10 @@ absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
   }
   const auto last = job.last_nodes.find(id.name);
   if (last != job.last_nodes.end()) return last->second;
+  for (const ClaimedProcess& life : job.status.processes) {   // of a job that was over before this head's start
+    const auto node = names_.find(life.node);
+    if (life.id.name == id.name && node != names_.end()) return node->second;
+  }
   return absl::NotFoundError(absl::StrCat("job ", id.job, " has no process '", id.name, "' whose output is known"));
 }
 

@@ -40,7 +40,7 @@ std::string ToString(const ProcessId& id);
 /// What a process needs of the node that runs it.
 struct ProcessNeeds {
   uint32_t cores = 0;                               ///< whole cores that nobody else is promised
-  uint64_t memory = 0;                              ///< bytes, likewise
+  uint64_t memory = 0;                              ///< bytes, likewise, and the most that it gets; 0: nothing is promised, and there is no limit
   std::map<std::string, std::string> labels = {};   ///< that the node must have, with these values
   /// Processes of a job with the same word go to different nodes as far as there are some. The most important word first: a node with fewer of the first wins
   /// before one with fewer of the second.
@@ -93,6 +93,7 @@ struct NodeCapacity {
   uint64_t disk = 0;     ///< bytes where its state lies, free when it began
   std::map<std::string, std::string> labels;
   std::map<std::string, uint32_t> accelerators = {};   ///< by kind: {"gpu", 2}
+  std::string memory_kept_by = {};                     ///< what keeps processes within `ProcessNeeds::memory`: "cgroup v2", "cgroup v1", "watching"
   bool operator==(const NodeCapacity&) const = default;
 };
 
@@ -194,7 +195,8 @@ struct JobStatus {
   std::string reason;                                       ///< why it waits, failed or was stopped
   uint64_t attempt = 0;                                     ///< drivers started so far
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;   ///< since 1970; 0: not yet
-  std::vector<ClaimedProcess> processes = {};               ///< those that are wanted now
+  /// Those that are wanted now; of a job that is over, where it is asked for alone: the last life of each that there was.
+  std::vector<ClaimedProcess> processes = {};
 };
 
 enum class NodeState : uint8_t { kJoining, kUp, kSuspect, kDown, kDraining, kLeft };
@@ -241,8 +243,10 @@ struct Inspected {
 struct StopJob {
   JobId job = 0;
 };
+/// Of a drained node FailedPrecondition: it is not up; or, without `force`, it is the only one that is, and jobs would wait for another one.
 struct DrainNode {
   std::string node;   ///< its name
+  bool force = false;
 };
 struct Done {};
 

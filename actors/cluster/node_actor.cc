@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "absl/strings/str_replace.h"
 #include "actors/cluster/programs.h"
 #include "actors/cluster/wire.h"
+#include "actors/process_guard.h"
 #include "actors/process_table.h"
 #include "actors/status.h"
 #include "actors/text.h"
@@ -31,7 +31,7 @@ namespace {
 
 struct ProcessGone {
   ProcessId id;
-  int status;
+  GuardEnd end;
 };
 
 }   // namespace
@@ -43,8 +43,17 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kAgainMin{50}, kAgainMax{1000};
+constexpr std::chrono::milliseconds kDriverGrace{2000};             // to tidy up, after SIGTERM
+constexpr int32_t kOutOfMemoryCode = 137, kCannotStartCode = 127;   // as shells have them
+constexpr char kThisProgram[] = "/proc/self/exe";
+constexpr std::chrono::milliseconds kLinger{1000};
 constexpr std::chrono::hours kSweep{1};
 constexpr size_t kJobFoldersMax = 100;
+
+/// "512 MB", as --memory takes it.
+std::string MemoryText(uint64_t bytes) {
+  return bytes % (1 << 20) == 0 ? absl::StrCat(bytes >> 20, " MB") : absl::StrCat(bytes >> 10, " KB");
+}
 
 struct NodeActorState {
   static inline const char* name = "node";
@@ -89,7 +98,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     return absl::StrCat(JobFolder(id.job), "/", absl::StrReplaceAll(id.name, {{" ", "-"}, {"/", "-"}}), ".", id.incarnation, suffix);
   }
 
-  /// Processes of a life of this node that was killed: nobody else ends them.
+  /// Guards of a life of this node that was killed: they are about to end with their processes.
   void EndLeftovers() {
     std::error_code ignored;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(options_.state_folder + "/jobs", ignored)) {
@@ -97,7 +106,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       std::ifstream file(entry.path());
       pid_t pid = 0;
       uint64_t start = 0;
-      if (file >> pid >> start && pid > 0 && start != 0 && StartOfProcess(pid) == start) ::kill(-pid, SIGKILL);
+      if (file >> pid >> start && pid > 0 && start != 0 && StartOfProcess(pid) == start) ::kill(pid, kGuardEnd);
       std::filesystem::remove(entry.path(), ignored);
     }
   }
@@ -142,6 +151,11 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     if (number != number_) return;
     if (!IsRetryable(status)) return End(status);
     if (options_.log != nullptr && again_ == kAgainMin) options_.log->Warning("head", {{"error", Message(status)}});
+    const auto now = self_->clock().now();
+    if (options_.unanswered && (again_ == kAgainMin || now - said_ >= kSayAgain)) {
+      said_ = now;
+      options_.unanswered(status);
+    }
     self_->delayed_send(self_, again_, Thunk{[me = weak_from_this(), number] {
                           const auto runner = me.lock();
                           if (runner != nullptr && runner->number_ == number) runner->SendReport();
@@ -166,7 +180,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       case Orders::Verdict::kRejoin:
         return Rejoin(orders.incarnation);
       case Orders::Verdict::kLeft:
-        return End(absl::OkStatus());
+        return Leave();
     }
     SendReport();
   }
@@ -182,6 +196,15 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     SendReport();
   }
 
+  /// Not before others could read the last words of what ran here.
+  void Leave() {
+    const auto rest = std::chrono::ceil<std::chrono::milliseconds>(last_gone_ + kLinger - self_->clock().now());
+    if (rest.count() <= 0) return End(absl::OkStatus());
+    self_->delayed_send(self_, rest, Thunk{[me = weak_from_this()] {
+                          if (const auto runner = me.lock()) runner->End(absl::OkStatus());
+                        }});
+  }
+
   void End(const absl::Status& status) {
     for (auto& [id, process] : processes_) EndProcess(process);
     if (options_.ended) std::exchange(options_.ended, nullptr)(status);
@@ -190,6 +213,11 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   void EndProcess(Running& process) {
     process.unwanted = true;
     if (process.pid != 0) table_.Kill(process.pid);
+  }
+  /// A driver may tidy up first.
+  void StopProcess(Running& process) {
+    if (process.order.id.name != kDriverName || process.pid == 0) return EndProcess(process);
+    if (!std::exchange(process.unwanted, true)) table_.Signal(process.pid, kGuardStop);
   }
 
   void CarryOut(const Orders& orders) {
@@ -207,7 +235,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
         jobs.insert(it->first.job);
         ++it;
       } else if (process.state == ProcessState::kRunning) {
-        EndProcess(process);
+        StopProcess(process);
         jobs.insert(it->first.job);
         ++it;
       } else {
@@ -243,7 +271,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     const auto it = processes_.find(id);
     if (it == processes_.end() || it->second.unwanted) return;
     const std::string& hash = it->second.order.program;
-    if (hash == options_.program_hash) return Start(id, options_.program);
+    if (hash == options_.program_hash) return Start(id, kThisProgram);
     if (programs_.Has(hash)) return Start(id, programs_.PathOf(hash));
     const uint64_t have = fetched_[hash];
     auto me = weak_from_this();
@@ -282,23 +310,35 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
       return Fail(id, absl::StrCat(order.folder, ": not a folder on node ", options_.name, ", where the job was to start"));
     }
     jobs_.insert(id.job);
-    ProcessTable::Launch launch{.program = program, .arguments = {"troupe"}, .inherit = {}, .ended = nullptr};
-    launch.arguments.insert(launch.arguments.end(), order.arguments.begin(), order.arguments.end());
+    const bool driver = id.name == kDriverName;
+    GuardOptions guarded{.program = program,
+                         .arguments = {"troupe"},
+                         .memory_max = order.needs.memory,
+                         .cgroups = options_.cgroups,
+                         .environment = order.environment,
+                         .parent_variable = kEnvParent,
+                         .grace = driver ? kDriverGrace : std::chrono::milliseconds(0)};
+    guarded.arguments.insert(guarded.arguments.end(), order.arguments.begin(), order.arguments.end());
+    const absl::StatusOr<std::shared_ptr<Guard>> guard = Guard::Make(std::move(guarded));
+    if (!guard.ok()) return Fail(id, std::string(Message(guard.status())));
+    ProcessTable::Launch launch{.program = kThisProgram, .arguments = (*guard)->CommandLine(), .inherit = {(*guard)->descriptor()}, .ended = nullptr};
     launch.environment = {absl::StrCat("TMPDIR=", tmp), absl::StrCat(kEnvJob, "=", id.job), absl::StrCat(kEnvHost, "=", options_.host),
-                          absl::StrCat(kEnvProgram, "=", order.program), absl::StrCat(kEnvParent, "=", ::getpid())};
+                          absl::StrCat(kEnvProgram, "=", order.program)};
     if (!options_.tls.empty()) launch.environment.push_back(absl::StrCat(kEnvTls, "=", options_.tls));
     if (!options_.ports.empty()) launch.environment.push_back(absl::StrCat(kEnvPorts, "=", options_.ports));
-    if (id.name == kDriverName) {
+    if (driver) {
       launch.environment.push_back(absl::StrCat(kEnvAttempt, "=", id.incarnation));
       launch.environment.push_back(absl::StrCat(kEnvHead, "=", options_.head_place));
       launch.environment.push_back(absl::StrCat(kEnvClusterToken, "=", options_.token));
     }
-    launch.environment.insert(launch.environment.end(), order.environment.begin(), order.environment.end());
+    const std::vector<std::string> own = (*guard)->Environment();
+    launch.environment.insert(launch.environment.end(), own.begin(), own.end());
     launch.folder = order.folder.empty() ? JobFolder(id.job) : order.folder;
     launch.out = FileOf(id, ".out");
     launch.err = FileOf(id, ".err");
     launch.group = true;
-    launch.ended = [actor = caf::actor(self_), id](int status) { System::Deliver(actor, ProcessGone{id, status}); };
+    launch.end_signal = kGuardEnd;
+    launch.ended = [actor = caf::actor(self_), id, guard = *guard](int status) { System::Deliver(actor, ProcessGone{id, guard->End(status)}); };
     const absl::StatusOr<pid_t> pid = table_.Start(std::move(launch));
     if (!pid.ok()) return Fail(id, std::string(Message(pid.status())));
     process.pid = *pid;
@@ -314,7 +354,7 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
     if (options_.log != nullptr) options_.log->Error("not started", {{"process", ToString(id)}, {"error", why}});
     Running& process = processes_[id];
     process.state = ProcessState::kEnded;
-    process.code = 127;
+    process.code = kCannotStartCode;
     process.cannot_start = true;
     process.reason = std::move(why);
     SendReport();
@@ -323,16 +363,38 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   void OnGone(const ProcessGone& gone) {
     std::error_code ignored;
     std::filesystem::remove(FileOf(gone.id, ".pid"), ignored);
+    last_gone_ = self_->clock().now();
     const auto it = processes_.find(gone.id);
     if (it == processes_.end()) return;
     Running& process = it->second;
     process.pid = 0;
+    if (gone.end.kind == GuardEnd::Kind::kCannotStart && !process.unwanted) return Fail(gone.id, gone.end.text);
     process.state = ProcessState::kEnded;
-    process.code = WIFEXITED(gone.status) ? WEXITSTATUS(gone.status) : -WTERMSIG(gone.status);
-    if (process.code < 0) process.reason = absl::StrCat("killed by signal ", -process.code, " (", strsignal(-process.code), ")");
-    if (options_.log != nullptr) options_.log->Info("ended", {{"process", ToString(gone.id)}, {"code", process.code}});
+    SayHow(gone.end, process);
+    if (options_.log != nullptr) options_.log->Info("ended", {{"process", ToString(gone.id)}, {"code", process.code}, {"reason", process.reason}});
     if (process.unwanted) processes_.erase(it);
     SendReport();
+  }
+
+  void SayHow(const GuardEnd& end, Running& process) const {
+    switch (end.kind) {
+      case GuardEnd::Kind::kExit:
+        process.code = end.value;
+        break;
+      case GuardEnd::Kind::kSignal:
+        process.code = -end.value;
+        process.reason = absl::StrCat("killed by signal ", end.value, " (", strsignal(end.value), ")");
+        if (options_.cgroups) RemoveCgroupsLeftIn(*options_.cgroups);   // in case that it was its guard that was killed
+        break;
+      case GuardEnd::Kind::kMemory:
+        process.code = kOutOfMemoryCode;
+        process.reason = absl::StrCat("out of memory: limit ", MemoryText(process.order.needs.memory), " (--memory)");
+        break;
+      case GuardEnd::Kind::kCannotStart:
+        process.code = kCannotStartCode;
+        process.reason = end.text;
+        break;
+    }
   }
 
   caf::result<Output> OnReadOutput(const ReadOutput& read) {
@@ -361,6 +423,8 @@ class NodeRunner : public std::enable_shared_from_this<NodeRunner> {
   std::set<JobId> jobs_;                      // that have had processes here, and whose temporary files are here
   uint64_t number_ = 0, seen_ = 0, generation_ = 0;
   std::chrono::milliseconds again_ = kAgainMin;
+  caf::actor_clock::time_point said_{};        // that the head does not answer
+  caf::actor_clock::time_point last_gone_{};   // the last process that has ended
   bool leaving_ = false;
 };
 

@@ -143,9 +143,10 @@ void Fill(wire::NodeCapacity::Builder to, const NodeCapacity& from) {
   to.setDisk(from.disk);
   Fill(to.initLabels(static_cast<unsigned>(from.labels.size())), from.labels);
   Fill(to.initAccelerators(static_cast<unsigned>(from.accelerators.size())), from.accelerators);
+  to.setMemoryKeptBy(from.memory_kept_by);
 }
 NodeCapacity Read(wire::NodeCapacity::Reader from) {
-  return {from.getCores(), from.getMemory(), from.getDisk(), Read(from.getLabels()), Read(from.getAccelerators())};
+  return {from.getCores(), from.getMemory(), from.getDisk(), Read(from.getLabels()), Read(from.getAccelerators()), Read(from.getMemoryKeptBy())};
 }
 
 void Fill(wire::JobSpec::Builder to, const JobSpec& from) {
@@ -458,11 +459,19 @@ absl::StatusOr<StopJob> Codec<StopJob>::Decode(const Frame& frame) {
 }
 
 Frame Codec<DrainNode>::Encode(const DrainNode& m) {
-  return {kType, EncodeHead<wire::DrainNode>([&](wire::DrainNode::Builder to) { to.setNode(m.node); }), {}};
+  return {kType,
+          EncodeHead<wire::DrainNode>([&](wire::DrainNode::Builder to) {
+            to.setNode(m.node);
+            to.setForce(m.force);
+          }),
+          {}};
 }
 absl::StatusOr<DrainNode> Codec<DrainNode>::Decode(const Frame& frame) {
   DrainNode m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::DrainNode>(frame.head, [&](wire::DrainNode::Reader from) { m.node = Read(from.getNode()); }));
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::DrainNode>(frame.head, [&](wire::DrainNode::Reader from) {
+    m.node = Read(from.getNode());
+    m.force = from.getForce();
+  }));
   return m;
 }
 

@@ -38,7 +38,7 @@ TROUPE_CLUSTER_CODEC(ProgramPart, 0x8f3d5b7c10020011)
 
 /// What a head keeps of a job.
 struct JobRecord {
-  JobStatus status;   ///< without processes
+  JobStatus status;   ///< without processes, until it is over
   std::string request;
   std::vector<NodeId> driver_nodes;   ///< by attempt, the first at 0
 };

@@ -9,6 +9,7 @@
 #include "actors/check.h"
 #include "actors/internal/kj_error.h"
 #include "actors/internal/link_frame.h"
+#include "actors/unreachable.h"
 
 namespace troupe {
 namespace {
@@ -365,6 +366,10 @@ void LinkClient::Expire(LinkTime now) {
   loop_.WakeAt(next);
   while (!expired.empty()) {
     const LinkCall& call = expired.front();
+    if (!ready() && !connecting() && !located_.empty()) {   // nobody is there
+      loop_.Finish(expired, expired.begin(), Unreachable(Name(), last_error_));
+      continue;
+    }
     std::string error = absl::StrCat(Name(), " gave no answer within ", call.timeout.count(), " ms");
     if (!ready()) {
       absl::StrAppend(&error, ": ",

@@ -64,6 +64,19 @@ BOOST_AUTO_TEST_CASE(an_actor_that_has_ended_is_unavailable) {
   BOOST_TEST(absl::IsUnavailable(Ask<Reply>(system, doubler, Question{1}).status()));
 }
 
+BOOST_AUTO_TEST_CASE(whoever_may_be_cancelled_gets_replies_and_errors_all_the_same) {
+  std::atomic<bool> cancelled = false;
+  const auto limit = std::chrono::seconds(10);
+  BOOST_TEST(AskUnless<Reply>(system, doubler, Question{21}, limit, &cancelled)->number == 42);
+  BOOST_TEST(AskUnless<Reply>(system, doubler, Question{21}, limit, nullptr)->number == 42);
+  BOOST_TEST(absl::IsInvalidArgument(AskUnless<Reply>(system, doubler, Question{-1}, limit, &cancelled).status()));
+  BOOST_TEST(absl::IsDeadlineExceeded(AskUnless<Reply>(system, doubler, Question{100}, std::chrono::milliseconds(1), &cancelled).status()));
+  cancelled = true;
+  BOOST_TEST(absl::IsCancelled(AskUnless<Reply>(system, doubler, Question{100}, std::chrono::hours(1), &cancelled).status()));
+  system.Stop(doubler);
+  BOOST_TEST(absl::IsUnavailable(Ask<Reply>(system, doubler, Question{1}).status()));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }   // namespace

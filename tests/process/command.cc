@@ -106,7 +106,7 @@ Command::Command(const Scratch& scratch, Options options) {
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit during{std::min(options.file_bytes_max, before.rlim_max), before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &during);   // what is started inherits it
-  const int error = posix_spawn(&pid_, options.program, &actions, nullptr, Pointers(arguments).data(), Pointers(environment).data());
+  const int error = posix_spawn(&pid_, options.program.c_str(), &actions, nullptr, Pointers(arguments).data(), Pointers(environment).data());
   setrlimit(RLIMIT_FSIZE, &before);
   posix_spawn_file_actions_destroy(&actions);
   BOOST_REQUIRE_MESSAGE(error == 0, "cannot start " << options.program);
@@ -117,7 +117,10 @@ Command::~Command() {
   const std::vector<pid_t> left = children();
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
-  for (const pid_t child : left) kill(child, SIGKILL);
+  for (const pid_t child : left) {
+    if (!CommandLine(child).starts_with("troupe guard ")) kill(child, SIGKILL);
+  }
+  WaitUntilGone(left);   // guards end by themselves, with what they guard
 }
 
 bool Command::running() const {
@@ -128,6 +131,9 @@ bool Command::running() const {
 
 std::string Command::Printed() const {
   return ReadText(out_);
+}
+std::string Command::Errors() const {
+  return ReadText(err_);
 }
 
 std::vector<pid_t> Command::children() const {

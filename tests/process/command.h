@@ -42,7 +42,7 @@ class Command {
     std::vector<std::string> arguments;      ///< without the program
     std::vector<std::string> environment;    ///< NAME=VALUE, added to the test's own
     rlim_t file_bytes_max = RLIM_INFINITY;   ///< of every file that it writes
-    const char* program = TROUPE_PROGRAM;
+    std::string program = TROUPE_PROGRAM;    ///< the command, or a copy of it
   };
   /// Starts it. Its TMPDIR is `scratch`/tmp; what it prints goes to hidden files in `scratch`/out.
   Command(const Scratch& scratch, Options options);
@@ -55,6 +55,8 @@ class Command {
   bool running() const;
   /// What has come on stdout so far.
   std::string Printed() const;
+  /// And on stderr.
+  std::string Errors() const;
   /// Direct children, of every thread.
   std::vector<pid_t> children() const;
   /// Those of them whose command line holds `words`, e.g. "worker 0".

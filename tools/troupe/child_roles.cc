@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "actors/bench_link.h"
+#include "actors/process_guard.h"
 #include "algorithms/run/process_cluster.h"
 #include "ps/bench_group.h"
 #include "ps/bench_processes.h"
@@ -26,6 +27,7 @@ std::vector<std::string> This(const char* role) {
 std::optional<int> RunChildRole(int argc, char** argv) {
   const std::string_view word = argc > 1 ? argv[1] : "";
   if (word == "worker" || word == "shard") return RunExecutor(argc, argv);
+  if (word == kGuardRole) return RunGuard(argc, argv);
   if (word == kBenchLinkPeer) return RunBenchLinkPeer({argv + 2, argv + argc});
   if (word == kBenchProcessesPeer) return RunBenchProcessesPeer({argv + 2, argv + argc});
   if (word == kBenchGroupPeer) return RunBenchGroupPeer({argv + 2, argv + argc});

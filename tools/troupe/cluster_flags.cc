@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
+#include "tools/troupe/process.h"
 
 namespace troupe {
 absl::StatusOr<std::vector<RoleToken>> ReadTokens(const std::string& path) {
@@ -38,7 +39,7 @@ absl::StatusOr<ClusterAddress> ClusterFlags::Address() const {
 
 absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterFlags::Open() const {
   TROUPE_TRY(ClusterAddress address, Address());
-  return ClusterLink::Open({.address = std::move(address)});
+  return ClusterLink::Open({.address = std::move(address), .must_be_there = true, .cancelled = &StopAsked()});
 }
 
 }   // namespace troupe

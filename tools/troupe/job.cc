@@ -1,5 +1,6 @@
 // troupe submit, job, status and drain: what people ask of a cluster.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <tuple>
@@ -27,6 +28,8 @@ void Print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+constexpr double kForever = 1e9;   // seconds
+
 absl::Status List(ClusterLink& link, bool json) {
   TROUPE_TRY(const Inspected all, link.AskHead<Inspected>(Inspect{}));
   Print(json ? JobsJson(all.jobs) + "\n" : JobsText(all.jobs));
@@ -52,7 +55,7 @@ absl::Status RunSubmit(const Arguments& arguments) {
   line.Value("--queue", "NAME", &queue, "queues share the cluster's cores by their weights (default: default, of weight 1)");
   line.Value("--priority", "N", &priority, "within its queue the higher ones begin first, of these the oldest; -1000 to 1000 (default 0)");
   line.Value("--cores", "N", &cores, "that the program needs on its node (default 0: it waits for others)");
-  line.Value("--memory", "BYTES", &memory, "likewise, as 8G (default 0)");
+  line.Value("--memory", "BYTES", &memory, "likewise, as 8G, and the most that it gets: beyond it all of it is ended (default 0: no limit)");
   line.Value("--disk", "BYTES", &disk, "likewise, where the node's state lies (default 0)");
   line.Values("--accelerator", "KIND=N", &accelerators, "likewise, as gpu=1");
   line.Value("--attempts", "N", &attempts, "how often it is started in all, where it is lost with its node or by a signal (default 3)");
@@ -150,25 +153,43 @@ absl::Status RunStatus(const Arguments& arguments) {
 }
 
 absl::Status RunDrain(const Arguments& arguments) {
-  CommandLine line("drain", "NODE [FLAGS]", "Moves the processes of a node away and lets it go.", "  troupe drain host-3:40123\n");
+  CommandLine line("drain", "NODE [FLAGS]",
+                   "Moves the processes of a node away and lets it go: workers and shards end there and begin elsewhere, drivers (and submitted programs) are\n"
+                   "waited for. While it waits it says on stderr for what. When this command ends early, the node goes on draining.",
+                   "  troupe drain host-3:40123\n  troupe drain host-3:40123 --timeout 600s\n");
   ClusterFlags cluster;
-  std::string node;
+  std::string node, timeout;
+  bool force = false;
   line.Argument("NODE", &node, "its name, as troupe status shows it");
   cluster.Declare(line);
+  line.Value("--timeout", "TIME", &timeout, "wait no longer than this, as 600s (default: until the node has left)");
+  line.Switch("--force", &force, "also where it is the only node that is up and jobs would wait for another one");
   TROUPE_TRY(const bool go_on, line.Parse(arguments));
   if (!go_on) return absl::OkStatus();
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
-  TROUPE_RETURN_IF_ERROR(link->AskHead<Done>(DrainNode{node}).status());
+  auto end = std::chrono::steady_clock::time_point::max();
+  if (!timeout.empty()) {
+    double seconds = 0;
+    if (const absl::Status status = ParseDuration(timeout, &seconds); !status.ok()) return WithContext(status, "--timeout");
+    if (seconds < kForever) end = std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  }
   CatchStopSignals();
-  for (uint64_t seen = 0; !StopAsked();) {
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
+  TROUPE_RETURN_IF_ERROR(link->AskHead<Done>(DrainNode{node, force}).status());
+  std::string said;
+  for (uint64_t seen = 0;;) {
     TROUPE_TRY(const Inspected all, link->AskHead<Inspected>(Inspect{0, seen}));
     seen = all.version;
     for (const NodeStatus& status : all.nodes) {
       if (status.name == node && status.state == NodeState::kLeft) return absl::OkStatus();
       if (status.name == node && status.state == NodeState::kDown) return absl::UnavailableError(absl::StrCat("node ", node, " is down: ", status.reason));
     }
+    const std::string waits = ProcessesOn(node, all.jobs);
+    if (!waits.empty() && waits != said) std::fprintf(stderr, "node %s waits for %s\n", node.c_str(), waits.c_str());
+    said = waits;
+    if (std::chrono::steady_clock::now() < end) continue;
+    return absl::DeadlineExceededError(
+        absl::StrCat("node ", node, " has not left within ", timeout, ", and goes on draining", waits.empty() ? "" : ": it waits for ", waits));
   }
-  return Stopped();
 }
 
 }   // namespace troupe

@@ -16,6 +16,7 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::seconds kPatience{60};   // a head may be started again
+constexpr std::chrono::seconds kStopMax{10};
 constexpr int kProgramTries = 3;
 constexpr std::chrono::seconds kOutputMax{10};   // for the rest of the output of a job that is over: its node may be gone
 
@@ -61,6 +62,18 @@ absl::StatusOr<JobStatus> StatusOfJob(ClusterLink& link, JobId job, uint64_t& se
   return std::move(inspected.jobs.front());
 }
 
+/// At the first signal; another one ends this process at once.
+absl::Status StopAndSay(ClusterLink& link, JobId job) {
+  absl::Status stopped = link.AskHead<Done>(StopJob{job}, std::chrono::milliseconds(0), true).status();
+  if (IsRetryable(stopped)) {
+    std::fprintf(stderr, "job %s is not stopped yet: the head does not answer; trying for %d s, once more Ctrl-C: no longer\n", absl::StrCat(job).c_str(),
+                 static_cast<int>(kStopMax.count()));
+    stopped = link.AskHead<Done>(StopJob{job}, kStopMax, true).status();
+  }
+  if (IsRetryable(stopped)) return absl::UnavailableError(absl::StrCat("job ", job, " goes on: ", stopped.message()));
+  return Stopped();   // or it has just ended
+}
+
 }   // namespace
 
 absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec) {
@@ -94,6 +107,7 @@ absl::StatusOr<JobStatus> PassOutput(ClusterLink& link, JobId job, const std::st
       const ProcessId id{job, process, life};
       for (Stream* stream : {&err, &out}) {
         const absl::Status copied = stream->Copy(link, id);
+        if (absl::IsCancelled(copied)) return Stopped();
         if (!copied.ok() && !follow) return copied;
         if (absl::IsNotFound(copied) && IsOver(status.state)) stream->over = true;
       }
@@ -115,10 +129,7 @@ absl::Status RunJob(ClusterLink& link, const std::string& program, JobSpec spec)
   CatchStopSignals();
   TROUPE_TRY(const JobId job, SubmitJob(link, program, std::move(spec)));
   const absl::StatusOr<JobStatus> status = PassOutput(link, job, kDriverName, true);
-  if (absl::IsCancelled(status.status())) {
-    link.AskHead<Done>(StopJob{job}).status().IgnoreError();   // it may just have ended
-    return Stopped();
-  }
+  if (absl::IsCancelled(status.status())) return StopAndSay(link, job);
   TROUPE_RETURN_IF_ERROR(status.status());
   if (status->state == JobState::kSucceeded) return absl::OkStatus();
   if (status->state == JobState::kFailed && status->code > 0) {

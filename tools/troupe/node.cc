@@ -1,12 +1,16 @@
 // troupe node: the head of a cluster, or a member that runs its processes.
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "actors/cgroup.h"
 #include "actors/cluster/cluster_link.h"
 #include "actors/cluster/node_actor.h"
 #include "actors/cluster/programs.h"
@@ -15,6 +19,7 @@
 #include "actors/stop_actors.h"
 #include "actors/storage/scratch_folder.h"
 #include "actors/text.h"
+#include "actors/unreachable.h"
 #include "algorithms/run/cluster.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/commands.h"
@@ -100,6 +105,20 @@ absl::StatusOr<NodeCapacity> CapacityOf(const NodeFlags& flags, const std::strin
   return capacity;
 }
 
+/// What limits the memory of processes. Errors only where --cgroup names a group.
+absl::StatusOr<std::optional<CgroupPlace>> CgroupsOf(const NodeFlags& flags, const Log& log) {
+  const bool named = !flags.cgroup.empty();
+  if (flags.cgroup == "none") return std::nullopt;
+  const absl::StatusOr<CgroupPlace> place = PrepareCgroups(flags.cgroup);
+  if (named && !place.ok()) return WithContext(place.status(), "--cgroup");
+  if (!place.ok()) {
+    log.Warning("memory limits", {{"by", "watching"}, {"no cgroup", Message(place.status())}});
+    return std::nullopt;
+  }
+  log.Info("memory limits", {{"by", absl::StrCat("cgroup v", place->version)}, {"folder", place->folder}});
+  return *place;
+}
+
 absl::Status BeNode(const NodeFlags& flags, const NodeAccess& access, const Log& log) {
   ScratchFolder scratch;
   std::string state = flags.state;
@@ -111,9 +130,10 @@ absl::Status BeNode(const NodeFlags& flags, const NodeAccess& access, const Log&
   TROUPE_RETURN_IF_ERROR(LockState(state));
   state = std::filesystem::absolute(state).string();
   TROUPE_TRY(Identity identity, Identity::Load(state));
-  TROUPE_TRY(const NodeCapacity capacity, CapacityOf(flags, state));
-  std::error_code error;
-  const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  TROUPE_TRY(NodeCapacity capacity, CapacityOf(flags, state));
+  TROUPE_TRY(const std::optional<CgroupPlace> cgroups, CgroupsOf(flags, log));
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);   // what a guard that is killed has guarded comes to this process
+  capacity.memory_kept_by = cgroups ? absl::StrCat("cgroup v", cgroups->version) : "watching";
   TROUPE_TRY(const std::string hash, HashOfProgram("/proc/self/exe"));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = {flags.join, access.token, access.tls},
                                                                          .node = identity.node(),
@@ -136,15 +156,20 @@ absl::Status BeNode(const NodeFlags& flags, const NodeAccess& access, const Log&
                  .places = {absl::StrCat("tcp:", host, ":", port)},
                  .capacity = capacity,
                  .state_folder = state,
-                 .program = program,
                  .program_hash = hash,
                  .head_place = flags.join,
                  .ports = flags.ports,
                  .token = access.token,
                  .tls = access.tls,
+                 .cgroups = cgroups,
                  .log = &log,
                  .next_incarnation = [&identity](Incarnation at_least) { return identity.Begin(std::max(at_least, identity.incarnation())); },
                  .ended = [&outcome](const absl::Status& status) { outcome.Set(status); },
+                 .unanswered =
+                     [&flags](const absl::Status& status) {
+                       const std::string why = IsUnreachable(status) ? WhyUnreachable(status) : std::string(Message(status));
+                       std::fprintf(stderr, "no answer of the head at %s, this node goes on trying: %s\n", flags.join.c_str(), why.c_str());
+                     },
                  .joined =
                      [&joined, &log] {
                        log.Info("joined", {});

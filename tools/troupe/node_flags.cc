@@ -30,6 +30,8 @@ void NodeFlags::Declare(CommandLine& line) {
   line.Value("--name", "NAME", &name, "of a node, for people (default: its host name and port)");
   line.Value("--cores", "N", &cores, "that a node offers (default: all that this process may use)");
   line.Value("--memory", "BYTES", &memory, "that a node offers, as 8G (default: the machine's)");
+  line.Value("--cgroup", "DIR", &cgroup,
+             "where a node makes control groups that limit memory; none: it looks itself (default: below its own group where it may)");
   line.Value("--disk", "BYTES", &disk, "that a node offers where its state lies, as 100G (default: what is free there now)");
   line.Values("--accelerator", "KIND=N", &accelerators, "that a node offers, as gpu=2, as often as needed");
   line.Values("--label", "NAME=VALUE", &labels, "what processes may ask for of a node, as often as needed");
@@ -42,13 +44,9 @@ void NodeFlags::Declare(CommandLine& line) {
 
 absl::Status NodeFlags::Check() const {
   if (head == !join.empty()) return absl::InvalidArgumentError("expected either --head or --join HOST:PORT");
-  const std::pair<const char*, bool> of_nodes[] = {{"--name", !name.empty()},
-                                                   {"--cores", !cores.empty()},
-                                                   {"--memory", !memory.empty()},
-                                                   {"--disk", !disk.empty()},
-                                                   {"--accelerator", !accelerators.empty()},
-                                                   {"--label", !labels.empty()},
-                                                   {"--ports", !ports.empty()}};
+  const std::pair<const char*, bool> of_nodes[] = {{"--name", !name.empty()},     {"--cores", !cores.empty()}, {"--memory", !memory.empty()},
+                                                   {"--cgroup", !cgroup.empty()}, {"--disk", !disk.empty()},   {"--accelerator", !accelerators.empty()},
+                                                   {"--label", !labels.empty()},  {"--ports", !ports.empty()}};
   for (const auto& [flag, given] : of_nodes) {
     if (head && given) return absl::InvalidArgumentError(absl::StrCat(flag, " is for nodes: a head runs nothing itself"));
   }

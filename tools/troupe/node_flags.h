@@ -16,7 +16,7 @@ namespace troupe {
 
 struct NodeFlags {
   bool head = false;
-  std::string join, listen, ports, store, state, advertise, name, cores, memory, disk, token_file, tls, log;
+  std::string join, listen, ports, store, state, advertise, name, cores, memory, cgroup, disk, token_file, tls, log;
   std::vector<std::string> labels, accelerators, queues;
 
   void Declare(CommandLine& line);

@@ -131,7 +131,8 @@ std::string NodeTable(const std::vector<NodeStatus>& nodes) {
   table.Row({"node", "state", "host", "cores", "memory", "disk", "accelerators", "processes", "labels"});
   for (const NodeStatus& node : nodes) {
     table.Row({node.name, absl::StrCat(ToString(node.state), node.reason.empty() ? "" : ": ", node.reason), node.host,
-               absl::StrCat(node.cores_used, " of ", node.capacity.cores), Promised(node.memory_used, node.capacity.memory),
+               absl::StrCat(node.cores_used, " of ", node.capacity.cores),
+               absl::StrCat(Promised(node.memory_used, node.capacity.memory), node.capacity.memory_kept_by.empty() ? "" : ", ", node.capacity.memory_kept_by),
                Promised(node.disk_used, node.capacity.disk), AcceleratorsOf(node), absl::StrCat(node.processes),
                absl::StrJoin(node.capacity.labels, " ", absl::PairFormatter("="))});
   }
@@ -212,6 +213,7 @@ JsonObject NodeJson(const NodeStatus& node) {
       .Whole("cores_used", node.cores_used)
       .Whole("memory", node.capacity.memory)
       .Whole("memory_used", node.memory_used)
+      .Text("memory_kept_by", node.capacity.memory_kept_by)
       .Whole("disk", node.capacity.disk)
       .Whole("disk_used", node.disk_used)
       .Object("accelerators", CountsJson(node.capacity.accelerators))
@@ -247,6 +249,18 @@ std::string ProcessesOf(const JobStatus& job) {
 }
 
 }   // namespace
+
+std::string ProcessesOn(const std::string& node, const std::vector<JobStatus>& jobs) {
+  std::vector<std::string> words;
+  for (const JobStatus& job : jobs) {
+    std::vector<std::string> names;
+    for (const ClaimedProcess& process : job.processes) {
+      if (process.node == node && process.state != ProcessState::kEnded) names.push_back(process.id.name);
+    }
+    if (!names.empty()) words.push_back(absl::StrCat("job ", job.job, ": ", absl::StrJoin(names, ", ")));
+  }
+  return absl::StrJoin(words, "; ");
+}
 
 std::string JobsText(const std::vector<JobStatus>& jobs) {
   TextTable table(2);

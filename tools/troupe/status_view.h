@@ -9,6 +9,8 @@
 
 namespace troupe {
 
+/// What runs on a node, or is to run there: "job 3: driver, worker 1; job 4: driver".
+std::string ProcessesOn(const std::string& node, const std::vector<JobStatus>& jobs);
 /// What `troupe status` prints.
 std::string StatusText(const Inspected& all);
 /// What `troupe status --json` prints, without its line's end.

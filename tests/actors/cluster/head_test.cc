@@ -877,6 +877,69 @@ BOOST_AUTO_TEST_CASE(a_drained_node_loses_workers_keeps_its_driver_takes_nothing
   CheckState(a, NodeState::kUp);
 }
 
+BOOST_AUTO_TEST_CASE(the_last_node_is_drained_only_when_nothing_waits_for_it_or_by_force) {
+  Member a(1, 2), b(2, 2);
+  Run(1s, {&a, &b});
+  const JobId job = Submit();
+  Run(300ms, {&a, &b});
+  BOOST_TEST(head->OnDrain({"n2"}, now, Wall()).ok());   // there is another one
+  const absl::Status last = head->OnDrain({"n1"}, now, Wall());
+  BOOST_TEST(absl::IsFailedPrecondition(last));
+  BOOST_TEST(std::string(last.message()) ==
+             "node n1 is the only one that is up, and there are jobs that are not over, which would wait for another one (--force)");
+  CheckState(a, NodeState::kUp);
+  BOOST_TEST(head->OnDrain({"n1", true}, now, Wall()).ok());
+  CheckState(a, NodeState::kDraining);
+  a.End(Driver(job), 0);
+  Run(300ms, {&a});
+  CheckState(a, NodeState::kLeft);
+  a.StartAgain();
+  Run(300ms, {&a});
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());   // no job is left
+}
+
+BOOST_AUTO_TEST_CASE(the_last_lives_of_a_job_that_is_over_are_remembered_and_by_the_next_head_too) {
+  Member a(1, 4), b(2, 4);
+  Run(1s, {&a});
+  const JobId job = Submit();
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0)), Wants(Worker(job, 1))}).ok());
+  Run(300ms, {&a});
+  a.End(Worker(job, 1), -9);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0)), Wants(Worker(job, 1, 2))}).ok());
+  Run(300ms, {&a, &b});
+  Member& second = a.Runs(Worker(job, 1, 2)) ? a : b;
+  BOOST_TEST(second.Runs(Worker(job, 1, 2)));
+  a.End(Driver(job), 0);
+  Run(300ms, {&a, &b});
+  for (int life = 0; life < 2; ++life) {
+    CheckJob(job, JobState::kSucceeded);
+    BOOST_TEST(Job(job).processes.size() == 2u);
+    BOOST_TEST((Process(job, "worker 1").id == Worker(job, 1, 2)));
+    BOOST_TEST((Process(job, "worker 1").state == ProcessState::kEnded));
+    BOOST_TEST(Process(job, "worker 1").node == second.name);
+    BOOST_TEST((head->OutputOf(Worker(job, 1, 2)).value() == second.node));
+    BOOST_TEST((head->OutputOf(Worker(job, 0)).value() == a.node));
+    BOOST_TEST(absl::IsNotFound(head->OutputOf(Worker(job, 2)).status()));
+    BOOST_TEST(head->OnInspect({})->jobs.at(0).processes.empty());   // nobody asks for all of them
+    Restart();
+    Run(300ms, {&a, &b});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_that_ends_for_want_of_memory_is_not_started_again) {
+  Member a(1, 4);
+  Run(1s, {&a});
+  const JobId job = Submit();
+  Run(300ms, {&a});
+  a.End(Driver(job), 137, "out of memory: limit 512 MB (--memory)");
+  Run(300ms, {&a});
+  CheckJob(job, JobState::kFailed, "out of memory: limit 512 MB (--memory)");
+  BOOST_TEST(Job(job).code == 137);
+  BOOST_TEST(Job(job).attempt == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_node_that_is_asked_to_stop_is_drained_and_one_with_nothing_leaves_at_once) {
   Member a(1, 2);
   Run(1s, {&a});

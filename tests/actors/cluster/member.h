@@ -68,11 +68,12 @@ struct Member {
     generation = 0;
     leaving = left = false;
   }
-  void End(const ProcessId& id, int32_t code) {
+  void End(const ProcessId& id, int32_t code, const std::string& reason = "") {
     const auto it = processes.find(id);
     if (it == processes.end()) return;
     it->second.state = ProcessState::kEnded;
     it->second.code = code;
+    it->second.reason = reason;
   }
   bool Runs(const ProcessId& id) const {
     const auto it = processes.find(id);

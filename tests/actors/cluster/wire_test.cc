@@ -15,7 +15,7 @@ const ProcessId kId{7, kOdd, 3};
 const std::map<std::string, uint32_t> kCounts{{"gpu", ~uint32_t{0}}, {kOdd, 0}};
 const ProcessNeeds kNeeds{~uint32_t{0}, ~uint64_t{0}, kLabels, {"apart", "", kOdd}, ~uint64_t{0}, kCounts};
 const ProcessOrder kOrder{.id = kId, .needs = kNeeds, .program = "hash", .arguments = {"a", "", kOdd}, .environment = {"A=b"}, .folder = "/f"};
-const NodeCapacity kCapacity{16, uint64_t{1} << 40, uint64_t{1} << 41, kLabels, kCounts};
+const NodeCapacity kCapacity{16, uint64_t{1} << 40, uint64_t{1} << 41, kLabels, kCounts, kOdd};
 const ClaimedProcess kClaimed{kId, ProcessState::kEnded, -9, "reason", "node", "before"};
 const JobSpec kSpec{.name = "name",
                     .queue = "night",
@@ -151,7 +151,10 @@ BOOST_AUTO_TEST_CASE(what_people_ask_and_are_told_comes_back) {
   BOOST_TEST(
       (d.version == 1 && d.generation == 2 && Same(d.nodes, {kNode, kNode}) && Same(d.jobs, {kJob, kJob}) && d.events == std::vector<std::string>{"e", kOdd}));
   BOOST_TEST(Back(StopJob{9}).job == 9u);
-  BOOST_TEST(Back(DrainNode{kOdd}).node == kOdd);
+  for (const bool force : {false, true}) {
+    const DrainNode n = Back(DrainNode{kOdd, force});
+    BOOST_TEST((n.node == kOdd && n.force == force));
+  }
   Back(Done{});
 }
 
