@@ -33,6 +33,7 @@ struct ProcessOrder {
   arguments @3 :List(Text);
   environment @4 :List(Text);
   folder @5 :Text;
+  handOverMaxMs @6 :UInt64;
 }
 struct ProcessReport {
   id @0 :ProcessId;
@@ -85,6 +86,7 @@ struct ClaimedProcess {
   reason @3 :Text;
   node @4 :Text;
   before @5 :Text;
+  leaves @6 :Bool;
 }
 struct Claimed @0x8f3d5b7c10020004 {
   version @0 :UInt64;

@@ -2,13 +2,17 @@
 #include "ps/chain_member_actor.h"
 
 #include <boost/test/unit_test.hpp>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "actors/status.h"
 #include "actors/text.h"
+#include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
 #include "ps/chain_client_actor.h"
 #include "ps/chain_keeper_actor.h"
+#include "ps/partition.h"
 #include "tests/support/sim.h"
 
 namespace troupe {
@@ -129,6 +133,125 @@ BOOST_AUTO_TEST_CASE(the_first_takes_changes_and_the_last_is_read) {
   BOOST_TEST(AskAt<Pulled>(Shard(b, 4), PullOf(5))->values.As<float>()[0] == 9.0F);
   BOOST_TEST(AskAt<PushPulled>(Shard(b, 4), PushPull{PushOf(4, 5, 1), PullOf(5)})->pulled.values.As<float>()[0] == 10.0F);
   BOOST_TEST(!AskAt<Pushed>(Shard(a, 3), PushOf(4, 5, 4)).ok());   // nobody behind it agrees
+}
+
+BOOST_AUTO_TEST_CASE(pushes_go_on_while_one_joins_and_count_once_in_each) {
+  options.shard.shard.tables[0].ranges = 8;
+  options.slice_bytes = 1;   // a slice a range
+  const ChainMember a = Add(), b = Add();
+  const Partition partition(options.shard.shard.tables[0], 1);
+  std::map<uint32_t, Sequence> last;
+  std::vector<float> expected(40);
+  const auto next = [&](Round round) {
+    const Key key = round % 40;
+    Push push = PushOf(round, key, 1);
+    const uint32_t range = partition.RangeOf(key);
+    const Sequence before = std::exchange(last[range], push.round << 8);
+    push.parts = Block::Adopt(std::vector<PushPart>{
+        {.table = 0, .range = range, .sequence = push.round << 8, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
+    ++expected[key];
+    return push;
+  };
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  Round round = 0;
+  while (round < 60) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 1), next(++round)).ok());
+  std::optional<absl::StatusOr<troupe::Configured>> joined;
+  sim.system(NodeId{0}).network().Request(Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}),
+                                          Network::Lane::kControl, milliseconds(10'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { joined = Codec<troupe::Configured>::Decode(*frame); });
+  const Round before = round;
+  while (!joined) {
+    const auto pushed = AskAt<Pushed>(Shard(a, 1), next(++round));
+    BOOST_REQUIRE(pushed.ok());
+    BOOST_TEST(pushed->stable == 0u);   // one is no replica, and what joins may be all that is left
+  }
+  BOOST_TEST((joined->ok() && (*joined)->joined));
+  BOOST_TEST(round - before > 8u);   // at least one between any two slices
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  while (round < before + 100) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 3), next(++round)).ok());
+  Configured(b, {.number = 4, .epoch = 4, .members = {b}});
+  for (Key key = 0; key < 40; ++key) {
+    Pull pull = PullOf(key);
+    pull.parts = Block::Adopt(std::vector<PullPart>{{.table = 0, .range = partition.RangeOf(key), .first = 0, .count = 1, .dense = 0}});
+    const auto pulled = AskAt<Pulled>(Shard(b, 4), pull);
+    BOOST_REQUIRE(pulled.ok());
+    BOOST_TEST(pulled->values.As<float>()[0] == expected[key]);
+  }
+}
+
+/// One that joins and takes nothing makes nobody wait for ever, and what is kept for it is bounded.
+BOOST_AUTO_TEST_CASE(who_joins_and_does_not_answer_holds_writers_up_until_its_state_is_begun_anew) {
+  options.backlog_bytes_max = 10 * (sizeof(Push) + sizeof(PushPart));
+  options.request_timeout = milliseconds(200);
+  const ChainMember a = Add();
+  const ChainMember b{sim.AddNode([](System&) -> absl::StatusOr<std::vector<caf::actor>> { return std::vector<caf::actor>{}; }), Incarnation{1}};
+  sim.Crash(b.node, std::chrono::hours(1));   // its frames go nowhere
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  sim.system(NodeId{0}).network().Request(Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}),
+                                          Network::Lane::kControl, milliseconds(100), [](const absl::StatusOr<Frame>&) {});
+  Pass(milliseconds(50));
+  milliseconds longest{0};
+  for (Round round = 1; round <= 60; ++round) {
+    const auto start = sim.now();
+    const auto pushed = AskAt<Pushed>(Shard(a, 1), PushOf(round, 5, 1));
+    BOOST_REQUIRE_MESSAGE(pushed.ok(), pushed.status().ToString());
+    longest = std::max(longest, std::chrono::duration_cast<milliseconds>(sim.now() - start));
+  }
+  BOOST_TEST((longest > milliseconds(20)), longest.count());   // somebody waited
+  BOOST_TEST((longest < milliseconds(500)), longest.count());
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_a_state_are_taken_in_their_order_and_of_the_newest_attempt) {
+  const ChainMember a = Add();
+  auto made = troupe::Shard::Make(options.shard.shard);
+  troupe::Shard& giver = *made;
+  const auto adopt = [&](StatePart of, const std::vector<SnapshotSection>& sections) {
+    absl::Status last;
+    for (const Adopt& piece : CutState({.sections = sections, .waiting = {}}, of)) last = AskAt<Adopted>(Peer(a), piece).status();
+    return last;
+  };
+  const StatePart base{.view = 5, .attempt = 2, .part = 0, .more = true, .number = 7};
+  StatePart slice{.view = 5, .attempt = 2, .part = 1, .more = false, .number = 8};
+  BOOST_TEST(Says(adopt(slice, giver.SaveSlice(0, 1)), absl::StatusCode::kUnavailable, "another part"));
+  BOOST_TEST(adopt(base, giver.SaveForReplica()).ok());
+  BOOST_TEST(adopt(base, giver.SaveForReplica()).ok());   // it comes twice
+  BOOST_TEST(
+      Says(adopt({.view = 5, .attempt = 1, .part = 0, .more = true, .number = 3}, giver.SaveForReplica()), absl::StatusCode::kUnavailable, "does not join"));
+  BOOST_TEST(Says(adopt(slice, giver.SaveSlice(0, 1)), absl::StatusCode::kUnavailable, "another part"));   // a change is missing
+  BOOST_TEST(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 8, .change = PushOf(1, 5, 2)}).ok());
+  BOOST_REQUIRE(giver.OnPush(PushOf(1, 5, 2)).ok());
+  BOOST_TEST(adopt(slice, giver.SaveSlice(0, 1)).ok());
+  BOOST_TEST(adopt(slice, giver.SaveSlice(0, 1)).ok());
+  BOOST_TEST(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 9, .change = PushOf(2, 5, 2)}).ok());
+  slice = {.view = 6, .attempt = 0, .part = 0, .more = true, .number = 20};   // begun anew by another one
+  BOOST_TEST(adopt(slice, giver.SaveForReplica()).ok());
+  BOOST_TEST(Says(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 10, .change = PushOf(3, 5, 2)}).status(), absl::StatusCode::kUnavailable,
+                  "not next in this chain"));
+  // Half a state is none.
+  BOOST_TEST(
+      Says(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 7, .epoch = 7, .members = {{}, a}}}).status(), absl::StatusCode::kInternal, "no state"));
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_taken_over_ends_the_one_that_joins) {
+  std::string failed;
+  options.failed = [&failed](const std::string& what) { failed = what; };
+  const ChainMember a = Add();
+  auto giver = troupe::Shard::Make(options.shard.shard);
+  StatePart of{.view = 5, .attempt = 1, .part = 0, .more = true, .number = 0};
+  const auto adopt = [&](const std::vector<SnapshotSection>& sections) {
+    return AskAt<Adopted>(Peer(a), CutState({.sections = sections, .waiting = {}}, of)[0]).status();
+  };
+  std::vector<SnapshotSection> state = giver->SaveForReplica();
+  BOOST_TEST(Says(adopt({state.back()}), absl::StatusCode::kUnavailable, "snapshot"));   // without a ledger
+  BOOST_TEST(failed.find("shard 0: it cannot take over the state: ") == 0u, failed);
+  failed.clear();
+  ++of.attempt;
+  for (const Adopt& piece : CutState({.sections = state, .waiting = {}}, of)) BOOST_TEST(AskAt<Adopted>(Peer(a), piece).ok());
+  of.part = 1;
+  BOOST_TEST(Says(adopt({{"slice", Block()}}), absl::StatusCode::kUnavailable, "does not say which"));
+  BOOST_TEST(failed.find("does not say which") != std::string::npos, failed);
 }
 
 BOOST_AUTO_TEST_CASE(a_member_whose_rows_are_not_the_firsts_is_found) {
