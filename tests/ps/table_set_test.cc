@@ -244,17 +244,17 @@ caf::behavior Overtaking(caf::event_based_actor* self, const ShardActor& shard) 
     for (const auto& push : std::exchange(*held, {})) push();
   };
   return {[=](const Push& push) -> caf::result<Pushed> {
-            const auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
+            auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
             held->push_back([=] {
               self->request(shard, caf::infinite, push)
-                  .then([promise](const Pushed& pushed) mutable { promise.deliver(pushed); },
-                        [promise](const caf::error& error) mutable { promise.deliver(error); });
+                  .then([promise = promise](const Pushed& pushed) mutable { promise.deliver(pushed); },
+                        [promise = promise](const caf::error& error) mutable { promise.deliver(error); });
             });
             self->delayed_send(self, milliseconds(5), Thunk{let_go});   // where no pull comes
             return promise;
           },
           [=](const Pull& pull) -> caf::result<Pulled> {
-            const auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
+            auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
             self->request(shard, caf::infinite, pull)
                 .then([promise](Pulled& pulled) mutable { promise.deliver(std::move(pulled)); },
                       [promise](const caf::error& error) mutable { promise.deliver(error); });
@@ -262,7 +262,7 @@ caf::behavior Overtaking(caf::event_based_actor* self, const ShardActor& shard) 
             return promise;
           },
           [=](const Open& open) -> caf::result<Opened> {
-            const auto promise = self->make_response_promise<caf::typed_response_promise<Opened>>();
+            auto promise = self->make_response_promise<caf::typed_response_promise<Opened>>();
             self->request(shard, caf::infinite, open)
                 .then([promise](Opened& opened) mutable { promise.deliver(std::move(opened)); },
                       [promise](const caf::error& error) mutable { promise.deliver(error); });

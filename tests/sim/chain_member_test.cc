@@ -13,13 +13,17 @@
 #include "ps/chain_client_actor.h"
 #include "ps/chain_keeper_actor.h"
 #include "ps/partition.h"
+#include "ps/snapshot_places.h"
+#include "tests/support/faulty_tier.h"
 #include "tests/support/sim.h"
 
 namespace troupe {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::FaultyTiers;
 using testing::Sim;
+using testing::TierFaults;
 
 Push PushOf(Round round, Key key, float value) {
   Push push;
@@ -347,6 +351,112 @@ BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
   const auto called = AskAt<Called>(at, call);
   BOOST_TEST(called.ok(), called.status().ToString());
   BOOST_TEST(AskAt<Pulled>(at, PullOf(6))->values.As<float>()[0] == 7.0F);
+}
+
+/// Each last member writes files of its own; what the request names only says where the rows are.
+BOOST_AUTO_TEST_CASE(two_last_members_never_write_the_same_file) {
+  options.shard.shard.tables[0].ranges = 4;
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  System& system = sim.system(NodeId{0});
+  const ShardActor client = SpawnChainClient(system, 0, milliseconds(1'000));
+  Expose(system, ActorId{900}, client);
+  const Address at{NodeId{0}, Incarnation{0}, ActorId{900}};
+  SetRoute(client, {.shard = 0, .epoch = 1, .first = a, .last = a});
+  const Partition partition(options.shard.shard.tables[0], 1);
+  const auto set = [&](Key key, float value) {
+    const Assign assign{.table = 0, .keys = Block::Adopt(std::vector<Key>{key}), .values = Block::Adopt(std::vector<float>{value})};
+    BOOST_REQUIRE(AskAt<Assigned>(at, assign).ok());
+  };
+  for (Key key = 0; key < 100; ++key) set(key, 1);
+  const auto take = [&](uint64_t id, uint64_t base) {
+    const auto uri = [](uint64_t of) { return of == 0 ? std::string() : "mem:/c/shard-0." + std::to_string(of) + ".snapshot"; };
+    const auto taken = AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = uri(id), .at = 0, .in_parts = true, .base = uri(base)});
+    BOOST_REQUIRE_MESSAGE(taken.ok(), taken.status().ToString());
+    const auto sections = ReadPlacedSnapshot(sim.storage(), uri(id));
+    BOOST_REQUIRE_MESSAGE(sections.ok(), sections.status().ToString());
+    auto read = troupe::Shard::Make(options.shard.shard);
+    BOOST_TEST(read->Load(*sections).ok());
+    std::string files;
+    for (const std::string& file : taken->files) files += (files.empty() ? "" : " ") + file;
+    for (const std::string& file : taken->files) BOOST_TEST(sim.storage().Exists("mem:/c/" + file).value());
+    return files;
+  };
+  BOOST_TEST(take(1, 0) == "shard-0.1.e1.snapshot shard-0.1.snapshot");
+  set(7, 2);
+  BOOST_TEST(take(2, 1) == "shard-0.1.e1.snapshot shard-0.2.e1.snapshot shard-0.2.snapshot");   // most of it has not changed
+  // Another one is the last; what the first one is still asked for, or has been, is called otherwise.
+  const ChainMember b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  SetRoute(client, {.shard = 0, .epoch = 3, .first = a, .last = b});
+  BOOST_TEST(take(3, 2) == "shard-0.3.e3.snapshot shard-0.3.snapshot");   // it knows of no earlier one
+  SetRoute(client, {.shard = 0, .epoch = 4, .first = a, .last = a});
+  BOOST_TEST(!AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = "mem:/c/shard-0.4.snapshot", .at = 0, .in_parts = true, .base = {}}).ok());
+  BOOST_TEST(!sim.storage().Exists("mem:/c/shard-0.4.snapshot").value());
+  // One file that has all is written as it is called.
+  SetRoute(client, {.shard = 0, .epoch = 5, .first = a, .last = b});
+  Configured(b, {.number = 5, .epoch = 5, .members = {b}});
+  BOOST_REQUIRE(AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = "mem:/whole.snapshot", .at = 0}).ok());
+  BOOST_TEST(ReadSnapshot(sim.storage(), "mem:/whole.snapshot").ok());
+}
+
+/// What its host alone lacks ends a member, not the job.
+BOOST_AUTO_TEST_CASE(a_first_member_whose_disk_is_full_leaves_and_the_push_counts_at_the_others) {
+  std::vector<std::string> failed;
+  options.failed = [&failed](const std::string& what) { failed.push_back(what); };
+  options.shard.shard.tables[0].limits.memory_max = 1 << 20;
+  const auto full = std::make_shared<TierFaults>(), room = std::make_shared<TierFaults>();
+  options.shard.shard.tiers = FaultyTiers(full);
+  const ChainMember a = Add();
+  options.shard.shard.tiers = FaultyTiers(room);
+  const ChainMember b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  const auto many = [](Round round) {
+    Push push = PushOf(round, 0, 1);
+    std::vector<Key> keys(4'000);
+    for (Key i = 0; i < keys.size(); ++i) keys[i] = round * keys.size() + i;
+    push.parts = Block::Adopt(std::vector<PushPart>{{.table = 0,
+                                                     .range = 0,
+                                                     .sequence = push.round << 8,
+                                                     .previous = round == 1 ? 0 : push.previous << 8,
+                                                     .first = 0,
+                                                     .count = static_cast<uint32_t>(keys.size()),
+                                                     .dense = 0,
+                                                     .nonzeros = keys.size()}});
+    push.keys = Block::Adopt(std::move(keys));
+    push.values = Block::Adopt(std::vector<float>(4'000, 1));
+    return push;
+  };
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), many(1)).ok());
+  full->rows_left = 0;
+  Round round = 1;
+  absl::Status status;
+  while (status.ok() && round < 20) status = AskAt<Pushed>(Shard(a, 2), many(++round)).status();
+  BOOST_TEST(Says(status, absl::StatusCode::kUnavailable, "no space left on device"));   // asked again it goes to another one
+  BOOST_REQUIRE(!failed.empty());
+  BOOST_TEST(failed[0].find("shard 0: ") == 0u, failed[0]);
+  BOOST_TEST(failed[0].find("no space left on device") != std::string::npos, failed[0]);
+  Pass(milliseconds(100));
+  Configured(b, {.number = 3, .epoch = 3, .members = {b}});
+  BOOST_TEST(AskAt<Pushed>(Shard(b, 3), many(round)).ok());   // it has it already
+  const auto pulled = AskAt<Pulled>(Shard(b, 3), PullOf(round * 4'000));
+  BOOST_REQUIRE_MESSAGE(pulled.ok(), pulled.status().ToString());
+  BOOST_TEST(pulled->values.As<float>()[0] == 1.0F);
+  // Alone, its disk is the job's.
+  room->rows_left = 0;
+  failed.clear();
+  status = absl::OkStatus();
+  while (status.ok() && round < 40) status = AskAt<Pushed>(Shard(b, 3), many(++round)).status();
+  BOOST_TEST(Says(status, absl::StatusCode::kResourceExhausted, "no space left on device"));
+  BOOST_TEST(failed.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
