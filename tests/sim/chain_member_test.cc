@@ -61,8 +61,8 @@ struct Fixture {
     options.shard.shard.consistency = Consistency{.kind = Consistency::Kind::kAsp};
   }
   ChainMember Add() {
-    nodes.push_back(sim.AddNode([this](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      ChainMemberOptions own = options;
+    nodes.push_back(sim.AddNode([this, of = options](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
+      ChainMemberOptions own = of;
       own.self = {system.node(), system.incarnation()};
       TROUPE_TRY(const ChainMemberActor member, SpawnChainMember(system, own));
       members.push_back(member);
