@@ -55,15 +55,8 @@ class Member {
   // --- the chain ---
 
   caf::result<Configured> OnConfigure(const ChainView& next) {
-    if (next.number < view_.number) return Configured{};
-    if (next.number > view_.number) {
-      const absl::Status status = Follow(next);
-      if (!status.ok()) return ToError(status);
-    }
-    if (!Last() || !view_.joining) return Configured{};
-    if (next_.caught_up()) return Configured{.joined = true};
     auto promise = self_->make_response_promise<caf::typed_response_promise<Configured>>();
-    asked_.push_back(promise);
+    Configure(next, promise);
     return promise;
   }
 
@@ -187,7 +180,8 @@ class Member {
     const StatePart& of = piece.of;
     const auto age = [](const StatePart& part) { return std::pair(part.view, part.attempt); };
     if (age(of) == age(taken_) && of.part < parts_taken_) return Adopted{};
-    if (Place() >= 0 || age(of) < age(taken_) || (assembly_ && age(of) < age(assembly_->of()))) return ToError(Unavailable("it does not join (any more)"));
+    if (Place() >= 0 || making_ || age(of) < age(taken_) || (assembly_ && age(of) < age(assembly_->of())))
+      return ToError(Unavailable("it does not join (any more)"));
     const bool next = age(of) == age(taken_) ? of.part == parts_taken_ && of.number == last_ : of.part == 0;
     if (!next) return ToError(Unavailable("another part of the state comes first"));
     if (taking_ != of) {   // else it has come already, and is being put in place
@@ -207,6 +201,23 @@ class Member {
   }
 
  private:
+  void Configure(const ChainView& next, caf::typed_response_promise<Configured> promise) {
+    if (next.number > view_.number) {
+      const absl::Status status = Follow(next);
+      if (making_) return to_follow_.emplace_back(next, promise), void();
+      if (!status.ok()) return promise.deliver(ToError(status)), void();
+    } else if (next.number < view_.number) {
+      return promise.deliver(Configured{}), void();
+    }
+    if (!Last() || !view_.joining) {
+      promise.deliver(Configured{});
+    } else if (next_.caught_up()) {
+      promise.deliver(Configured{.joined = true});
+    } else {
+      asked_.push_back(promise);
+    }
+  }
+
   struct Early {
     Change change;
     std::vector<caf::typed_response_promise<Forwarded>> promises;
@@ -243,8 +254,9 @@ class Member {
     const StatePart of = assembly.of();
     TROUPE_TRY(ShardState state, std::move(assembly).Finish());
     if (of.part == 0) {
-      TROUPE_RETURN_IF_ERROR(TakeState(of, std::move(state)));
-      OnPartTaken(of);
+      DropShard();
+      taking_ = of;
+      TakeState(of, std::move(state));
       return absl::OkStatus();
     }
     taking_ = of;
@@ -258,16 +270,28 @@ class Member {
             });
     return absl::OkStatus();
   }
-  absl::Status TakeState(const StatePart& of, ShardState state) {
-    DropShard();
+  void TakeState(const StatePart& of, ShardState state) {
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri = shard.restore_uri = "";
     if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", of.view, ".", of.attempt);   // one that was dropped may still be there
     shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
-    TROUPE_RETURN_IF_ERROR(TakeShard(SpawnShard(system_, shard)));
-    for (Push& push : state.waiting) System::Deliver(shard_, std::move(push));
-    last_ = of.number;
-    return absl::OkStatus();
+    MakeShard(shard, [this, of, waiting = std::move(state.waiting)](absl::StatusOr<ShardActor> made) mutable {
+      if (taking_ != of) {
+        if (made.ok()) system_.Stop(*made);
+        return;
+      }
+      if (const absl::Status status = TakeShard(std::move(made)); !status.ok()) return CannotAdopt(status);
+      for (Push& push : waiting) System::Deliver(shard_, std::move(push));
+      last_ = of.number;
+      OnPartTaken(of);
+    });
+  }
+  /// By a compute job: a large one takes its time, and this process must be heard meanwhile. `taken` is called in the actor's context.
+  void MakeShard(const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken) {
+    system_.compute().Submit(Compute::Priority::kStep, [&system = system_, me = caf::actor(self_), options, taken = std::move(taken)] {
+      auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
+      System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
+    });
   }
   void OnPartTaken(const StatePart& of) {
     taking_.reset();
@@ -301,8 +325,8 @@ class Member {
     }
     if (view_.members.size() == 1 && (!shard_ || !was_member)) {
       // What had not joined has not all that was acknowledged; the files have.
-      DropShard();
-      if (absl::Status status = Begin(); !status.ok()) {
+      const absl::Status status = Begin();
+      if (!status.ok() || making_) {
         view_ = before;
         return status;
       }
@@ -320,8 +344,12 @@ class Member {
     return absl::OkStatus();
   }
 
-  /// With what is left of the chain before, or of an earlier run.
+  /// With what is left of the chain before, or of an earlier run. Asked again it is done, unless `making_`.
   absl::Status Begin() {
+    if (making_) return absl::OkStatus();
+    if (begun_ && begun_->first == view_.epoch) return TakeShard(std::exchange(begun_, std::nullopt)->second);
+    begun_.reset();
+    DropShard();
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri.clear();
     for (uint64_t epoch = view_.epoch - 1; epoch > 0 && !options_.shard.snapshot_uri.empty(); --epoch) {
@@ -332,8 +360,17 @@ class Member {
       break;
     }
     last_ = 0;
-    whole_ = true;
-    return TakeShard(SpawnShard(system_, shard));
+    making_ = true;
+    MakeShard(shard, [this, epoch = view_.epoch](absl::StatusOr<ShardActor> made) {
+      making_ = false;
+      whole_ = made.ok();
+      begun_.emplace(epoch, std::move(made));
+      for (auto& [view, promise] : std::exchange(to_follow_, {})) Configure(view, promise);
+      if (!begun_) return;                                      // it has been taken
+      if (begun_->second.ok()) system_.Stop(*begun_->second);   // the chain has become another one meanwhile
+      begun_.reset();
+    });
+    return absl::OkStatus();
   }
   absl::Status TakeShard(absl::StatusOr<ShardActor> shard) {
     TROUPE_RETURN_IF_ERROR(shard.status());
@@ -342,13 +379,13 @@ class Member {
     return absl::OkStatus();
   }
   void DropShard() {
-    if (!shard_) return;
-    self_->unlink_from(shard_);
-    system_.Stop(std::exchange(shard_, nullptr));
-    early_.clear();
     whole_ = false;
     taking_.reset();
     for (auto& promise : std::exchange(adopting_, {})) promise.deliver(ToError(Unavailable("its state is begun anew")));
+    early_.clear();
+    if (!shard_) return;
+    self_->unlink_from(shard_);
+    system_.Stop(std::exchange(shard_, nullptr));
   }
   std::string FileOf(uint64_t epoch) const { return absl::StrCat(options_.shard.snapshot_uri, ".", epoch); }
   /// One member writes, the last.
@@ -493,6 +530,10 @@ class Member {
   std::chrono::steady_clock::time_point lease_{};
   ChainStream next_;   // to the next member, or to one that joins behind this one
   std::vector<caf::typed_response_promise<Configured>> asked_;
+  // Of a chain that this member begins.
+  bool making_ = false;                                                    // its shard is being made; views that come wait
+  std::optional<std::pair<uint64_t, absl::StatusOr<ShardActor>>> begun_;   // for this epoch
+  std::vector<std::pair<ChainView, caf::typed_response_promise<Configured>>> to_follow_;
   std::multimap<uint64_t, Told> waiting_;   // by change
   std::map<uint64_t, Early> early_;
   // Of a state that it is given. Invariant: what is in place of it is what the giver's shard was behind change last_ (chain_stream_actor.h).
