@@ -44,6 +44,8 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kLeaveMax{500};
+constexpr std::chrono::milliseconds kGoMax{
+    5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
 
 std::string RandomHex() {
@@ -296,7 +298,7 @@ class ProcessCluster final : public Cluster {
     if (!ends || closing_) return;
     // It ends by itself, as its node will say; where it cannot hear, it is ended.
     const Child& child = *children_[ends->process];
-    system_->network().Request({child.node, Incarnation{ends->incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kLeaveMax,
+    system_->network().Request({child.node, Incarnation{ends->incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kGoMax,
                                [this, name = child.name, incarnation = ends->incarnation](const absl::StatusOr<Frame>& answer) {
                                  if (!closing_ && absl::IsDeadlineExceeded(answer.status())) launcher_->Kill(name, incarnation);
                                });
