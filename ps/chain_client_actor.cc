@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -26,8 +27,20 @@ class ChainClient {
   ChainClient(caf::event_based_actor* self, System& system, uint32_t shard, std::chrono::milliseconds timeout)
       : self_(self), system_(system), shard_(shard), timeout_(timeout) {}
 
+  /// Whoever is asked and has no longer that place may be gone, and its network may take as long as a request may to say so.
   void OnRoute(const ChainRoute& route) {
-    if (route.epoch > route_.epoch) route_ = route;
+    if (route.epoch <= route_.epoch) return;
+    route_ = route;
+    std::vector<std::function<void(const absl::Status&)>> asked_in_vain;
+    for (auto it = under_way_.begin(); it != under_way_.end();) {
+      if (it->second.to == (it->second.first ? route.first : route.last)) {
+        ++it;
+      } else {
+        asked_in_vain.push_back(std::move(it->second.fail));
+        it = under_way_.erase(it);
+      }
+    }
+    for (const auto& fail : asked_in_vain) fail(absl::UnavailableError(absl::StrCat("shard ", shard_, ": the chain is another one now")));
   }
 
   caf::result<Pushed> OnPush(const Push& push) { return Forwarded<Pushed>(true, WithKeys(push)); }
@@ -151,11 +164,15 @@ class ChainClient {
     size_t bytes = frame.size();
     if constexpr (requires { message.answer_bytes; }) bytes = std::max(bytes, message.answer_bytes);
     const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    const uint64_t number = ++requests_;
+    under_way_[number] = {first, member, [answer](const absl::Status& status) { answer(status); }};
     system_.network().Request({member.node, member.incarnation, ChainActorId(route_.epoch)}, std::move(frame), lane, timeout_,
-                              [self = caf::actor(self_), answer = std::move(answer)](absl::StatusOr<Frame> reply) {
+                              [this, self = caf::actor(self_), number, answer = std::move(answer)](absl::StatusOr<Frame> reply) {
                                 auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(reply));
-                                System::Deliver(self,
-                                                Thunk{[answer, shared] { shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status()); }});
+                                System::Deliver(self, Thunk{[this, number, answer, shared] {
+                                                  if (under_way_.erase(number) == 0) return;   // its asker has been told to ask again
+                                                  shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status());
+                                                }});
                               });
   }
 
@@ -180,6 +197,13 @@ class ChainClient {
   const uint32_t shard_;
   const std::chrono::milliseconds timeout_;
   ChainRoute route_;
+  struct UnderWay {
+    bool first = false;   // it went to the first member, as that was
+    ChainMember to;
+    std::function<void(const absl::Status&)> fail;
+  };
+  std::map<uint64_t, UnderWay> under_way_;   // requests
+  uint64_t requests_ = 0;
   std::map<std::string, std::string> written_;   // by the name that was asked for, of the last snapshot in parts: what its writer has called it
   std::map<WriterId, KeyLists> keys_;
 };
