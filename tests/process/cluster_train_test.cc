@@ -142,25 +142,6 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
   BOOST_TEST(!HasJobFolders());
 }
 
-BOOST_AUTO_TEST_CASE(a_drained_node_lets_its_processes_go_when_others_have_joined) {
-  BOOST_REQUIRE(testing::Run(scratch, Flags("naive_bayes", scratch / "undisturbed")).code == 0);
-  const std::string expected = ModelText(scratch, scratch / "undisturbed");
-  std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 1));
-  for (const char* name : {"a", "b", "c"}) {
-    const std::unique_ptr<Command> job = Start(Flags("naive_bayes", scratch / "model"));
-    testing::Sleep(std::uniform_real_distribution<double>(0.3, 1)(random));
-    const Ended drained = Ask({"drain", name});
-    const Ended ended = job->Wait();
-    BOOST_TEST_CONTEXT(name << ": " << drained.err << ended.err) {
-      BOOST_TEST(drained.code == 0);   // with the job's driver it takes until the job's end
-      BOOST_REQUIRE(ended.code == 0);
-      BOOST_TEST((ModelText(scratch, scratch / "model") == expected));
-    }
-    BOOST_TEST(nodes[name]->command->Wait(60).code == 0);
-    nodes[name] = Node(name);
-  }
-}
-
 BOOST_AUTO_TEST_CASE(a_lost_driver_goes_on_from_its_checkpoint) {
   const Words flags = Flags("logistic_regression", scratch / "model", {"--epochs", "40", "--checkpoint", scratch / "state", "--checkpoint-every", "100ms"});
   const std::unique_ptr<Command> job = Start(flags);
