@@ -6,14 +6,18 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "actors/proxy.h"
+#include "actors/status.h"
 #include "actors/text.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/typed_response_promise.hpp"
 #include "ps/chain/wire.h"
 #include "ps/encoding/key_lists.h"
+#include "ps/snapshot_places.h"
 
 namespace troupe {
 namespace {
@@ -23,26 +27,31 @@ class ChainClient {
   ChainClient(caf::event_based_actor* self, System& system, uint32_t shard, std::chrono::milliseconds timeout)
       : self_(self), system_(system), shard_(shard), timeout_(timeout) {}
 
+  /// Whoever is asked and has no longer that place may be gone, and its network may take as long as a request may to say so.
   void OnRoute(const ChainRoute& route) {
-    if (route.epoch > route_.epoch) route_ = route;
+    if (route.epoch <= route_.epoch) return;
+    route_ = route;
+    std::vector<std::function<void(const absl::Status&)>> asked_in_vain;
+    for (auto it = under_way_.begin(); it != under_way_.end();) {
+      if (it->second.to == (it->second.first ? route.first : route.last)) {
+        ++it;
+      } else {
+        asked_in_vain.push_back(std::move(it->second.fail));
+        it = under_way_.erase(it);
+      }
+    }
+    for (const auto& fail : asked_in_vain) fail(absl::UnavailableError(absl::StrCat("shard ", shard_, ": the chain is another one now")));
   }
 
-  caf::result<Pushed> OnPush(const Push& push) {
-    Note(push);
-    return Forwarded<Pushed>(true, WithKeys(push));
-  }
+  caf::result<Pushed> OnPush(const Push& push) { return Forwarded<Pushed>(true, WithKeys(push)); }
   caf::result<Pulled> OnPull(const Pull& pull) {
     KeepKeys(pull);
-    Pull message = pull;
-    message.after = pull.view == 0 ? pushed_[pull.writer] : 0;
-    return Forwarded<Pulled>(false, message);
+    return Forwarded<Pulled>(false, pull);
   }
   /// Two messages, where they go to two members.
   caf::result<PushPulled> OnPushPull(const PushPull& both) {
-    Note(both.push);
     KeepKeys(both.pull);
-    PushPull message{WithKeys(both.push), both.pull};
-    message.pull.after = pushed_[both.pull.writer];
+    const PushPull message{WithKeys(both.push), both.pull};
     if (route_.first == route_.last) return Forwarded<PushPulled>(true, message);
     auto promise = self_->make_response_promise<caf::typed_response_promise<PushPulled>>();
     struct Both {
@@ -72,18 +81,6 @@ class ChainClient {
     });
     return promise;
   }
-  caf::result<Opened> OnOpen(const Open& open) {
-    auto promise = self_->make_response_promise<caf::typed_response_promise<Opened>>();
-    Send<Opened>(true, open, [this, writer = open.writer, before = pushed_[open.writer], promise](absl::StatusOr<Opened> opened) mutable {
-      if (!opened.ok()) {
-        promise.deliver(ToError(opened.status()));
-        return;
-      }
-      if (pushed_[writer] == before) pushed_[writer] = opened->clock;   // what comes later is pushed again
-      promise.deliver(std::move(*opened));
-    });
-    return promise;
-  }
   /// The rows that it sets first become all members'.
   template <class Reply, class Message>
   caf::result<Reply> AssignFirst(const Message& message) {
@@ -108,6 +105,37 @@ class ChainClient {
     }
     return promise;
   }
+  /// A snapshot in parts. Two members may be writing at a time, one that was the last and knows nothing of it yet, and the last: what each writes is called
+  /// after its epoch, and nobody but this actor, when the last one has answered, writes the file that the request names: what its sections are, and where rows
+  /// lie.
+  caf::result<SnapshotTaken> OnTakeSnapshot(const TakeSnapshot& request) {
+    if (!request.in_parts) return Forwarded<SnapshotTaken>(false, request);
+    TakeSnapshot asked = request;
+    asked.uri = absl::StrCat(absl::StripSuffix(request.uri, ".snapshot"), ".e", route_.epoch, ".snapshot");
+    const auto base = written_.find(request.base);
+    asked.base = base == written_.end() ? "" : base->second;
+    auto promise = self_->make_response_promise<caf::typed_response_promise<SnapshotTaken>>();
+    Send<SnapshotTaken>(false, asked, [this, promise, uri = request.uri, at = asked.uri](absl::StatusOr<SnapshotTaken> taken) mutable {
+      if (!taken.ok()) {
+        promise.deliver(ToError(taken.status()));
+        return;
+      }
+      auto answer = std::make_shared<absl::StatusOr<SnapshotTaken>>(std::move(taken));
+      system_.compute().Submit(Compute::Priority::kStep, [this, me = caf::actor(self_), &storage = system_.storage(), promise, uri, at, answer] {
+        *answer = Refer(storage, uri, at, *std::move(*answer));
+        System::Deliver(me, Thunk{[this, promise, uri, at, answer]() mutable {
+                          if (answer->ok()) {
+                            written_ = {{uri, at}};   // an earlier one is no base any more
+                            promise.deliver(std::move(**answer));
+                          } else {
+                            promise.deliver(ToError(answer->status()));
+                          }
+                        }});
+      });
+    });
+    return promise;
+  }
+
   template <class Reply, class Message>
   caf::result<Reply> Forwarded(bool first, const Message& message) {
     auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
@@ -117,6 +145,16 @@ class ChainClient {
   }
 
  private:
+  /// Writes the file at `uri` as what the one at `at` says, with its rows there.
+  static absl::StatusOr<SnapshotTaken> Refer(Storage& storage, const std::string& uri, const std::string& at, SnapshotTaken taken) {
+    TROUPE_TRY(const std::vector<SnapshotSection> sections, ReadPlaces(storage, at));
+    TROUPE_RETURN_IF_ERROR(WriteSnapshot(storage, uri, sections, true));
+    TROUPE_TRY(taken.files, FilesOf(sections));
+    const std::string file(FileName(uri));
+    taken.files.insert(std::ranges::upper_bound(taken.files, file), file);
+    return taken;
+  }
+
   /// `answer` is called in this actor's context.
   template <class Reply, class Message>
   void Send(bool first, const Message& message, std::function<void(absl::StatusOr<Reply>)> answer) {
@@ -126,17 +164,18 @@ class ChainClient {
     size_t bytes = frame.size();
     if constexpr (requires { message.answer_bytes; }) bytes = std::max(bytes, message.answer_bytes);
     const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    const uint64_t number = ++requests_;
+    under_way_[number] = {first, member, [answer](const absl::Status& status) { answer(status); }};
     system_.network().Request({member.node, member.incarnation, ChainActorId(route_.epoch)}, std::move(frame), lane, timeout_,
-                              [self = caf::actor(self_), answer = std::move(answer)](absl::StatusOr<Frame> reply) {
+                              [this, self = caf::actor(self_), number, answer = std::move(answer)](absl::StatusOr<Frame> reply) {
                                 auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(reply));
-                                System::Deliver(self,
-                                                Thunk{[answer, shared] { shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status()); }});
+                                System::Deliver(self, Thunk{[this, number, answer, shared] {
+                                                  if (under_way_.erase(number) == 0) return;   // its asker has been told to ask again
+                                                  shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status());
+                                                }});
                               });
   }
 
-  void Note(const Push& push) {
-    if (push.round_over) pushed_[push.writer] = std::max(pushed_[push.writer], push.round);
-  }
   /// The writer's account of what keys its shard knows is of one shard: what the last member knows the first may not.
   template <class Message>
   void KeepKeys(const Message& message) {
@@ -158,7 +197,14 @@ class ChainClient {
   const uint32_t shard_;
   const std::chrono::milliseconds timeout_;
   ChainRoute route_;
-  std::map<WriterId, Round> pushed_;   // the last round that it ended here
+  struct UnderWay {
+    bool first = false;   // it went to the first member, as that was
+    ChainMember to;
+    std::function<void(const absl::Status&)> fail;
+  };
+  std::map<uint64_t, UnderWay> under_way_;   // requests
+  uint64_t requests_ = 0;
+  std::map<std::string, std::string> written_;   // by the name that was asked for, of the last snapshot in parts: what its writer has called it
   std::map<WriterId, KeyLists> keys_;
 };
 
@@ -168,9 +214,9 @@ caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, uint3
       [client](const Push& push) { return client->OnPush(push); },
       [client](const Pull& pull) { return client->OnPull(pull); },
       [client](const PushPull& both) { return client->OnPushPull(both); },
-      [client](const Open& open) { return client->OnOpen(open); },
+      [client](const Open& open) { return client->Forwarded<Opened>(true, open); },
       [client](const Assign& assign) { return client->Forwarded<Assigned>(true, assign); },
-      [client](const TakeSnapshot& request) { return client->Forwarded<SnapshotTaken>(false, request); },
+      [client](const TakeSnapshot& request) { return client->OnTakeSnapshot(request); },
       [client](const SaveRows& request) { return client->AssignFirst<RowsSaved>(request); },
       [client](const Call& call) { return client->AssignFirst<Called>(call); },
       [client](const Prepare& prepare) { return client->Forwarded<Prepared>(false, prepare); },

@@ -43,6 +43,7 @@ struct ChainKeepers::State : std::enable_shared_from_this<State> {
     if (!changed) return;
     const ChainView& view = chain.keeper.view();
     if (options.log) options.log(absl::StrCat("chain of shard ", shard, ", ", ToString(view)));
+    if (options.changed) options.changed(shard, view);
     std::vector<ChainMember> told = view.members;
     for (const ChainMember& member : before.members) {   // who is left out
       if (std::ranges::find(told, member) == told.end()) told.push_back(member);

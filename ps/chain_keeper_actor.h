@@ -19,6 +19,8 @@ struct ChainKeepersOptions {
   std::chrono::milliseconds retry{20};
   /// Called in the actor's context: a chain's route has changed.
   std::function<void(const ChainRoute&)> routed;
+  /// The same; may be empty: a chain is another one.
+  std::function<void(uint32_t shard, const ChainView&)> changed = nullptr;
   /// The same: a chain cannot be: its first state cannot be read, say. May come more than once.
   std::function<void(const absl::Status&)> failed;
   /// Every change of a chain in words; may be empty.

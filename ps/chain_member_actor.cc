@@ -1,7 +1,6 @@
 #include "ps/chain_member_actor.h"
 
 #include <algorithm>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,18 +15,17 @@
 #include "caf/typed_response_promise.hpp"
 #include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
+#include "ps/chain_stream_actor.h"
 #include "ps/partition.h"
 #include "ps/range_map.h"
 
 namespace troupe {
 namespace {
 
-constexpr size_t kChangesInFlight = 256;   // to the next member
-constexpr size_t kPiecesInFlight = 4;      // of a state
-constexpr size_t kEarlyMax = 4096;         // changes that came before others
+constexpr size_t kEarlyMax = 4096;   // changes that came before others
 constexpr std::chrono::milliseconds kLeaseTick{100};
 
-using Change = std::variant<Push, Assign, CompareRange>;
+using Change = ChainStream::Change;
 
 std::vector<std::pair<uint32_t, uint32_t>> RangesOf(const ShardOptions& shard) {
   std::vector<std::pair<uint32_t, uint32_t>> ranges;
@@ -43,20 +41,22 @@ std::vector<std::pair<uint32_t, uint32_t>> RangesOf(const ShardOptions& shard) {
 
 class Member {
  public:
-  Member(caf::event_based_actor* self, System& system, ChainMemberOptions options) : self_(self), system_(system), options_(std::move(options)) {}
+  Member(caf::event_based_actor* self, System& system, ChainMemberOptions options)
+      : self_(self),
+        system_(system),
+        options_(std::move(options)),
+        next_(self, system,
+              {.request_timeout = options_.request_timeout,
+               .retry = options_.retry,
+               .slice_bytes = options_.slice_bytes,
+               .backlog_bytes_max = options_.backlog_bytes_max},
+              {.has = [this](uint64_t through) { OnNextHas(through); }}) {}
 
   // --- the chain ---
 
   caf::result<Configured> OnConfigure(const ChainView& next) {
-    if (next.number < view_.number) return Configured{};
-    if (next.number > view_.number) {
-      const absl::Status status = Follow(next);
-      if (!status.ok()) return ToError(status);
-    }
-    if (!Last() || !view_.joining) return Configured{};
-    if (HasJoined()) return Configured{.joined = true};
     auto promise = self_->make_response_promise<caf::typed_response_promise<Configured>>();
-    asked_.push_back(promise);
+    Configure(next, promise);
     return promise;
   }
 
@@ -74,10 +74,15 @@ class Member {
     const auto next = NextRange();
     if (!next) return;
     const uint64_t number = ++last_;
-    sent_.push_back({.number = number, .change = *next, .ready = false});   // its place; it goes when it is known what to compare with
+    next_.Add(number, *next, false);   // it goes when it is known what to compare with
     self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskDigest{next->table, next->range})
-        .then([this, number](const Shard::Digest& digest) { SendComparison(number, digest); },
-              [this, number](const caf::error&) { SendComparison(number, {}); });
+        .then(
+            [this, number, compare = *next](const Shard::Digest& digest) mutable {
+              compare.clocks = digest.clocks;
+              compare.rows = digest.rows;
+              next_.Fill(number, compare);
+            },
+            [this, number, compare = *next](const caf::error&) { next_.Fill(number, compare); });
   }
 
   // --- what clients change ---
@@ -143,7 +148,7 @@ class Member {
   // --- what other members say ---
 
   caf::result<Forwarded> OnForward(const Forward& forward) {
-    const bool joins = Place() < 0 && !left_ && shard_ && forward.epoch == adopted_;
+    const bool joins = Place() < 0 && !left_ && shard_ && forward.epoch == taken_.view;
     if (!joins && (Place() <= 0 || forward.epoch != view_.epoch)) return ToError(Unavailable("it is not next in this chain"));
     if (!shard_) return ToError(Unavailable("it has no state yet"));
     auto promise = self_->make_response_promise<caf::typed_response_promise<Forwarded>>();
@@ -172,37 +177,47 @@ class Member {
   }
 
   caf::result<Adopted> OnAdopt(const Adopt& piece) {
-    if (adopted_ == piece.view && shard_) return Adopted{};
-    if (Place() >= 0 || (assembly_ && piece.view < assembly_->view()) || piece.view < adopted_) return ToError(Unavailable("it does not join (any more)"));
-    if (!assembly_ || assembly_->view() != piece.view) assembly_.emplace(piece);
-    absl::Status status = assembly_->Take(piece);
-    if (status.ok() && !assembly_->whole()) return Adopted{};
-    if (status.ok()) status = TakeState(std::move(*std::exchange(assembly_, std::nullopt)));
-    if (status.ok()) return Adopted{};
-    Fail(absl::StrCat("it cannot take over the state: ", status.message()));   // whoever comes in its place begins with none
-    return ToError(absl::UnavailableError(status.message()));
+    const StatePart& of = piece.of;
+    const auto age = [](const StatePart& part) { return std::pair(part.view, part.attempt); };
+    if (age(of) == age(taken_) && of.part < parts_taken_) return Adopted{};
+    if (Place() >= 0 || making_ || age(of) < age(taken_) || (assembly_ && age(of) < age(assembly_->of())))
+      return ToError(Unavailable("it does not join (any more)"));
+    const bool next = age(of) == age(taken_) ? of.part == parts_taken_ && of.number == last_ : of.part == 0;
+    if (!next) return ToError(Unavailable("another part of the state comes first"));
+    if (taking_ != of) {   // else it has come already, and is being put in place
+      if (!assembly_ || assembly_->of() != of) assembly_.emplace(piece);
+      absl::Status status = assembly_->Take(piece);
+      if (status.ok() && !assembly_->whole()) return Adopted{};
+      if (status.ok()) status = TakePart(std::move(*std::exchange(assembly_, std::nullopt)));
+      if (!status.ok()) {
+        CannotAdopt(status);
+        return ToError(absl::UnavailableError(status.message()));
+      }
+      if (!taking_) return Adopted{};
+    }
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Adopted>>();
+    adopting_.push_back(promise);
+    return promise;
   }
 
  private:
-  struct Sent {
-    uint64_t number;
-    Change change;
-    bool under_way = false;
-    bool ready = true;
-  };
-  /// What goes to the next member, or to one that joins behind this one.
-  struct Stream {
-    ChainMember to;
-    ChainPeerActor peer;
-    uint64_t view = 0;   // the one in which it began
-    bool has_state = false;
-    uint64_t mark = 0;      // the last change that was acknowledged without it
-    uint64_t turn = 0;      // goes up when all that is under way counts as not sent
-    size_t under_way = 0;   // changes
-    bool waits = false;     // to send again
-    std::vector<Adopt> pieces = {};
-    size_t sent = 0, answered = 0;
-  };
+  void Configure(const ChainView& next, caf::typed_response_promise<Configured> promise) {
+    if (next.number > view_.number) {
+      const absl::Status status = Follow(next);
+      if (making_) return to_follow_.emplace_back(next, promise), void();
+      if (!status.ok()) return promise.deliver(ToError(status)), void();
+    } else if (next.number < view_.number) {
+      return promise.deliver(Configured{}), void();
+    }
+    if (!Last() || !view_.joining) {
+      promise.deliver(Configured{});
+    } else if (next_.caught_up()) {
+      promise.deliver(Configured{.joined = true});
+    } else {
+      asked_.push_back(promise);
+    }
+  }
+
   struct Early {
     Change change;
     std::vector<caf::typed_response_promise<Forwarded>> promises;
@@ -220,9 +235,9 @@ class Member {
   }
   bool Last() const { return !view_.members.empty() && view_.members.back() == options_.self; }
   /// Nobody behind it has to have what it acknowledges.
-  bool Alone() const { return Last() && (!stream_ || !stream_->has_state); }
-  /// The one that joins has all that was acknowledged without it.
-  bool HasJoined() const { return stream_ && stream_->has_state && (sent_.empty() || sent_.front().number > stream_->mark); }
+  bool Alone() const { return Last() && !next_.has_state(); }
+  /// Nor does anybody have to be waited for so that they may catch up.
+  bool AnswersAtOnce() const { return Alone() && !next_.lags(); }
   bool MayServe() const { return !options_.leased || self_->clock().now() < lease_; }
   absl::Status MayChange() const {
     if (Place() != 0 || !shard_) return Unavailable("it is not the first of its chain");
@@ -234,20 +249,65 @@ class Member {
     return MayServe() ? absl::OkStatus() : NoLease();
   }
 
-  absl::Status TakeState(StateAssembly&& assembly) {
-    const uint64_t number = assembly.number(), view = assembly.view();
+  /// Its shard may take a while with it: `taking_`.
+  absl::Status TakePart(StateAssembly&& assembly) {
+    const StatePart of = assembly.of();
     TROUPE_TRY(ShardState state, std::move(assembly).Finish());
-    DropShard();
-    ShardActorOptions shard = options_.shard;
-    shard.snapshot_uri = shard.restore_uri = "";
-    if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", view);   // one that was dropped may still be there
-    shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
-    TROUPE_RETURN_IF_ERROR(TakeShard(SpawnShard(system_, shard)));
-    for (Push& push : state.waiting) System::Deliver(shard_, std::move(push));
-    last_ = number;
-    adopted_ = view;
+    if (of.part == 0) {
+      DropShard();
+      taking_ = of;
+      TakeState(of, std::move(state));
+      return absl::OkStatus();
+    }
+    taking_ = of;
+    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, TakeSlice{std::move(state.sections)})
+        .then(
+            [this, of](const SliceTaken&) {
+              if (taking_ == of) OnPartTaken(of);
+            },
+            [this, of](const caf::error& error) {
+              if (taking_ == of) CannotAdopt(FromError(error));
+            });
     return absl::OkStatus();
   }
+  void TakeState(const StatePart& of, ShardState state) {
+    ShardActorOptions shard = options_.shard;
+    shard.snapshot_uri = shard.restore_uri = "";
+    if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", of.view, ".", of.attempt);   // one that was dropped may still be there
+    shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
+    MakeShard(shard, [this, of, waiting = std::move(state.waiting)](absl::StatusOr<ShardActor> made) mutable {
+      if (taking_ != of) {
+        if (made.ok()) system_.Stop(*made);
+        return;
+      }
+      if (const absl::Status status = TakeShard(std::move(made)); !status.ok()) return CannotAdopt(status);
+      for (Push& push : waiting) System::Deliver(shard_, std::move(push));
+      last_ = of.number;
+      OnPartTaken(of);
+    });
+  }
+  /// By a compute job: a large one takes its time, and this process must be heard meanwhile. `taken` is called in the actor's context.
+  void MakeShard(const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken) {
+    system_.compute().Submit(Compute::Priority::kStep, [&system = system_, me = caf::actor(self_), options, taken = std::move(taken)] {
+      auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
+      System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
+    });
+  }
+  void OnPartTaken(const StatePart& of) {
+    taking_.reset();
+    taken_ = of;
+    parts_taken_ = of.part + 1;
+    whole_ = !of.more;
+    for (auto& promise : std::exchange(adopting_, {})) promise.deliver(Adopted{});
+  }
+  /// Whoever comes in its place begins with none.
+  void CannotAdopt(const absl::Status& status) {
+    taking_.reset();
+    for (auto& promise : std::exchange(adopting_, {})) promise.deliver(ToError(absl::UnavailableError(status.message())));
+    Fail(absl::StrCat("it cannot take over the state: ", status.message()));
+  }
+  /// A refusal for what this host alone lacks (room on its disk, say), which must not make it differ from the others: it leaves the chain.
+  static bool OfThisHost(const absl::Status& status) { return absl::IsResourceExhausted(status) || absl::IsDataLoss(status); }
   void Fail(const std::string& what) {
     if (options_.failed) options_.failed(absl::StrCat(Name(), ": ", what));
   }
@@ -258,21 +318,20 @@ class Member {
     const bool was_member = std::ranges::find(before.members, options_.self) != before.members.end();
     if (Place() < 0) {   // left out
       if (was_member) system_.network().Withdraw(ChainActorId(before.epoch));
-      stream_.reset();
-      sent_.clear();
+      next_.End();
       left_ = was_member;
       RefuseAll(Unavailable("it has left the chain"));
       return absl::OkStatus();
     }
     if (view_.members.size() == 1 && (!shard_ || !was_member)) {
       // What had not joined has not all that was acknowledged; the files have.
-      DropShard();
-      if (absl::Status status = Begin(); !status.ok()) {
+      const absl::Status status = Begin();
+      if (!status.ok() || making_) {
         view_ = before;
         return status;
       }
     }
-    if (!shard_) return absl::InternalError(absl::StrCat(Name(), ": it has a place in a chain and no state"));
+    if (!shard_ || !whole_) return absl::InternalError(absl::StrCat(Name(), ": it has a place in a chain and no state"));
     assembly_.reset();
     const bool between = was_member && before.members.back() != options_.self;   // what was acknowledged has gone through it
     readable_ = view_.members.size() == 1 || between || (was_member && readable_);
@@ -281,12 +340,16 @@ class Member {
       Expose(system_, ChainActorId(view_.epoch), caf::actor_cast<ShardActor>(caf::actor(self_)));
     }
     KeepFiles();
-    FollowStream();
+    FollowNext();
     return absl::OkStatus();
   }
 
-  /// With what is left of the chain before, or of an earlier run.
+  /// With what is left of the chain before, or of an earlier run. Asked again it is done, unless `making_`.
   absl::Status Begin() {
+    if (making_) return absl::OkStatus();
+    if (begun_ && begun_->first == view_.epoch) return TakeShard(std::exchange(begun_, std::nullopt)->second);
+    begun_.reset();
+    DropShard();
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri.clear();
     for (uint64_t epoch = view_.epoch - 1; epoch > 0 && !options_.shard.snapshot_uri.empty(); --epoch) {
@@ -297,7 +360,17 @@ class Member {
       break;
     }
     last_ = 0;
-    return TakeShard(SpawnShard(system_, shard));
+    making_ = true;
+    MakeShard(shard, [this, epoch = view_.epoch](absl::StatusOr<ShardActor> made) {
+      making_ = false;
+      whole_ = made.ok();
+      begun_.emplace(epoch, std::move(made));
+      for (auto& [view, promise] : std::exchange(to_follow_, {})) Configure(view, promise);
+      if (!begun_) return;                                      // it has been taken
+      if (begun_->second.ok()) system_.Stop(*begun_->second);   // the chain has become another one meanwhile
+      begun_.reset();
+    });
+    return absl::OkStatus();
   }
   absl::Status TakeShard(absl::StatusOr<ShardActor> shard) {
     TROUPE_RETURN_IF_ERROR(shard.status());
@@ -306,10 +379,13 @@ class Member {
     return absl::OkStatus();
   }
   void DropShard() {
+    whole_ = false;
+    taking_.reset();
+    for (auto& promise : std::exchange(adopting_, {})) promise.deliver(ToError(Unavailable("its state is begun anew")));
+    early_.clear();
     if (!shard_) return;
     self_->unlink_from(shard_);
     system_.Stop(std::exchange(shard_, nullptr));
-    early_.clear();
   }
   std::string FileOf(uint64_t epoch) const { return absl::StrCat(options_.shard.snapshot_uri, ".", epoch); }
   /// One member writes, the last.
@@ -323,126 +399,20 @@ class Member {
 
   // --- to the next member ---
 
-  void FollowStream() {
-    const auto place = static_cast<size_t>(Place());
-    std::optional<ChainMember> to = view_.joining;
-    if (!Last()) to = view_.members[place + 1];
-    if (!to) {
-      stream_.reset();
-      sent_.clear();
-    } else if (!stream_ || stream_->to != *to) {
-      caf::actor old = stream_ ? caf::actor_cast<caf::actor>(stream_->peer) : caf::actor();
-      stream_ = std::make_shared<Stream>(
-          Stream{.to = *to,
-                 .peer = SpawnProxy<ChainPeerActor>(system_, {.to = {to->node, to->incarnation, kChainPeerActor}, .timeout = options_.request_timeout}),
-                 .view = view_.number,
-                 .has_state = !Last()});
-      if (old) self_->delayed_send(self_, options_.request_timeout, Thunk{[this, old] { system_.Stop(old); }});   // when it has no requests any more
-      if (Last()) {
-        sent_.clear();
-        GiveState();
-      }
+  void FollowNext() {
+    if (!Last()) {
+      next_.ToMember(view_.members[static_cast<size_t>(Place()) + 1], view_.epoch, last_);
+    } else if (view_.joining) {
+      next_.ToJoiner(*view_.joining, view_.number, shard_, last_);
+    } else {
+      next_.End();
     }
-    for (Sent& sent : sent_) sent.under_way = false;   // by the epoch now
-    if (stream_) {
-      ++stream_->turn;
-      stream_->under_way = 0;
-    }
-    if (stream_ && !Last()) SendAlign(view_.epoch, last_);
-    SendAll();
-    Acknowledge(Alone() || sent_.empty() ? last_ : sent_.front().number - 1);
+    OnNextHas(next_.has(last_));
   }
-
-  uint64_t Tag() const { return Last() ? stream_->view : view_.epoch; }
-
-  void Later(std::function<void()> what) {
-    self_->delayed_send(self_, options_.retry, Thunk{[stream = stream_, this, what = std::move(what)] {
-                          if (stream == stream_) what();
-                        }});
-  }
-
-  void SendAlign(uint64_t epoch, uint64_t number) {
-    if (epoch != view_.epoch) return;
-    self_->request(stream_->peer, caf::infinite, Align{.epoch = epoch, .number = number})
-        .then([](const Aligned&) {},
-              [this, stream = stream_, epoch, number](const caf::error&) {
-                if (stream == stream_) Later([this, epoch, number] { SendAlign(epoch, number); });
-              });
-  }
-
-  void SendAll() {
-    if (!stream_ || !stream_->has_state) return;
-    for (Sent& sent : sent_) {
-      if (stream_->under_way >= kChangesInFlight) break;
-      if (!sent.under_way && sent.ready) SendOne(sent);
-    }
-  }
-  void SendOne(Sent& sent) {
-    sent.under_way = true;
-    ++stream_->under_way;
-    self_->request(stream_->peer, caf::infinite, Forward{.epoch = Tag(), .number = sent.number, .change = sent.change})
-        .then(
-            [this, stream = stream_, turn = stream_->turn](const Forwarded& forwarded) {
-              if (stream != stream_) return;
-              if (turn == stream_->turn) --stream_->under_way;
-              while (!sent_.empty() && sent_.front().number <= forwarded.through) sent_.pop_front();
-              Acknowledge(forwarded.through);
-              SendAll();
-              AnswerJoined();
-            },
-            [this, stream = stream_, turn = stream_->turn, number = sent.number](const caf::error&) {
-              if (stream != stream_ || turn != stream_->turn) return;
-              --stream_->under_way;
-              const auto it = std::ranges::find(sent_, number, &Sent::number);
-              if (it != sent_.end()) it->under_way = false;
-              if (std::exchange(stream_->waits, true)) return;
-              Later([this] {
-                stream_->waits = false;
-                SendAll();
-              });
-            });
-  }
-
-  /// To the one that joins: everything up to now; what changes from now on is kept for it until it has that.
-  void GiveState() {
-    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskState{})
-        .then(
-            [this, stream = stream_, number = last_](const ShardState& state) {
-              if (stream != stream_) return;
-              stream->pieces = CutState(state, stream->view, number);
-              SendPieces();
-            },
-            [this, stream = stream_](const caf::error&) {
-              if (stream == stream_) Later([this] { GiveAgain(); });
-            });
-  }
-  void GiveAgain() {
-    sent_.clear();   // they will be in the state
-    GiveState();
-  }
-  void AnswerJoined() {
-    if (!Last() || !HasJoined()) return;
+  void OnNextHas(uint64_t through) {
+    Acknowledge(AnswersAtOnce() ? last_ : through);
+    if (!Last() || !next_.caught_up()) return;
     for (auto& promise : std::exchange(asked_, {})) promise.deliver(Configured{.joined = true});
-  }
-  void SendPieces() {
-    while (stream_->sent < stream_->pieces.size() && stream_->sent < stream_->answered + kPiecesInFlight) SendPiece(stream_->sent++);
-  }
-  void SendPiece(size_t piece) {
-    self_->request(stream_->peer, caf::infinite, stream_->pieces[piece])
-        .then(
-            [this, stream = stream_, piece](const Adopted&) {
-              if (stream != stream_) return;
-              stream_->pieces[piece].bytes = Block();
-              if (++stream_->answered < stream_->pieces.size()) return SendPieces();
-              stream_->has_state = true;
-              stream_->mark = last_;
-              stream_->pieces.clear();
-              SendAll();
-              AnswerJoined();
-            },
-            [this, stream = stream_, piece](const caf::error&) {
-              if (stream == stream_) Later([this, piece] { SendPiece(piece); });
-            });
   }
 
   // --- changes ---
@@ -452,11 +422,11 @@ class Member {
   caf::result<Reply> Submit(const Change& change, const Message& message, Fix fix) {
     auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
     const uint64_t number = ++last_;
-    Hand(number, change);
+    next_.Add(number, change);
     self_->request(shard_, caf::infinite, message)
         .then(
             [this, promise, number, fix](Reply& reply) mutable {
-              if (Alone()) {   // the common case of a single member, without a copy
+              if (AnswersAtOnce()) {   // the common case of a single member, without a copy
                 MayServe() ? (fix(reply), promise.deliver(std::move(reply))) : promise.deliver(ToError(NoLease()));
                 return;
               }
@@ -464,23 +434,22 @@ class Member {
                 status.ok() ? (fix(reply), promise.deliver(std::move(reply))) : promise.deliver(ToError(status));
               });
             },
-            [this, promise, number](const caf::error& error) {   // a refusal is as much the state's as an answer
+            [this, promise, number](const caf::error& error) mutable {   // a refusal is as much the state's as an answer
+              if (const absl::Status status = FromError(error); OfThisHost(status) && view_.members.size() > 1) {   // the next member has it
+                promise.deliver(ToError(absl::UnavailableError(status.message())));
+                return Fail(std::string(status.message()));
+              }
               WhenAcknowledged(number, [promise, error](const absl::Status& status) mutable { promise.deliver(status.ok() ? error : ToError(status)); });
             });
     return promise;
   }
-  void Hand(uint64_t number, const Change& change) {
-    if (!stream_) return;
-    sent_.push_back({number, change});
-    SendAll();
-  }
   void TakeForwarded(const Change& change) {
-    Hand(++last_, change);
+    next_.Add(++last_, change);
     if (const auto* compare = std::get_if<CompareRange>(&change)) return Compare(*compare);
-    // The first member's answer counts. What one host alone lacks (room on its disk, say) must not make it differ from the others.
+    // The first member's answer counts.
     const auto refused = [this](const caf::error& error) {
       const absl::Status status = FromError(error);
-      if (absl::IsResourceExhausted(status) || absl::IsDataLoss(status) || absl::IsInternal(status)) Fail(std::string(Message(status)));
+      if (OfThisHost(status) || absl::IsInternal(status)) Fail(std::string(status.message()));
     };
     if (const auto* push = std::get_if<Push>(&change)) {
       self_->request(shard_, caf::infinite, *push).then([](const Pushed&) {}, refused);
@@ -498,16 +467,8 @@ class Member {
     }
     return std::nullopt;
   }
-  void SendComparison(uint64_t number, const Shard::Digest& digest) {
-    const auto it = std::ranges::find(sent_, number, &Sent::number);
-    if (it == sent_.end()) return;
-    auto& compare = std::get<CompareRange>(it->change);
-    compare.clocks = digest.clocks;
-    compare.rows = digest.rows;
-    it->ready = true;
-    SendAll();
-  }
   void Compare(const CompareRange& compare) {
+    if (!whole_) return;   // the range may be one that comes
     self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, AskDigest{compare.table, compare.range})
         .then(
             [this, compare](const Shard::Digest& digest) {
@@ -527,7 +488,7 @@ class Member {
   void SayStable(Answer& answer) const {
     if (view_.members.size() > 1) {
       answer.stable = answer.clock;
-    } else if (stream_) {
+    } else if (next_.active()) {
       answer.stable = 0;
     }
   }
@@ -539,7 +500,7 @@ class Member {
       told(absl::OkStatus());
     } else if (!MayServe()) {
       told(NoLease());
-    } else if (Alone() || number <= acknowledged_) {
+    } else if (AnswersAtOnce() || number <= acknowledged_) {
       told(absl::OkStatus());
     } else {
       waiting_.emplace(number, std::move(told));
@@ -567,13 +528,21 @@ class Member {
   bool left_ = false;       // it was a member
   bool readable_ = false;   // it has all that was ever acknowledged
   std::chrono::steady_clock::time_point lease_{};
-  std::deque<Sent> sent_;   // changes that the next member has not acknowledged
-  std::shared_ptr<Stream> stream_;
+  ChainStream next_;   // to the next member, or to one that joins behind this one
   std::vector<caf::typed_response_promise<Configured>> asked_;
+  // Of a chain that this member begins.
+  bool making_ = false;                                                    // its shard is being made; views that come wait
+  std::optional<std::pair<uint64_t, absl::StatusOr<ShardActor>>> begun_;   // for this epoch
+  std::vector<std::pair<ChainView, caf::typed_response_promise<Configured>>> to_follow_;
   std::multimap<uint64_t, Told> waiting_;   // by change
   std::map<uint64_t, Early> early_;
-  std::optional<StateAssembly> assembly_;
-  uint64_t adopted_ = 0;                                                                         // the view in which this member got its state
+  // Of a state that it is given. Invariant: what is in place of it is what the giver's shard was behind change last_ (chain_stream_actor.h).
+  std::optional<StateAssembly> assembly_;   // of the part that comes
+  std::optional<StatePart> taking_;         // the part that its shard is putting in place
+  std::vector<caf::typed_response_promise<Adopted>> adopting_;
+  StatePart taken_;                                                                              // the last part in place
+  uint32_t parts_taken_ = 0;                                                                     // of its attempt
+  bool whole_ = false;                                                                           // there is nothing of the state that has not come
   const std::vector<std::pair<uint32_t, uint32_t>> compared_ = RangesOf(options_.shard.shard);   // table, range
   size_t next_compared_ = 0;
 };

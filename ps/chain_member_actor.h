@@ -15,8 +15,6 @@
 
 namespace troupe {
 
-inline constexpr ActorId kChainPeerActor{4};   ///< of a member's process: what other members and the keeper talk to
-
 struct ChainMemberOptions {
   /// `snapshot_uri` is the beginning of the names of its files: "URI.EPOCH" is written by the last member of each epoch, and whoever begins the chain anew
   /// begins with the newest of them, else with `restore_uri`. Empty: there are none.
@@ -27,6 +25,10 @@ struct ChainMemberOptions {
   std::chrono::milliseconds retry{20};
   /// The first member looks so often whether the next ones have the same rows, one range after the other; 0: never.
   std::chrono::milliseconds compare_every{1'000};
+  /// A state for one that joins is given in slices of about so many bytes, each of which is serialised while nobody is served.
+  uint64_t slice_bytes = 8 << 20;
+  /// Changes that are kept for it meanwhile; beyond them writers wait until it has caught up.
+  uint64_t backlog_bytes_max = 256 << 20;
   /// Called in the actor's context: this member must not go on. Its rows are not those of the first one, or it cannot take in what the others have. Null: it
   /// goes on.
   std::function<void(const std::string& what)> failed = nullptr;

@@ -392,7 +392,8 @@ PullNumber Client::Pull(WriterId writer, Round round, std::shared_ptr<const Rout
   while (std::ranges::find(stream.pulls, slot, &Pulling::slot) != stream.pulls.end()) ++slot;
   const auto behind = std::ranges::find_if(stream.pulls, [priority](const Pulling& other) { return other.priority < priority; });
   std::shared_ptr<const RoutedPull> sent = pull->epoch == stream.epoch ? pull : std::make_shared<const RoutedPull>(router_->Again(*pull));
-  stream.pulls.insert(behind, {++stream.last_pull, slot, priority, round, std::move(pull), std::move(sent), std::vector<PullingLane>(shards_.size())});
+  stream.pulls.insert(behind,
+                      {++stream.last_pull, slot, priority, round, stream.sent, std::move(pull), std::move(sent), std::vector<PullingLane>(shards_.size())});
   for (Lane& lane : stream.lanes) lane.combine = false;
   const PullNumber number = stream.last_pull;
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) Pump(writer, shard);
@@ -440,6 +441,7 @@ Pull Client::PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint
                          .tables = pulling.pull->tables,
                          .packing = share.PackingOf(piece),
                          .epoch = stream.epoch,
+                         .after = pulling.after,
                          .answer_bytes = share.FloatsOf(piece) * sizeof(float)};
   LeaveKnownKeys(lane.known, message);
   return message;

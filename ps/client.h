@@ -81,8 +81,9 @@ class Client {
   /// The writer's round, with at most one push a table; rounds rise. `combine`: it stays here until the next Pull, and leaves with it, unless the lane has
   /// something under way; only for an owner that calls Pull right after.
   void Push(WriterId writer, Round round, RoutedPush push, bool combine = false);
-  /// Rows as they are before `round`; at most kPullsMax at a time a writer. `pull` is kept until the answer. Messages of the pull with the highest priority go
-  /// out first, of equal ones those of the first: a small one overtakes a big one between two of its messages.
+  /// Rows as they are before `round`, after all that the writer has pushed before this call; at most kPullsMax at a time a writer. `pull` is kept until the
+  /// answer. Messages of the pull with the highest priority go out first, of equal ones those of the first: a small one overtakes a big one between two of its
+  /// messages.
   PullNumber Pull(WriterId writer, Round round, std::shared_ptr<const RoutedPull> pull, int priority = 0);
   /// The pull's answer is not wanted any more: what of it was not sent stays here. Nothing happens where it is over.
   void Cancel(WriterId writer, PullNumber number);
@@ -134,6 +135,7 @@ class Client {
     uint32_t slot;   // no other has it now
     int priority;
     Round round;
+    Round after;                               // the writer's own rounds that it is to see
     std::shared_ptr<const RoutedPull> asked;   // by the owner
     std::shared_ptr<const RoutedPull> pull;    // what is sent: the same, or dealt again by the stream's map
     std::vector<PullingLane> lanes;

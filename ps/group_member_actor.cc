@@ -348,8 +348,9 @@ void OnPush(Self* self, const Push& push, std::function<void(absl::StatusOr<Push
   Perform(self, effects);
 }
 
-/// As the copy's only writer, and apart from pulls of the worker's other writers, which may wait there as well.
+/// As the copy's only writer, and apart from pulls of the worker's other writers, which may wait there as well. (What these push are whole rounds of the copy.)
 Pull AtCopy(Pull pull) {
+  pull.after = 0;
   pull.piece += static_cast<uint32_t>(pull.writer) * kPiecesMax;
   pull.writer = WriterId{0};
   return pull;

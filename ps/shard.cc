@@ -593,7 +593,12 @@ ShardView Shard::View() const {
 }
 
 std::vector<SnapshotSection> Shard::SaveForReplica() const {
-  std::vector<SnapshotSection> sections = Save();
+  ShardView view = View();
+  std::vector<SnapshotSection> sections;
+  for (size_t i = 0; i < view.sections().size(); ++i) {
+    if (!view.sections()[i].rows) sections.push_back(view.Take(i));
+  }
+  sections.push_back({internal::kSlicesSection, Block()});
   std::vector<internal::HalfRound> halves(options_.writers);
   for (uint32_t writer = 0; writer < options_.writers; ++writer) {
     const Half& half = halves_[writer];
@@ -603,6 +608,63 @@ std::vector<SnapshotSection> Shard::SaveForReplica() const {
   }
   sections.push_back({internal::kHalvesSection, Block::Copy(std::span<const internal::HalfRound>(halves))});
   return sections;
+}
+
+uint32_t Shard::ranges() const {
+  uint32_t most = 0;
+  for (const Table& table : tables_) {
+    if (!table.spec().limits.any()) most = std::max(most, table.partition().ranges());
+  }
+  return most;
+}
+
+template <class Use>
+void Shard::EachOfSlice(uint32_t first, uint32_t end, Use&& use) const {
+  for (uint32_t number = 0; number < tables_.size(); ++number) {
+    const Table& table = tables_[number];
+    if (table.spec().limits.any()) continue;
+    for (uint32_t range = first; range < std::min(end, table.partition().ranges()); ++range) {
+      if (Has(number, range)) use(number, range);
+    }
+  }
+}
+
+uint32_t Shard::SliceEnd(uint32_t first, uint64_t bytes) const {
+  uint64_t taken = 0;
+  uint32_t end = first;
+  while (end < ranges() && taken < bytes) {
+    EachOfSlice(end, end + 1, [&](uint32_t number, uint32_t range) { taken += tables_[number].bytes(range); });
+    ++end;
+  }
+  return end;
+}
+
+std::vector<SnapshotSection> Shard::SaveSlice(uint32_t first, uint32_t end) const {
+  const internal::SliceBounds bounds{first, end};
+  std::vector<SnapshotSection> sections = {{internal::kSliceSection, Block::Copy(&bounds, sizeof bounds)}};
+  EachOfSlice(first, end, [&](uint32_t number, uint32_t range) {
+    const Table& table = tables_[number];
+    sections.push_back({RangeName(table.spec(), range), SaveRange(table, range)});
+  });
+  return sections;
+}
+
+absl::Status Shard::TakeSlice(const std::vector<SnapshotSection>& sections) {
+  std::map<std::string, const Block*> by_name;
+  for (const SnapshotSection& section : sections) by_name[section.name] = &section.bytes;
+  const auto head = by_name.find(internal::kSliceSection);
+  internal::SliceBounds bounds{1, 0};
+  if (head != by_name.end() && head->second->size() == sizeof bounds) std::memcpy(&bounds, head->second->data(), sizeof bounds);
+  if (bounds.end > ranges() || bounds.first > bounds.end) return absl::InvalidArgumentError("a slice of a shard's ranges does not say which");
+  absl::Status status;
+  EachOfSlice(bounds.first, bounds.end, [&](uint32_t number, uint32_t range) {
+    if (!status.ok()) return;
+    const TableSpec& spec = tables_[number].spec();
+    const auto section = by_name.find(RangeName(spec, range));
+    status = section == by_name.end() ? absl::InvalidArgumentError(absl::StrCat("slice lacks range ", range, " of table '", spec.name, "'"))
+                                      : LoadRange(number, range, *section->second);
+  });
+  return status;
 }
 
 Shard::Digest Shard::DigestOf(uint32_t table, uint32_t range) const {
@@ -677,11 +739,13 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   move_.reset();
   gate_ = CutGate();
   FollowMap(map);
+  const bool slices = by_name.contains(internal::kSlicesSection);
   for (uint32_t number = 0; number < tables_.size(); ++number) {
     const Table& table = tables_[number];
     for (uint32_t range = 0; range < table.partition().ranges(); ++range) {
       if (!table.Owns(range)) continue;
       const auto section = by_name.find(RangeName(table.spec(), range));
+      if (slices && section == by_name.end() && !table.spec().limits.any()) continue;
       if (section == by_name.end()) return absl::InvalidArgumentError(absl::StrCat("snapshot lacks range ", range, " of table '", table.spec().name, "'"));
       TROUPE_RETURN_IF_ERROR(LoadRange(number, range, *section->second));
     }

@@ -122,8 +122,22 @@ class Shard {
   bool between_rounds() const;
   /// Everything in one cut: values, rule state, what is applied of whom. What waits in unfinished rounds is not part of it: its writers hold it.
   std::vector<SnapshotSection> Save() const;
-  /// What another process needs to go on from here as this shard does: Save, and what waits (Waiting), which is to be pushed to it then.
+  /// A state for another process, in slices that are taken while this shard goes on. First SaveForReplica: all but the ranges of tables without limits; what
+  /// waits (Waiting) is to be pushed to a shard that has loaded it. From there on that shard is told whatever this one is told, and takes each slice right
+  /// behind the change that this one saved it behind (TakeSlice). Invariant: what a change makes of a range of a table without limits depends on nothing but
+  /// that range, the same range of the table's branches, and what is not in ranges; so it does not matter what the other shard's ranges were before their slice
+  /// came.
   std::vector<SnapshotSection> SaveForReplica() const;
+  /// Ranges first .. end - 1 of all tables without limits, as far as they are here. Not while HoldsRounds.
+  std::vector<SnapshotSection> SaveSlice(uint32_t first, uint32_t end) const;
+  /// From range `first` on, so many that their rows take `bytes`: the end of a slice, at most ranges().
+  uint32_t SliceEnd(uint32_t first, uint64_t bytes) const;
+  /// Of the table without limits that has most of them.
+  uint32_t ranges() const;
+  /// In place of what these ranges were. InvalidArgument: cut, or of other tables; the shard is of no use then.
+  absl::Status TakeSlice(const std::vector<SnapshotSection>& sections);
+  /// A round is complete and not applied, for a snapshot or a cut: a shard that holds nothing back has other rows.
+  bool HoldsRounds() const { return !waiting_.empty() && waiting_.begin()->first <= ended(); }
   /// XXH3 64 of what is applied of whom, and of the rows of a range: equal in shards that have been told the same. The range must be this shard's.
   struct Digest {
     uint64_t clocks = 0, rows = 0;
@@ -134,7 +148,7 @@ class Shard {
   /// The same, to be made range by range, also by another thread while this one goes on: ranges that are written to meanwhile are copied then. Tables with
   /// limits are saved at once. Cost: O(ranges), and their rows.
   ShardView View() const;
-  /// InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
+  /// Ranges that are to come in slices stay as they are. InvalidArgument or DataLoss: sections missing, cut, or of other tables, writers or shards.
   absl::Status Load(const std::vector<SnapshotSection>& sections);
   /// The writers' clocks that a snapshot made now covers, and what is told when it has become durable.
   std::vector<Round> AppliedClocks() const { return applied_.clocks(); }
@@ -178,6 +192,9 @@ class Shard {
   Block SaveRange(const Table& table, uint32_t range) const;
   /// nullopt: it has rows of its own.
   std::optional<Block> SaveWithoutRows(const Table& table, uint32_t range) const;
+  /// Calls use(table, range) for what a slice has, earlier tables first.
+  template <class Use>
+  void EachOfSlice(uint32_t first, uint32_t end, Use&& use) const;
   absl::Status LoadRange(uint32_t number, uint32_t range, const Block& bytes);
   /// The tables have exactly the ranges of `map`.
   void FollowMap(const RangeMap& map);

@@ -826,6 +826,13 @@ caf::result<T> Reply(absl::StatusOr<T> result) {
   return std::move(*result);
 }
 
+absl::StatusOr<ShardSlice> OnAskSlice(const Shard& shard, const AskSlice& ask) {
+  TROUPE_RETURN_IF_ERROR(shard.usable());
+  if (shard.HoldsRounds()) return absl::UnavailableError(absl::StrCat("shard ", shard.options().shard, " holds rounds back for a snapshot or a cut"));
+  const uint32_t end = shard.SliceEnd(ask.first, ask.bytes);
+  return ShardSlice{.sections = shard.SaveSlice(ask.first, end), .next = end < shard.ranges() ? end : 0};
+}
+
 void StartTicking(Self* self) {
   if (!std::exchange(self->state.ticking, true)) self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
 }
@@ -999,6 +1006,15 @@ caf::behavior ShardBehavior(Self* self) {
           promise.deliver(ShardState{.sections = shard.SaveForReplica(), .waiting = shard.Waiting()});
         });
         return promise;
+      },
+      [self](const AskSlice& ask) -> caf::result<ShardSlice> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<ShardSlice>>();
+        WhenUnread(self->state, [self, ask, promise]() mutable { Fulfil(promise, OnAskSlice(*self->state.shard, ask)); });
+        return promise;
+      },
+      [self](const TakeSlice& slice) -> caf::result<SliceTaken> {
+        if (const absl::Status status = self->state.shard->TakeSlice(slice.sections); !status.ok()) return ToError(status);
+        return SliceTaken{};
       },
       [self](const AskDigest& ask) -> caf::result<Shard::Digest> {
         const Shard& shard = *self->state.shard;

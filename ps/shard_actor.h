@@ -34,14 +34,30 @@ struct ShardActorOptions {
   std::string tier_folder = {};
 };
 
-/// For an actor of the same process that hands a shard's state on (chain_member_actor.h): sent to a ShardActor as a message of its own, which does not travel.
-/// The state behind all changes that it has been sent before.
+/// For an actor of the same process that hands a shard's state on (chain_member_actor.h): sent to a ShardActor as messages of their own, which do not travel.
+/// The state behind all changes that it has been sent before, without the ranges that come in slices.
 struct AskState {};
 /// reply to AskState
 struct ShardState {
   std::vector<SnapshotSection> sections;   ///< Shard::SaveForReplica
   std::vector<Push> waiting;               ///< Shard::Waiting
 };
+/// Ranges from `first` on, of about `bytes`, behind all changes that it has been sent before. Unavailable: it holds rounds back now.
+struct AskSlice {
+  uint32_t first = 0;
+  uint64_t bytes = 0;
+};
+/// reply to AskSlice
+struct ShardSlice {
+  std::vector<SnapshotSection> sections;   ///< Shard::SaveSlice
+  uint32_t next = 0;                       ///< the first range that is not in it; 0: none is left
+};
+/// In place of what its ranges are. Errors as Shard::TakeSlice.
+struct TakeSlice {
+  std::vector<SnapshotSection> sections;
+};
+/// reply to TakeSlice
+struct SliceTaken {};
 /// The digest of a range behind all changes that it has been sent before. InvalidArgument: the range is not this shard's.
 struct AskDigest {
   uint32_t table = 0, range = 0;
@@ -63,4 +79,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskState)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskDigest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Shard::Digest)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardState)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskSlice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardSlice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakeSlice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SliceTaken)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepSnapshots)

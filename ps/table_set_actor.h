@@ -10,7 +10,8 @@
 
 namespace troupe {
 
-/// The set is their only writer, with the number 0. options.folder and options.shards do not matter here.
+/// The set is their only writer, with the number 0. Its pulls see its pushes before them, also where messages to a shard overtake each other (Pull::after).
+/// options.folder and options.shards do not matter here.
 std::unique_ptr<TableSet> MakeTableSet(System& system, std::vector<ShardActor> shards, const TableSetOptions& options);
 
 }   // namespace troupe

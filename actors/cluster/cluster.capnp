@@ -34,6 +34,7 @@ struct ProcessOrder {
   environment @4 :List(Text);
   folder @5 :Text;
   placing @6 :UInt8;
+  handOverMaxMs @7 :UInt64;
 }
 struct ProcessReport {
   id @0 :ProcessId;
@@ -87,6 +88,7 @@ struct ClaimedProcess {
   reason @3 :Text;
   node @4 :Text;
   before @5 :Text;
+  leaves @6 :Bool;
 }
 struct Claimed @0x8f3d5b7c10020004 {
   version @0 :UInt64;

@@ -211,7 +211,7 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   if (first) Touch(node);   // it gets all its orders from this head
   TakeProcesses(node, report, first, wall_ms);
   if (first && same_life) PlaceDriverAgain(node);
-  if (status.state == NodeState::kDraining) MoveProcesses(node, wall_ms);
+  if (status.state == NodeState::kDraining) MoveProcesses(node, now, wall_ms);
   Place(now, wall_ms);
   return absl::OkStatus();
 }
@@ -313,12 +313,25 @@ void Head::LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms)
   LoseThese(RunningOn(node), kLostCode, reason, wall_ms);
 }
 
-void Head::MoveProcesses(Node& node, int64_t wall_ms) {
+/// Is it its driver's to end, as yet? (What a driver wants of a process that was adopted is not known before it has claimed it.)
+bool Head::HandsOver(Job& job, Process& process, Clock::Time now) {
+  if (!process.known) return true;
+  if (process.order.hand_over_max.count() == 0) return false;
+  if (!process.leaves_by) {
+    process.leaves_by = now + process.order.hand_over_max;
+    Touch(job);
+  }
+  return now < *process.leaves_by;
+}
+
+void Head::MoveProcesses(Node& node, Clock::Time now, int64_t wall_ms) {
   Names unstarted;
   for (const auto& [id, name] : RunningOn(node)) {
-    Process& process = jobs_.at(id).processes.at(name);
+    Job& job = jobs_.at(id);
+    Process& process = job.processes.at(name);
     if (name == kDriverName || process.moves) continue;   // a driver is left to its end
     if (process.state == ProcessState::kRunning) {
+      if (HandsOver(job, process, now)) continue;
       process.moves = true;
       Touch(node);
     } else {
@@ -389,7 +402,7 @@ absl::Status Head::OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall
         absl::StrCat("node ", drain.node, " is the only one that is up, and there are jobs that are not over, which would wait for another one (--force)"));
   }
   SetNodeState(node, NodeState::kDraining, "on request", wall_ms);
-  if (node.returned) MoveProcesses(node, wall_ms);   // else what runs there is not known yet
+  if (node.returned) MoveProcesses(node, now, wall_ms);   // else what runs there is not known yet
   Place(now, wall_ms);
   return absl::OkStatus();
 }

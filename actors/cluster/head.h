@@ -92,9 +92,10 @@ class Head {
     NodeId node{};
     int32_t code = 0;
     std::string reason = {};
-    bool kept = false;                  // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
-    bool moves = false;                 // its node is drained, or it gives way: it is ended there, and waits for another place when that is done
-    std::vector<NodeId> refused = {};   // nodes that could not start it
+    bool kept = false;    // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
+    bool moves = false;   // its node is drained, or it gives way: it is ended there, and waits for another place when that is done
+    std::optional<Clock::Time> leaves_by = {};   // its node is drained: its driver has another one begun before, until then
+    std::vector<NodeId> refused = {};            // nodes that could not start it
   };
   using Processes = std::map<std::string, Process>;
   struct Job {
@@ -145,7 +146,8 @@ class Head {
   Names RunningOn(const Node& node) const;
   void LoseThese(const Names& lost, int32_t code, const std::string& reason, int64_t wall_ms);
   void LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms);
-  void MoveProcesses(Node& node, int64_t wall_ms);
+  bool HandsOver(Job& job, Process& process, Clock::Time now);
+  void MoveProcesses(Node& node, Clock::Time now, int64_t wall_ms);
   void PlaceDriverAgain(Node& node);
   bool IsLastWithWork(const Node& node) const;
   void ExcuseSilence(Clock::Time now);

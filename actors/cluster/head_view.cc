@@ -20,7 +20,12 @@ std::vector<std::string> Head::PlacesOf(NodeId node) const {
 
 ClaimedProcess Head::Describe(const Process& process) const {
   const bool placed = process.state != ProcessState::kWaiting && process.node != NodeId{};
-  return {process.order.id, process.state, process.code, process.reason, placed ? NameOf(process.node) : ""};
+  return {.id = process.order.id,
+          .state = process.state,
+          .code = process.code,
+          .reason = process.reason,
+          .node = placed ? NameOf(process.node) : "",
+          .leaves = process.leaves_by.has_value() && process.state == ProcessState::kRunning};
 }
 
 JobStatus Head::StatusOf(const Job& job) const {

@@ -89,6 +89,7 @@ void Fill(wire::ProcessOrder::Builder to, const ProcessOrder& from) {
   Fill(to.initArguments(static_cast<unsigned>(from.arguments.size())), from.arguments);
   Fill(to.initEnvironment(static_cast<unsigned>(from.environment.size())), from.environment);
   to.setFolder(from.folder);
+  to.setHandOverMaxMs(static_cast<uint64_t>(std::max<int64_t>(from.hand_over_max.count(), 0)));
   to.setPlacing(static_cast<uint8_t>(from.placing));
 }
 absl::StatusOr<ProcessOrder> Read(wire::ProcessOrder::Reader from) {
@@ -101,7 +102,8 @@ absl::StatusOr<ProcessOrder> Read(wire::ProcessOrder::Reader from) {
                       .arguments = Read(from.getArguments()),
                       .environment = Read(from.getEnvironment()),
                       .folder = Read(from.getFolder()),
-                      .placing = static_cast<Placing>(from.getPlacing())};
+                      .placing = static_cast<Placing>(from.getPlacing()),
+                      .hand_over_max = std::chrono::milliseconds(static_cast<int64_t>(std::min<uint64_t>(from.getHandOverMaxMs(), 86'400'000)))};
 }
 
 void Fill(wire::ProcessReport::Builder to, const ProcessReport& from) {
@@ -129,10 +131,15 @@ void Fill(wire::ClaimedProcess::Builder to, const ClaimedProcess& from) {
   to.setReason(from.reason);
   to.setNode(from.node);
   to.setBefore(from.before);
+  to.setLeaves(from.leaves);
 }
 absl::StatusOr<ClaimedProcess> Read(wire::ClaimedProcess::Reader from) {
-  ClaimedProcess to{
-      .id = Read(from.getId()), .code = from.getCode(), .reason = Read(from.getReason()), .node = Read(from.getNode()), .before = Read(from.getBefore())};
+  ClaimedProcess to{.id = Read(from.getId()),
+                    .code = from.getCode(),
+                    .reason = Read(from.getReason()),
+                    .node = Read(from.getNode()),
+                    .before = Read(from.getBefore()),
+                    .leaves = from.getLeaves()};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), ProcessState::kEnded, "a process's state"));
   return to;
 }

@@ -1,6 +1,7 @@
 // How and where the processes of a job run: as children of this process (local_launcher.cc), or on the nodes of a cluster (node_launcher_actor.cc).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,8 @@ namespace troupe {
 /// Where a process of a job finds the token of the job's links.
 inline constexpr char kJobTokenVariable[] = "TROUPE_JOB_TOKEN";
 
+inline constexpr std::chrono::milliseconds kHandOverMax{50'000};   ///< a node that is stopped by systemd waits 60 s
+
 /// One life of a process of a job.
 struct Launch {
   std::string role, index;   ///< "worker", "1": its first words, and its name
@@ -34,6 +37,8 @@ struct Launch {
   };
   /// Called once, from any thread.
   std::function<void(const End&)> ended;
+  /// Called at most once, from any thread: its node is drained. It goes on for kHandOverMax, or until it is ended. Null: it ends at once then.
+  std::function<void()> leaves = nullptr;
   std::string name() const { return role + " " + index; }
 };
 

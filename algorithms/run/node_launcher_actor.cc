@@ -34,9 +34,9 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   /// The actor that it belongs to; before everything else.
   void Begin(caf::event_based_actor* self) { self_ = self; }
 
-  void Want(ProcessOrder order, std::function<void(const Launch::End&)> ended) {
+  void Want(ProcessOrder order, std::function<void(const Launch::End&)> ended, std::function<void()> leaves) {
     const std::string name = order.id.name;
-    wanted_[name] = {std::move(order), std::move(ended)};
+    wanted_[name] = {std::move(order), std::move(ended), std::move(leaves)};
     if (std::exchange(gathering_, true)) return;
     self_->delayed_send(self_, kGather, Thunk{[me = weak_from_this()] {   // what is wanted together is placed together
                           const auto claimer = me.lock();
@@ -58,6 +58,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   struct Wanted {
     ProcessOrder order;
     std::function<void(const Launch::End&)> ended;
+    std::function<void()> leaves;   // null: it was called
   };
 
   void End(std::map<std::string, Wanted>::iterator it, const Launch::End& end) {
@@ -90,6 +91,8 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
       if (process.state == ProcessState::kEnded) {
         End(it, {.normally = process.code == 0, .certain = process.code != kLostCode, .how = process.reason});
+      } else if (process.leaves) {
+        if (const auto leaves = std::exchange(it->second.leaves, nullptr)) leaves();
       }
     }
     Send();
@@ -155,7 +158,10 @@ class NodeLauncher final : public Launcher {
     order.placing = launch.placing;
     std::error_code ignored;
     order.folder = std::filesystem::current_path(ignored).string();
-    Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended)] { claimer->Want(order, ended); });
+    if (launch.leaves != nullptr) order.hand_over_max = kHandOverMax;
+    Tell([claimer = claimer_, order = std::move(order), ended = std::move(launch.ended), leaves = std::move(launch.leaves)] {
+      claimer->Want(order, ended, leaves);
+    });
     return absl::OkStatus();
   }
   void Kill(const std::string& name, uint64_t incarnation) override {

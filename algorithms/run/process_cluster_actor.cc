@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -15,6 +18,7 @@
 #include "actors/system.h"
 #include "actors/text.h"
 #include "algorithms/run/executor.h"
+#include "algorithms/run/hand_over.h"
 #include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
@@ -40,6 +44,8 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kLeaveMax{500};
+constexpr std::chrono::milliseconds kGoMax{
+    5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
 
 std::string RandomHex() {
@@ -90,6 +96,7 @@ class ProcessCluster final : public Cluster {
     if (chains_ != nullptr) StopAndWait(*system_, std::vector{chains_->actor()});
     if (!own_place_.empty()) SendLeave();
     if (launcher_ != nullptr) launcher_->KillAll();
+    if (system_ != nullptr) StopAndWait(*system_, TakeHeirs());
     if (system_ != nullptr) {
       StopAndWait(*system_, workers_);
       StopAndWait(*system_, places_of_rows_);
@@ -128,8 +135,10 @@ class ProcessCluster final : public Cluster {
     system_->SetNetwork(std::move(network));
     if (cluster_.replication > 1) StartChains();
     std::vector<SupervisedChild> children;
-    for (uint32_t i = 0; i < Processes(); ++i) {
+    hand_overs_.emplace(Processes(), Idle());
+    for (uint32_t i = 0; i < Processes() + Idle(); ++i) {
       children_.push_back(Describe(i));
+      if (i >= Processes()) continue;
       Child& child = *children_.back();
       if (!child.places.empty()) system_->network().Locate(child.node, child.places);
       const ProxyOptions proxy{.to = {child.node, Incarnation{0}, kJobActor}, .timeout = options_.request_timeout};
@@ -138,7 +147,7 @@ class ProcessCluster final : public Cluster {
       } else if (chains_ == nullptr) {
         places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
       }
-      children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, &child] { return StartChild(child); }});
+      children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, i] { return StartPlace(i); }});
     }
     if (Keeps()) {
       const Address tables{NodeOf(0), Incarnation{0}, kMemberActor};
@@ -184,12 +193,21 @@ class ProcessCluster final : public Cluster {
     uint64_t spawned = 0;                // and the last that was told what it is
   };
 
+  /// One life of a child, about to be started.
+  struct Begun {
+    Child* child;
+    uint64_t incarnation;
+    caf::actor actor;
+  };
+
   absl::StatusOr<std::unique_ptr<Launcher>> MakeLauncher() {
     if (options_.nodes) return MakeNodeLauncher(*options_.nodes, [this](const absl::Status& status) { Fail(status); });
     return MakeLocalLauncher(options_, Processes());
   }
   /// Shards, workers, and behind them what else holds shards.
   uint32_t Processes() const { return cluster_.shards * cluster_.replication + cluster_.workers; }
+  /// And behind all of these, one more for each shard (hand_over.h): nodes may be drained.
+  uint32_t Idle() const { return options_.nodes && cluster_.replication > 1 ? cluster_.shards : 0; }
 
   void StartChains() {
     for (uint32_t i = 0; i < cluster_.shards; ++i) places_of_rows_.push_back(SpawnChainClient(*system_, i, options_.request_timeout));
@@ -197,6 +215,7 @@ class ProcessCluster final : public Cluster {
         *system_, ChainKeepersOptions{.shards = cluster_.shards,
                                       .request_timeout = options_.request_timeout,
                                       .routed = [clients = places_of_rows_](const ChainRoute& route) { SetRoute(clients[route.shard], route); },
+                                      .changed = [this](uint32_t shard, const ChainView& view) { OnChain(shard, view); },
                                       .failed = [this](const absl::Status& status) { Fail(status); },
                                       .log =
                                           [this](const std::string& line) {
@@ -216,7 +235,7 @@ class ProcessCluster final : public Cluster {
   }
   std::vector<ShardPlace> Places() const {
     std::vector<ShardPlace> all;
-    for (uint32_t i = 0; i < Processes(); ++i) all.push_back({NodeId{i + 1}, PlacesOfNode(NodeId{i + 1}), kJobActor});
+    for (uint32_t i = 0; i < Processes() + Idle(); ++i) all.push_back({NodeId{i + 1}, PlacesOfNode(NodeId{i + 1}), kJobActor});
     return all;
   }
   /// Nothing, where it is not known before the process has started.
@@ -227,6 +246,87 @@ class ProcessCluster final : public Cluster {
   NodeId NodeOf(uint32_t worker) const { return NodeId{cluster_.shards + worker + 1}; }
   /// Do the workers keep tables?
   bool Keeps() const { return PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards; }
+
+  // --- nodes that are drained: hand_over.h ---
+
+  /// The process of a place, or its replacement. In the supervisor's context.
+  absl::StatusOr<caf::actor> StartPlace(uint32_t place) {
+    uint32_t holder = 0;
+    caf::actor heir;
+    std::optional<Begun> next;
+    {
+      const std::lock_guard lock(hand_over_mutex_);
+      const Child& before = *children_[hand_overs_->HolderOf(place)];
+      if (before.role == "shard" && Idle() > 0) {
+        const HandOvers::Replaced replaced = hand_overs_->Replace(place, before.number, before.incarnation);
+        if (replaced.heir) heir = std::exchange(heirs_[before.number], caf::actor());
+        next = BeginHeir(replaced.begins);
+      }
+      holder = hand_overs_->HolderOf(place);
+    }
+    RunHeir(next);
+    if (heir) return heir;
+    return StartChild(*children_[holder]);
+  }
+  void OnLeaves(const Child& child, uint64_t incarnation) {
+    if (options_.log) options_.log(absl::StrCat(child.name, " leaves: its node is drained"));
+    std::optional<Begun> begun;
+    {
+      const std::lock_guard lock(hand_over_mutex_);
+      begun = BeginHeir(hand_overs_->Leaves(child.number, LifeOf(child, incarnation)));
+    }
+    RunHeir(begun);
+  }
+  void OnEnded(const Child& child, uint64_t incarnation) {
+    if (child.role != "shard" || Idle() == 0) return;
+    std::optional<Begun> begun;
+    {
+      const std::lock_guard lock(hand_over_mutex_);
+      begun = BeginHeir(hand_overs_->Ended(child.number, LifeOf(child, incarnation)));
+    }
+    RunHeir(begun);
+  }
+  /// In the keeper's context.
+  void OnChain(uint32_t shard, const ChainView& view) {
+    if (Idle() == 0) return;
+    std::optional<HandOvers::Life> ends;
+    {
+      const std::lock_guard lock(hand_over_mutex_);
+      ends = hand_overs_->ChainChanged(shard, [&](const HandOvers::Life& life) {
+        return std::ranges::find(view.members, MemberOf(*children_[life.process], life.incarnation)) != view.members.end();
+      });
+    }
+    if (!ends || closing_) return;
+    // It ends by itself, as its node will say; where it cannot hear, it is ended.
+    const Child& child = *children_[ends->process];
+    system_->network().Request({child.node, Incarnation{ends->incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kGoMax,
+                               [this, name = child.name, incarnation = ends->incarnation](const absl::StatusOr<Frame>& answer) {
+                                 if (!closing_ && absl::IsDeadlineExceeded(answer.status())) launcher_->Kill(name, incarnation);
+                               });
+  }
+  /// With the mutex held; RunHeir follows, without.
+  std::optional<Begun> BeginHeir(std::optional<uint32_t> process) {
+    if (!process || closing_) return std::nullopt;
+    Child& child = *children_[*process];
+    Begun begun = BeginLife(child);
+    hand_overs_->Starts(child.number, begun.incarnation);
+    heirs_[child.number] = begun.actor;
+    return begun;
+  }
+  void RunHeir(const std::optional<Begun>& begun) {
+    if (!begun) return;
+    if (!RunLife(*begun).ok()) OnEnded(*begun->child, begun->incarnation);
+  }
+  std::vector<caf::actor> TakeHeirs() {
+    const std::lock_guard lock(hand_over_mutex_);
+    std::vector<caf::actor> all;
+    for (auto& [shard, heir] : heirs_) {
+      if (heir) all.push_back(std::move(heir));
+    }
+    heirs_.clear();
+    return all;
+  }
+  static HandOvers::Life LifeOf(const Child& child, uint64_t incarnation) { return {static_cast<uint32_t>(child.node) - 1, incarnation}; }
 
   /// Nodes: 0 this process, then the shards, then the workers, then the second process of each shard, and so on.
   std::unique_ptr<Child> Describe(uint32_t i) {
@@ -314,6 +414,13 @@ class ProcessCluster final : public Cluster {
   /// In the supervisor's context.
   absl::StatusOr<caf::actor> StartChild(Child& child) {
     if (closing_) return absl::CancelledError("closing");
+    const Begun begun = BeginLife(child);
+    TROUPE_RETURN_IF_ERROR(RunLife(begun));
+    return begun.actor;
+  }
+
+  /// The actor of the child's next life, which does not run yet.
+  Begun BeginLife(Child& child) {
     const uint64_t incarnation = ++child.incarnation;
     child.heard = own_place_.empty() ? nullptr : std::make_shared<Heard>();
     caf::actor actor = system_->actors().spawn<caf::hidden>(
@@ -323,6 +430,11 @@ class ProcessCluster final : public Cluster {
           LeaveChains(child, incarnation, false);
           launcher_->Kill(child.name, incarnation);
         }));
+    return {&child, incarnation, std::move(actor)};
+  }
+  absl::Status RunLife(const Begun& begun) {
+    Child& child = *begun.child;
+    const uint64_t incarnation = begun.incarnation;
     std::vector<std::string> flags = {"--node",
                                       absl::StrCat(static_cast<uint32_t>(child.node)),
                                       "--incarnation",
@@ -341,14 +453,16 @@ class ProcessCluster final : public Cluster {
                   .flags = std::move(flags),
                   .inherit = child.inherit,
                   .placing = PlacingOf(child),
-                  .ended = [this, actor, &child, incarnation](const Launch::End& end) {
+                  .ended = [this, actor = begun.actor, &child, incarnation](const Launch::End& end) {
                     if (options_.log) options_.log(absl::StrCat(child.name, " ended: ", end.how));
                     LeaveChains(child, incarnation, end.certain);
+                    OnEnded(child, incarnation);
                     System::Deliver(actor, ProcessEnded{end.normally});
                   }};
+    if (child.role == "shard" && Idle() > 0) launch.leaves = [this, &child, incarnation] { OnLeaves(child, incarnation); };
     TROUPE_RETURN_IF_ERROR(launcher_->Start(std::move(launch), token_));
     if (own_place_.empty()) SendSpawn(child, incarnation, child.spawn(incarnation));
-    return actor;
+    return absl::OkStatus();
   }
 
   /// A process of a node says where it listens; again and again, so that it knows that it is wanted.
@@ -453,6 +567,9 @@ class ProcessCluster final : public Cluster {
   std::unique_ptr<System> system_;
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
+  std::mutex hand_over_mutex_;               // never held while something is started or ended, which may call back at once
+  std::optional<HandOvers> hand_overs_;      // set before anything is started
+  std::map<uint32_t, caf::actor> heirs_;     // by shard: of the process that has no place yet
   std::unique_ptr<ChainKeepers> chains_;     // null: each shard is one process
   std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;

@@ -40,6 +40,9 @@ struct Adopt @0xa8b1f3b0c5d20307 {         # bulk: bytes
   name @5 :Text;
   size @6 :UInt64;
   offset @7 :UInt64;
+  attempt @8 :UInt64;
+  part @9 :UInt32;
+  more @10 :Bool;
 }
 struct Adopted @0xa8b1f3b0c5d20308 {
 }

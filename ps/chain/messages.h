@@ -49,17 +49,27 @@ struct Align {
 /// reply to Align
 struct Aligned {};
 
-/// A piece of the state behind change `number`, to a member that joins: bytes of one section.
-struct Adopt {
-  uint64_t view = 0;   ///< ChainView::number
+/// A part of the state that a member which joins is given. Part 0 is behind change `number`: what a shard has but for its ranges; the others are slices of
+/// ranges (Shard::SaveSlice), each right behind its change: no later one is forwarded before the part is in place.
+struct StatePart {
+  uint64_t view = 0;      ///< ChainView::number, of when it began to join
+  uint64_t attempt = 0;   ///< rises when the state is begun anew
+  uint32_t part = 0;
+  bool more = false;   ///< parts follow
   uint64_t number = 0;
-  uint32_t piece = 0, pieces = 0;   ///< of all sections
+  bool operator==(const StatePart&) const = default;
+};
+/// A piece of it: bytes of one section.
+struct Adopt {
+  StatePart of;
+  uint32_t piece = 0, pieces = 0;   ///< of all sections of the part
   uint32_t section = 0;
   std::string name;
   uint64_t size = 0, offset = 0;   ///< of the section; of `bytes` in it
   Block bytes;
 };
-/// reply to Adopt. The last one that comes is answered when the state is in place.
+/// reply to Adopt. The last one that comes is answered when the part is in place. Unavailable: another part comes first, or the receiver does not join any
+/// more.
 struct Adopted {};
 
 /// A shard as clients see it is reachable under another id in each epoch, so that what is sent by an older route finds nobody.
@@ -69,7 +79,8 @@ inline ActorId ChainActorId(uint64_t epoch) {
 
 using ChainMemberActor = ShardActor::extend<caf::replies_to<Configure>::with<Configured>, caf::replies_to<Forward>::with<Forwarded>,
                                             caf::replies_to<Align>::with<Aligned>, caf::replies_to<Adopt>::with<Adopted>>;
-/// What members and keeper see of it.
+inline constexpr ActorId kChainPeerActor{4};   ///< of a member's process: what other members and the keeper talk to
+/// What they see of it.
 using ChainPeerActor = caf::typed_actor<caf::replies_to<Configure>::with<Configured>, caf::replies_to<Forward>::with<Forwarded>,
                                         caf::replies_to<Align>::with<Aligned>, caf::replies_to<Adopt>::with<Adopted>>;
 

@@ -27,15 +27,14 @@ std::vector<SnapshotSection> AllSections(const ShardState& state) {
 
 }   // namespace
 
-std::vector<Adopt> CutState(const ShardState& state, uint64_t view, uint64_t number, size_t piece_bytes) {
+std::vector<Adopt> CutState(const ShardState& state, const StatePart& of, size_t piece_bytes) {
   std::vector<Adopt> pieces;
   uint32_t section = 0;
   for (const SnapshotSection& each : AllSections(state)) {
     size_t offset = 0;
     do {   // an empty section is one piece as well
       const size_t bytes = std::min(piece_bytes, each.bytes.size() - offset);
-      pieces.push_back({.view = view,
-                        .number = number,
+      pieces.push_back({.of = of,
                         .piece = static_cast<uint32_t>(pieces.size()),
                         .section = section,
                         .name = each.name,
@@ -54,7 +53,7 @@ absl::Status StateAssembly::Take(const Adopt& piece) {
   const auto wrong = [&](const char* what) {
     return absl::InvalidArgumentError(absl::StrCat("piece ", piece.piece, " of ", piece.pieces, " of a shard's state: ", what));
   };
-  if (piece.view != view_ || piece.number != number_ || piece.pieces != pieces_) return wrong("it is of another state");
+  if (piece.of != of_ || piece.pieces != pieces_) return wrong("it is of another part");
   if (pieces_ > kPiecesMax || piece.piece >= pieces_) return wrong("there are not that many");
   if (piece.size > kBytesMax || piece.offset > piece.size || piece.bytes.size() > piece.size - piece.offset) return wrong("it lies outside its section");
   seen_.resize(pieces_);

@@ -1,4 +1,4 @@
-// A shard's state on its way to another process: cut into pieces that fit a message, and put together again. Pure.
+// Parts of a shard's state on their way to another process: cut into pieces that fit a message, and put together again. Pure.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +14,17 @@
 
 namespace troupe {
 
-/// At least one piece, none with more than `piece_bytes`. The pieces refer to the state's blocks, nothing is copied.
-std::vector<Adopt> CutState(const ShardState& state, uint64_t view, uint64_t number, size_t piece_bytes = 4 << 20);
+/// At least one piece, none with more than `piece_bytes`. The pieces refer to the state's blocks, nothing is copied. A slice is a state in which nothing waits.
+std::vector<Adopt> CutState(const ShardState& state, const StatePart& of, size_t piece_bytes = 4 << 20);
 
 class StateAssembly {
  public:
   static constexpr uint64_t kBytesMax = uint64_t{1} << 40;   ///< of all sections
   static constexpr uint32_t kPiecesMax = 1 << 22;
 
-  explicit StateAssembly(const Adopt& first) : view_(first.view), number_(first.number), pieces_(first.pieces) {}
-  uint64_t view() const { return view_; }
-  uint64_t number() const { return number_; }
-  /// In any order; one that comes twice counts once. InvalidArgument: it is not of this state, or does not fit what has come.
+  explicit StateAssembly(const Adopt& first) : of_(first.of), pieces_(first.pieces) {}
+  const StatePart& of() const { return of_; }
+  /// In any order; one that comes twice counts once. InvalidArgument: it is not of this part, or does not fit what has come.
   absl::Status Take(const Adopt& piece);
   bool whole() const { return came_ == pieces_; }
   /// When it is whole. InvalidArgument: a section lacks bytes, or what waits cannot be read.
@@ -38,7 +37,7 @@ class StateAssembly {
     Block only;                               // a section in one piece
     std::optional<BlockBuilder> bytes = {};   // else
   };
-  uint64_t view_, number_;
+  StatePart of_;
   uint32_t pieces_, came_ = 0;
   uint64_t bytes_ = 0;
   std::vector<bool> seen_;

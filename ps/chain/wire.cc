@@ -147,8 +147,11 @@ absl::StatusOr<Aligned> Codec<Aligned>::Decode(const Frame& frame) {
 Frame Codec<Adopt>::Encode(const Adopt& m) {
   return {kType,
           EncodeHead<wire::Adopt>([&](wire::Adopt::Builder to) {
-            to.setView(m.view);
-            to.setNumber(m.number);
+            to.setView(m.of.view);
+            to.setAttempt(m.of.attempt);
+            to.setPart(m.of.part);
+            to.setMore(m.of.more);
+            to.setNumber(m.of.number);
             to.setPiece(m.piece);
             to.setPieces(m.pieces);
             to.setSection(m.section);
@@ -162,8 +165,7 @@ absl::StatusOr<Adopt> Codec<Adopt>::Decode(const Frame& frame) {
   if (frame.bulk.size() != 1) return absl::InvalidArgumentError(absl::StrCat("message has ", frame.bulk.size(), " arrays, expected 1"));
   Adopt m;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Adopt>(frame.head, [&](wire::Adopt::Reader from) {
-    m.view = from.getView();
-    m.number = from.getNumber();
+    m.of = {.view = from.getView(), .attempt = from.getAttempt(), .part = from.getPart(), .more = from.getMore(), .number = from.getNumber()};
     m.piece = from.getPiece();
     m.pieces = from.getPieces();
     m.section = from.getSection();

@@ -26,6 +26,11 @@ struct HalfRound {
   uint64_t round;
   uint32_t chunks, zero;
 };
+/// Of a state for a replica: the ranges of tables without limits come in slices. Of a slice: which ranges it has.
+inline constexpr char kSlicesSection[] = "slices", kSliceSection[] = "slice";
+struct SliceBounds {
+  uint32_t first, end;
+};
 /// Of a move that the shard has agreed to: the next map, its cut, and before the names of the sections that came, a word.
 inline constexpr char kMoveSection[] = "move/map", kMoveCutSection[] = "move/cut", kArrived[] = "arrived/";
 

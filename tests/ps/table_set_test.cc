@@ -237,6 +237,57 @@ struct Replicated {
   }
 };
 
+/// What is between a set and a shard in another process, at its worst: every pull overtakes the pushes before it.
+caf::behavior Overtaking(caf::event_based_actor* self, const ShardActor& shard) {
+  const auto held = std::make_shared<std::vector<std::function<void()>>>();
+  const auto let_go = [held] {
+    for (const auto& push : std::exchange(*held, {})) push();
+  };
+  return {[=](const Push& push) -> caf::result<Pushed> {
+            auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
+            held->push_back([=] {
+              self->request(shard, caf::infinite, push)
+                  .then([promise = promise](const Pushed& pushed) mutable { promise.deliver(pushed); },
+                        [promise = promise](const caf::error& error) mutable { promise.deliver(error); });
+            });
+            self->delayed_send(self, milliseconds(5), Thunk{let_go});   // where no pull comes
+            return promise;
+          },
+          [=](const Pull& pull) -> caf::result<Pulled> {
+            auto promise = self->make_response_promise<caf::typed_response_promise<Pulled>>();
+            self->request(shard, caf::infinite, pull)
+                .then([promise](Pulled& pulled) mutable { promise.deliver(std::move(pulled)); },
+                      [promise](const caf::error& error) mutable { promise.deliver(error); });
+            let_go();
+            return promise;
+          },
+          [=](const Open& open) -> caf::result<Opened> {
+            auto promise = self->make_response_promise<caf::typed_response_promise<Opened>>();
+            self->request(shard, caf::infinite, open)
+                .then([promise](Opened& opened) mutable { promise.deliver(std::move(opened)); },
+                      [promise](const caf::error& error) mutable { promise.deliver(error); });
+            return promise;
+          },
+          [](const Thunk& thunk) { thunk.run(); }};
+}
+
+BOOST_AUTO_TEST_CASE(pulls_that_overtake_the_sets_pushes_see_them) {
+  Replicated f;   // for its shards
+  std::vector<ShardActor> ways;
+  for (const ShardActor& shard : f.shards) ways.push_back(caf::actor_cast<ShardActor>(f.system.actors().spawn(Overtaking, shard)));
+  {
+    const auto set = MakeTableSet(f.system, ways, {.tables = Tables(), .patience = seconds(20)});
+    const TableRef w = *set->Find("w");
+    for (int i = 1; i <= 50; ++i) {
+      w.Push({1, 2, 3, 4}, std::vector<float>(8, -1));
+      const auto rows = w.Pull({1, 2, 3, 4});
+      BOOST_REQUIRE(rows.ok());
+      BOOST_TEST(rows->values == std::vector<float>(8, static_cast<float>(i)), boost::test_tools::per_element());
+    }
+  }
+  for (const ShardActor& way : ways) f.system.Stop(caf::actor_cast<caf::actor>(way));
+}
+
 BOOST_AUTO_TEST_CASE(intended_rows_are_read_here_until_a_push_of_the_set_changes_them) {
   Replicated f;
   const TableRef w = f.w();

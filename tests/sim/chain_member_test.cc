@@ -2,20 +2,28 @@
 #include "ps/chain_member_actor.h"
 
 #include <boost/test/unit_test.hpp>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "actors/status.h"
 #include "actors/text.h"
+#include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
 #include "ps/chain_client_actor.h"
 #include "ps/chain_keeper_actor.h"
+#include "ps/partition.h"
+#include "ps/snapshot_places.h"
+#include "tests/support/faulty_tier.h"
 #include "tests/support/sim.h"
 
 namespace troupe {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::FaultyTiers;
 using testing::Sim;
+using testing::TierFaults;
 
 Push PushOf(Round round, Key key, float value) {
   Push push;
@@ -53,8 +61,8 @@ struct Fixture {
     options.shard.shard.consistency = Consistency{.kind = Consistency::Kind::kAsp};
   }
   ChainMember Add() {
-    nodes.push_back(sim.AddNode([this](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
-      ChainMemberOptions own = options;
+    nodes.push_back(sim.AddNode([this, of = options](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
+      ChainMemberOptions own = of;
       own.self = {system.node(), system.incarnation()};
       TROUPE_TRY(const ChainMemberActor member, SpawnChainMember(system, own));
       members.push_back(member);
@@ -129,6 +137,125 @@ BOOST_AUTO_TEST_CASE(the_first_takes_changes_and_the_last_is_read) {
   BOOST_TEST(AskAt<Pulled>(Shard(b, 4), PullOf(5))->values.As<float>()[0] == 9.0F);
   BOOST_TEST(AskAt<PushPulled>(Shard(b, 4), PushPull{PushOf(4, 5, 1), PullOf(5)})->pulled.values.As<float>()[0] == 10.0F);
   BOOST_TEST(!AskAt<Pushed>(Shard(a, 3), PushOf(4, 5, 4)).ok());   // nobody behind it agrees
+}
+
+BOOST_AUTO_TEST_CASE(pushes_go_on_while_one_joins_and_count_once_in_each) {
+  options.shard.shard.tables[0].ranges = 8;
+  options.slice_bytes = 1;   // a slice a range
+  const ChainMember a = Add(), b = Add();
+  const Partition partition(options.shard.shard.tables[0], 1);
+  std::map<uint32_t, Sequence> last;
+  std::vector<float> expected(40);
+  const auto next = [&](Round round) {
+    const Key key = round % 40;
+    Push push = PushOf(round, key, 1);
+    const uint32_t range = partition.RangeOf(key);
+    const Sequence before = std::exchange(last[range], push.round << 8);
+    push.parts = Block::Adopt(std::vector<PushPart>{
+        {.table = 0, .range = range, .sequence = push.round << 8, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
+    ++expected[key];
+    return push;
+  };
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  Round round = 0;
+  while (round < 60) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 1), next(++round)).ok());
+  std::optional<absl::StatusOr<troupe::Configured>> joined;
+  sim.system(NodeId{0}).network().Request(Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}),
+                                          Network::Lane::kControl, milliseconds(10'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { joined = Codec<troupe::Configured>::Decode(*frame); });
+  const Round before = round;
+  while (!joined) {
+    const auto pushed = AskAt<Pushed>(Shard(a, 1), next(++round));
+    BOOST_REQUIRE(pushed.ok());
+    BOOST_TEST(pushed->stable == 0u);   // one is no replica, and what joins may be all that is left
+  }
+  BOOST_TEST((joined->ok() && (*joined)->joined));
+  BOOST_TEST(round - before > 8u);   // at least one between any two slices
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  while (round < before + 100) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 3), next(++round)).ok());
+  Configured(b, {.number = 4, .epoch = 4, .members = {b}});
+  for (Key key = 0; key < 40; ++key) {
+    Pull pull = PullOf(key);
+    pull.parts = Block::Adopt(std::vector<PullPart>{{.table = 0, .range = partition.RangeOf(key), .first = 0, .count = 1, .dense = 0}});
+    const auto pulled = AskAt<Pulled>(Shard(b, 4), pull);
+    BOOST_REQUIRE(pulled.ok());
+    BOOST_TEST(pulled->values.As<float>()[0] == expected[key]);
+  }
+}
+
+/// One that joins and takes nothing makes nobody wait for ever, and what is kept for it is bounded.
+BOOST_AUTO_TEST_CASE(who_joins_and_does_not_answer_holds_writers_up_until_its_state_is_begun_anew) {
+  options.backlog_bytes_max = 10 * (sizeof(Push) + sizeof(PushPart));
+  options.request_timeout = milliseconds(200);
+  const ChainMember a = Add();
+  const ChainMember b{sim.AddNode([](System&) -> absl::StatusOr<std::vector<caf::actor>> { return std::vector<caf::actor>{}; }), Incarnation{1}};
+  sim.Crash(b.node, std::chrono::hours(1));   // its frames go nowhere
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  sim.system(NodeId{0}).network().Request(Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}),
+                                          Network::Lane::kControl, milliseconds(100), [](const absl::StatusOr<Frame>&) {});
+  Pass(milliseconds(50));
+  milliseconds longest{0};
+  for (Round round = 1; round <= 60; ++round) {
+    const auto start = sim.now();
+    const auto pushed = AskAt<Pushed>(Shard(a, 1), PushOf(round, 5, 1));
+    BOOST_REQUIRE_MESSAGE(pushed.ok(), pushed.status().ToString());
+    longest = std::max(longest, std::chrono::duration_cast<milliseconds>(sim.now() - start));
+  }
+  BOOST_TEST((longest > milliseconds(20)), longest.count());   // somebody waited
+  BOOST_TEST((longest < milliseconds(500)), longest.count());
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_a_state_are_taken_in_their_order_and_of_the_newest_attempt) {
+  const ChainMember a = Add();
+  auto made = troupe::Shard::Make(options.shard.shard);
+  troupe::Shard& giver = *made;
+  const auto adopt = [&](StatePart of, const std::vector<SnapshotSection>& sections) {
+    absl::Status last;
+    for (const Adopt& piece : CutState({.sections = sections, .waiting = {}}, of)) last = AskAt<Adopted>(Peer(a), piece).status();
+    return last;
+  };
+  const StatePart base{.view = 5, .attempt = 2, .part = 0, .more = true, .number = 7};
+  StatePart slice{.view = 5, .attempt = 2, .part = 1, .more = false, .number = 8};
+  BOOST_TEST(Says(adopt(slice, giver.SaveSlice(0, 1)), absl::StatusCode::kUnavailable, "another part"));
+  BOOST_TEST(adopt(base, giver.SaveForReplica()).ok());
+  BOOST_TEST(adopt(base, giver.SaveForReplica()).ok());   // it comes twice
+  BOOST_TEST(
+      Says(adopt({.view = 5, .attempt = 1, .part = 0, .more = true, .number = 3}, giver.SaveForReplica()), absl::StatusCode::kUnavailable, "does not join"));
+  BOOST_TEST(Says(adopt(slice, giver.SaveSlice(0, 1)), absl::StatusCode::kUnavailable, "another part"));   // a change is missing
+  BOOST_TEST(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 8, .change = PushOf(1, 5, 2)}).ok());
+  BOOST_REQUIRE(giver.OnPush(PushOf(1, 5, 2)).ok());
+  BOOST_TEST(adopt(slice, giver.SaveSlice(0, 1)).ok());
+  BOOST_TEST(adopt(slice, giver.SaveSlice(0, 1)).ok());
+  BOOST_TEST(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 9, .change = PushOf(2, 5, 2)}).ok());
+  slice = {.view = 6, .attempt = 0, .part = 0, .more = true, .number = 20};   // begun anew by another one
+  BOOST_TEST(adopt(slice, giver.SaveForReplica()).ok());
+  BOOST_TEST(Says(AskAt<Forwarded>(Peer(a), Forward{.epoch = 5, .number = 10, .change = PushOf(3, 5, 2)}).status(), absl::StatusCode::kUnavailable,
+                  "not next in this chain"));
+  // Half a state is none.
+  BOOST_TEST(
+      Says(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 7, .epoch = 7, .members = {{}, a}}}).status(), absl::StatusCode::kInternal, "no state"));
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_taken_over_ends_the_one_that_joins) {
+  std::string failed;
+  options.failed = [&failed](const std::string& what) { failed = what; };
+  const ChainMember a = Add();
+  auto giver = troupe::Shard::Make(options.shard.shard);
+  StatePart of{.view = 5, .attempt = 1, .part = 0, .more = true, .number = 0};
+  const auto adopt = [&](const std::vector<SnapshotSection>& sections) {
+    return AskAt<Adopted>(Peer(a), CutState({.sections = sections, .waiting = {}}, of)[0]).status();
+  };
+  std::vector<SnapshotSection> state = giver->SaveForReplica();
+  BOOST_TEST(Says(adopt({state.back()}), absl::StatusCode::kUnavailable, "snapshot"));   // without a ledger
+  BOOST_TEST(failed.find("shard 0: it cannot take over the state: ") == 0u, failed);
+  failed.clear();
+  ++of.attempt;
+  for (const Adopt& piece : CutState({.sections = state, .waiting = {}}, of)) BOOST_TEST(AskAt<Adopted>(Peer(a), piece).ok());
+  of.part = 1;
+  BOOST_TEST(Says(adopt({{"slice", Block()}}), absl::StatusCode::kUnavailable, "does not say which"));
+  BOOST_TEST(failed.find("does not say which") != std::string::npos, failed);
 }
 
 BOOST_AUTO_TEST_CASE(a_member_whose_rows_are_not_the_firsts_is_found) {
@@ -224,6 +351,112 @@ BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
   const auto called = AskAt<Called>(at, call);
   BOOST_TEST(called.ok(), called.status().ToString());
   BOOST_TEST(AskAt<Pulled>(at, PullOf(6))->values.As<float>()[0] == 7.0F);
+}
+
+/// Each last member writes files of its own; what the request names only says where the rows are.
+BOOST_AUTO_TEST_CASE(two_last_members_never_write_the_same_file) {
+  options.shard.shard.tables[0].ranges = 4;
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  System& system = sim.system(NodeId{0});
+  const ShardActor client = SpawnChainClient(system, 0, milliseconds(1'000));
+  Expose(system, ActorId{900}, client);
+  const Address at{NodeId{0}, Incarnation{0}, ActorId{900}};
+  SetRoute(client, {.shard = 0, .epoch = 1, .first = a, .last = a});
+  const Partition partition(options.shard.shard.tables[0], 1);
+  const auto set = [&](Key key, float value) {
+    const Assign assign{.table = 0, .keys = Block::Adopt(std::vector<Key>{key}), .values = Block::Adopt(std::vector<float>{value})};
+    BOOST_REQUIRE(AskAt<Assigned>(at, assign).ok());
+  };
+  for (Key key = 0; key < 100; ++key) set(key, 1);
+  const auto take = [&](uint64_t id, uint64_t base) {
+    const auto uri = [](uint64_t of) { return of == 0 ? std::string() : "mem:/c/shard-0." + std::to_string(of) + ".snapshot"; };
+    const auto taken = AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = uri(id), .at = 0, .in_parts = true, .base = uri(base)});
+    BOOST_REQUIRE_MESSAGE(taken.ok(), taken.status().ToString());
+    const auto sections = ReadPlacedSnapshot(sim.storage(), uri(id));
+    BOOST_REQUIRE_MESSAGE(sections.ok(), sections.status().ToString());
+    auto read = troupe::Shard::Make(options.shard.shard);
+    BOOST_TEST(read->Load(*sections).ok());
+    std::string files;
+    for (const std::string& file : taken->files) files += (files.empty() ? "" : " ") + file;
+    for (const std::string& file : taken->files) BOOST_TEST(sim.storage().Exists("mem:/c/" + file).value());
+    return files;
+  };
+  BOOST_TEST(take(1, 0) == "shard-0.1.e1.snapshot shard-0.1.snapshot");
+  set(7, 2);
+  BOOST_TEST(take(2, 1) == "shard-0.1.e1.snapshot shard-0.2.e1.snapshot shard-0.2.snapshot");   // most of it has not changed
+  // Another one is the last; what the first one is still asked for, or has been, is called otherwise.
+  const ChainMember b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  SetRoute(client, {.shard = 0, .epoch = 3, .first = a, .last = b});
+  BOOST_TEST(take(3, 2) == "shard-0.3.e3.snapshot shard-0.3.snapshot");   // it knows of no earlier one
+  SetRoute(client, {.shard = 0, .epoch = 4, .first = a, .last = a});
+  BOOST_TEST(!AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = "mem:/c/shard-0.4.snapshot", .at = 0, .in_parts = true, .base = {}}).ok());
+  BOOST_TEST(!sim.storage().Exists("mem:/c/shard-0.4.snapshot").value());
+  // One file that has all is written as it is called.
+  SetRoute(client, {.shard = 0, .epoch = 5, .first = a, .last = b});
+  Configured(b, {.number = 5, .epoch = 5, .members = {b}});
+  BOOST_REQUIRE(AskAt<SnapshotTaken>(at, TakeSnapshot{.uri = "mem:/whole.snapshot", .at = 0}).ok());
+  BOOST_TEST(ReadSnapshot(sim.storage(), "mem:/whole.snapshot").ok());
+}
+
+/// What its host alone lacks ends a member, not the job.
+BOOST_AUTO_TEST_CASE(a_first_member_whose_disk_is_full_leaves_and_the_push_counts_at_the_others) {
+  std::vector<std::string> failed;
+  options.failed = [&failed](const std::string& what) { failed.push_back(what); };
+  options.shard.shard.tables[0].limits.memory_max = 1 << 20;
+  const auto full = std::make_shared<TierFaults>(), room = std::make_shared<TierFaults>();
+  options.shard.shard.tiers = FaultyTiers(full);
+  const ChainMember a = Add();
+  options.shard.shard.tiers = FaultyTiers(room);
+  const ChainMember b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  const auto many = [](Round round) {
+    Push push = PushOf(round, 0, 1);
+    std::vector<Key> keys(4'000);
+    for (Key i = 0; i < keys.size(); ++i) keys[i] = round * keys.size() + i;
+    push.parts = Block::Adopt(std::vector<PushPart>{{.table = 0,
+                                                     .range = 0,
+                                                     .sequence = push.round << 8,
+                                                     .previous = round == 1 ? 0 : push.previous << 8,
+                                                     .first = 0,
+                                                     .count = static_cast<uint32_t>(keys.size()),
+                                                     .dense = 0,
+                                                     .nonzeros = keys.size()}});
+    push.keys = Block::Adopt(std::move(keys));
+    push.values = Block::Adopt(std::vector<float>(4'000, 1));
+    return push;
+  };
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), many(1)).ok());
+  full->rows_left = 0;
+  Round round = 1;
+  absl::Status status;
+  while (status.ok() && round < 20) status = AskAt<Pushed>(Shard(a, 2), many(++round)).status();
+  BOOST_TEST(Says(status, absl::StatusCode::kUnavailable, "no space left on device"));   // asked again it goes to another one
+  BOOST_REQUIRE(!failed.empty());
+  BOOST_TEST(failed[0].find("shard 0: ") == 0u, failed[0]);
+  BOOST_TEST(failed[0].find("no space left on device") != std::string::npos, failed[0]);
+  Pass(milliseconds(100));
+  Configured(b, {.number = 3, .epoch = 3, .members = {b}});
+  BOOST_TEST(AskAt<Pushed>(Shard(b, 3), many(round)).ok());   // it has it already
+  const auto pulled = AskAt<Pulled>(Shard(b, 3), PullOf(round * 4'000));
+  BOOST_REQUIRE_MESSAGE(pulled.ok(), pulled.status().ToString());
+  BOOST_TEST(pulled->values.As<float>()[0] == 1.0F);
+  // Alone, its disk is the job's.
+  room->rows_left = 0;
+  failed.clear();
+  status = absl::OkStatus();
+  while (status.ok() && round < 40) status = AskAt<Pushed>(Shard(b, 3), many(++round)).status();
+  BOOST_TEST(Says(status, absl::StatusCode::kResourceExhausted, "no space left on device"));
+  BOOST_TEST(failed.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

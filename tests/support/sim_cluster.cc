@@ -106,6 +106,8 @@ class SimCluster final : public Cluster {
                                            .self = self,
                                            .request_timeout = options_.request_timeout,
                                            .compare_every = std::chrono::milliseconds(50),
+                                           .slice_bytes = 1 + sim_.random().Below(2'000),   // a state in many parts
+                                           .backlog_bytes_max = 1 + sim_.random().Below(20'000),
                                            .failed = [this](const std::string& what) { failure_.Update(absl::InternalError(what)); }}));
       const auto incarnation = static_cast<uint64_t>(self.incarnation);
       for (uint64_t life = 1; life < incarnation; ++life) chains_->Gone(shard, {self.node, Incarnation{life}});   // some may have been too short to be told of

@@ -940,6 +940,56 @@ BOOST_AUTO_TEST_CASE(a_driver_that_ends_for_want_of_memory_is_not_started_again)
   BOOST_TEST(Job(job).attempt == 1u);
 }
 
+/// As the processes of a shard do: their driver has another one join before.
+BOOST_AUTO_TEST_CASE(a_process_of_a_drained_node_that_hands_over_ends_when_its_driver_wants_it_no_more_or_its_time_is_over) {
+  for (const bool in_time : {true, false}) {
+    Restart();
+    Member a(in_time ? 1 : 3, 2), b(in_time ? 2 : 4, 8);
+    Run(1s, {&b});
+    const JobId job = Submit(1);
+    Run(300ms, {&b});
+    ProcessOrder first = Wants(Worker(job, 0)), heir = Wants(Worker(job, 1));
+    first.hand_over_max = heir.hand_over_max = 5s;
+    b.capacity.cores = 1;   // no room there as yet
+    Run(300ms, {&a, &b});
+    BOOST_TEST(Claim(job, {first}).ok());
+    Run(300ms, {&a, &b});
+    BOOST_TEST((b.Runs(Driver(job)) && a.Runs(Worker(job, 0))));
+    BOOST_TEST(!Process(job, "worker 0").leaves);
+    b.capacity.cores = 8;
+    Run(300ms, {&a, &b});
+    const uint64_t version = head->VersionOf(job);
+    BOOST_TEST(head->OnDrain({a.name}, now, Wall()).ok());
+    Run(2s, {&a, &b});
+    BOOST_TEST(head->VersionOf(job) > version);   // its driver is told
+    BOOST_TEST(head->ClaimedOf(job, 1)->processes.at(0).leaves);
+    BOOST_TEST(a.Runs(Worker(job, 0)));
+    CheckState(a, NodeState::kDraining);
+    if (in_time) {
+      BOOST_TEST(Claim(job, {first, heir}).ok());
+      Run(1s, {&a, &b});
+      BOOST_TEST((a.Runs(Worker(job, 0)) && b.Runs(Worker(job, 1))));
+      a.End(Worker(job, 0), 0);   // its driver has told it to
+      Run(200ms, {&a, &b});
+      BOOST_TEST(!Process(job, "worker 0").leaves);
+      BOOST_TEST(Claim(job, {heir}).ok());
+    } else {
+      Run(2s, {&a, &b});
+      BOOST_TEST(a.Runs(Worker(job, 0)));
+      Run(2s, {&a, &b});
+      BOOST_TEST(!a.Runs(Worker(job, 0)));
+      BOOST_TEST(Process(job, "worker 0").reason == "node " + a.name + " is drained");
+      BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2))}).ok());
+    }
+    Run(300ms, {&a, &b});
+    BOOST_TEST(a.left);
+    BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+    Run(300ms, {&b});
+    BOOST_TEST(head->OnDrain({b.name}, now, Wall()).ok());
+    Run(300ms, {&b});
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_node_that_is_asked_to_stop_is_drained_and_one_with_nothing_leaves_at_once) {
   Member a(1, 2);
   Run(1s, {&a});
@@ -1188,6 +1238,30 @@ BOOST_FIXTURE_TEST_CASE(a_node_that_is_drained_before_it_came_back_keeps_its_dri
   CheckState(a, NodeState::kDraining);
   BOOST_TEST((a.Runs(Driver(job)) && !a.left));
   BOOST_TEST(Job(job).attempt == 1u);
+}
+
+/// What its processes hand over their driver says, which is heard later.
+BOOST_AUTO_TEST_CASE(a_node_that_is_drained_before_drivers_were_heard_ends_nothing) {
+  Member a(1, 2), b(2, 1);
+  Run(1s, {&b});
+  const JobId job = Submit(1);
+  Run(300ms, {&a, &b});
+  ProcessOrder order = Wants(Worker(job, 0));
+  order.hand_over_max = 5s;
+  BOOST_TEST(Claim(job, {order}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST((b.Runs(Driver(job)) && a.Runs(Worker(job, 0))));
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());
+  Run(200ms, {&a, &b});
+  Restart();
+  Run(1s, {&a, &b});
+  BOOST_TEST(a.Runs(Worker(job, 0)));
+  BOOST_TEST(Claim(job, {order}).ok());
+  Run(1s, {&a, &b});
+  BOOST_TEST(a.Runs(Worker(job, 0)));
+  BOOST_TEST(head->ClaimedOf(job, 1)->processes.at(0).leaves);
+  Run(5s, {&a, &b});
+  BOOST_TEST(!a.Runs(Worker(job, 0)));
 }
 
 BOOST_FIXTURE_TEST_CASE(nothing_is_placed_on_a_node_that_has_not_come_back_yet, Running) {

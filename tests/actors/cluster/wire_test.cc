@@ -32,10 +32,11 @@ const NodeStatus kNode{NodeId{0xfffffff0}, Incarnation{5}, "name", "host", NodeS
 const QueueStatus kQueue{kOdd, 2, ~uint64_t{0}, 3, 4};
 
 bool Same(const ProcessOrder& a, const ProcessOrder& b) {
-  return std::tie(a.id, a.needs, a.program, a.arguments, a.environment, a.folder) == std::tie(b.id, b.needs, b.program, b.arguments, b.environment, b.folder);
+  return std::tie(a.id, a.needs, a.program, a.arguments, a.environment, a.folder, a.hand_over_max) ==
+         std::tie(b.id, b.needs, b.program, b.arguments, b.environment, b.folder, b.hand_over_max);
 }
 bool Same(const ClaimedProcess& a, const ClaimedProcess& b) {
-  return std::tie(a.id, a.state, a.code, a.reason, a.node, a.before) == std::tie(b.id, b.state, b.code, b.reason, b.node, b.before);
+  return std::tie(a.id, a.state, a.code, a.reason, a.node, a.before, a.leaves) == std::tie(b.id, b.state, b.code, b.reason, b.node, b.before, b.leaves);
 }
 bool Same(const ProcessReport& a, const ProcessReport& b) {
   return std::tie(a.id, a.needs, a.state, a.code, a.reason, a.cannot_start) == std::tie(b.id, b.needs, b.state, b.code, b.reason, b.cannot_start);

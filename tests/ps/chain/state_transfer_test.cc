@@ -11,6 +11,8 @@
 namespace troupe {
 namespace {
 
+constexpr StatePart kPart{.view = 3, .attempt = 2, .part = 1, .more = true, .number = 17};
+
 Block Bytes(size_t size) {
   std::vector<uint8_t> bytes(size);
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 7);
@@ -42,12 +44,11 @@ BOOST_AUTO_TEST_CASE(pieces_in_any_order_make_the_state) {
   Random random(1);
   const ShardState state = SomeState();
   for (const size_t piece_bytes : {7u, 64u, 4096u}) {
-    std::vector<Adopt> pieces = CutState(state, 3, 17, piece_bytes);
+    std::vector<Adopt> pieces = CutState(state, kPart, piece_bytes);
     for (const Adopt& piece : pieces) BOOST_TEST(piece.bytes.size() <= piece_bytes);
     for (size_t i = pieces.size(); i > 1; --i) std::swap(pieces[i - 1], pieces[random.Below(i)]);
     StateAssembly assembly(pieces[0]);
-    BOOST_TEST(assembly.view() == 3u);
-    BOOST_TEST(assembly.number() == 17u);
+    BOOST_TEST((assembly.of() == kPart));
     for (const Adopt& piece : pieces) {
       BOOST_TEST(!assembly.whole());
       BOOST_TEST(assembly.Take(piece).ok());
@@ -71,7 +72,7 @@ BOOST_AUTO_TEST_CASE(pieces_in_any_order_make_the_state) {
 }
 
 BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_and_changes_nothing) {
-  const std::vector<Adopt> pieces = CutState(SomeState(), 3, 17, 64);
+  const std::vector<Adopt> pieces = CutState(SomeState(), kPart, 64);
   const auto refused = [&](const char* why, const std::function<void(Adopt&)>& spoil) {
     StateAssembly assembly(pieces[0]);
     BOOST_TEST(assembly.Take(pieces[0]).ok());
@@ -83,9 +84,11 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_and_changes_nothing) {
     for (const Adopt& rest : pieces) BOOST_TEST(assembly.Take(rest).ok());
     BOOST_TEST(std::move(assembly).Finish().ok());
   };
-  refused("another state", [](Adopt& piece) { ++piece.view; });
-  refused("another state", [](Adopt& piece) { ++piece.number; });
-  refused("another state", [](Adopt& piece) { ++piece.pieces; });
+  refused("another part", [](Adopt& piece) { ++piece.of.view; });
+  refused("another part", [](Adopt& piece) { ++piece.of.attempt; });
+  refused("another part", [](Adopt& piece) { ++piece.of.part; });
+  refused("another part", [](Adopt& piece) { ++piece.of.number; });
+  refused("another part", [](Adopt& piece) { ++piece.pieces; });
   refused("not that many", [](Adopt& piece) { piece.piece = piece.pieces; });
   refused("outside its section", [](Adopt& piece) { piece.offset = piece.size; });
   refused("outside its section", [](Adopt& piece) { piece.size = StateAssembly::kBytesMax + 1; });
@@ -94,7 +97,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_and_changes_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(a_state_that_lacks_bytes_is_refused) {
-  std::vector<Adopt> pieces = CutState(SomeState(), 3, 17, 64);
+  std::vector<Adopt> pieces = CutState(SomeState(), kPart, 64);
   pieces[1].bytes = pieces[1].bytes.Slice(0, 1);
   StateAssembly assembly(pieces[0]);
   for (const Adopt& piece : pieces) BOOST_TEST(assembly.Take(piece).ok());
@@ -103,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_state_that_lacks_bytes_is_refused) {
 
   ShardState headless;
   headless.sections = {{"waiting/array", Bytes(8)}};
-  const std::vector<Adopt> of_it = CutState(headless, 1, 1);
+  const std::vector<Adopt> of_it = CutState(headless, kPart);
   StateAssembly other(of_it[0]);
   BOOST_TEST(other.Take(of_it[0]).ok());
   BOOST_TEST(absl::IsInvalidArgument(std::move(other).Finish().status()));

@@ -72,8 +72,9 @@ BOOST_AUTO_TEST_CASE(messages_come_back_as_they_were) {
   BOOST_TEST(Again(Forwarded{9}).through == 9u);
   BOOST_TEST(Again(Align{.epoch = 2, .number = 8}).number == 8u);
   Again(Aligned{});
-  const Adopt piece =
-      Again(Adopt{.view = 1, .number = 2, .piece = 3, .pieces = 4, .section = 5, .name = "ledger", .size = 6, .offset = 2, .bytes = Block::Copy("ab", 2)});
+  const StatePart of{.view = 1, .attempt = 7, .part = 8, .more = true, .number = 2};
+  const Adopt piece = Again(Adopt{.of = of, .piece = 3, .pieces = 4, .section = 5, .name = "ledger", .size = 6, .offset = 2, .bytes = Block::Copy("ab", 2)});
+  BOOST_TEST((piece.of == of));
   BOOST_TEST(piece.name == "ledger");
   BOOST_TEST(piece.bytes.size() == 2u);
   Again(Adopted{});
