@@ -36,8 +36,8 @@ inline void Await(const std::string& name, const std::function<bool()>& what) {
 
 /// `troupe node`, and where it listens.
 struct Daemon {
-  Daemon(const Scratch& scratch, const Words& flags) : log(scratch / ("log" + std::to_string(++count))) {
-    command = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--log", log} + flags, .environment = {}});
+  Daemon(const Scratch& scratch, const Words& flags, const Words& environment = {}) : log(scratch / ("log" + std::to_string(++count))) {
+    command = std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"node", "--log", log} + flags, .environment = environment});
   }
   /// From its log, which says it before the first line that it prints.
   void AwaitPlace() {

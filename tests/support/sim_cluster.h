@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,6 +12,12 @@
 #include "tests/support/sim.h"
 
 namespace troupe::testing {
+
+/// The nodes of a job's processes.
+struct SimPlaces {
+  std::vector<std::vector<NodeId>> shards;   ///< of each: all that hold it
+  std::vector<NodeId> workers;
+};
 
 struct SimClusterOptions {
   /// Of the shards' own snapshots; another one for each run of one simulation.
@@ -23,6 +30,8 @@ struct SimClusterOptions {
   double first_workers_pace = 1;
   /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
   std::shared_ptr<const Source> source = nullptr;
+  /// Told when all nodes are there, before the first fault.
+  std::function<void(const SimPlaces&)> placed = nullptr;
 };
 
 /// The factory for Train(). `sim` must outlive the run; its faults begin when the cluster is made. A hang is Await's DeadlineExceeded.
