@@ -23,7 +23,8 @@ struct GatherOptions {
   std::chrono::milliseconds retry{20};
   /// Such a target's last error is final when it has not answered for this long.
   std::chrono::milliseconds patience{120'000};
-  /// A target that says nothing at all for this long is given up. Longer than any request's time-out of its own.
+  /// A target that says nothing at all for this long is asked once more, because the process that asks may have stood still itself (Ctrl-Z), and given up
+  /// when as much has passed again. Longer than any request's time-out of its own.
   std::chrono::milliseconds silence{120'000};
 };
 
@@ -47,14 +48,16 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
     GatherCallbacks<Reply> callbacks;
     std::vector<std::optional<Reply>> replies;
     std::vector<std::optional<std::chrono::steady_clock::time_point>> silent_since;
+    std::vector<bool> asked_again;   // after silence
     size_t open;
     bool over = false;
     std::function<void(size_t)> ask;
   };
-  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(callbacks), {}, {}, 0, false, {}});
+  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(callbacks), {}, {}, {}, 0, false, {}});
   state->open = state->targets.size();
   state->replies.resize(state->open);
   state->silent_since.resize(state->open);
+  state->asked_again.resize(state->open);
   if (state->open == 0) {
     state->callbacks.done(std::vector<Reply>());
     return {};
@@ -77,6 +80,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;
                 state->silent_since[i].reset();
+                state->asked_again[i] = false;
                 state->replies[i] = reply;
                 const bool final = !state->callbacks.is_final || state->callbacks.is_final(i, reply);
                 if (final) --state->open;
@@ -94,8 +98,14 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
                 if (state->over) return;
                 const absl::Status status = FromError(error);
                 const auto now = self->clock().now();
-                if (!state->silent_since[i]) state->silent_since[i] = now;
                 const bool said_nothing = error == caf::sec::request_timeout;
+                if (said_nothing && !state->asked_again[i]) {
+                  state->asked_again[i] = true;
+                  state->silent_since[i] = now;
+                  auto ask = state->ask;
+                  return ask(i);
+                }
+                if (!state->silent_since[i]) state->silent_since[i] = now;
                 if (said_nothing || !IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
                   finish(status);
                   return;
