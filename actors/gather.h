@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "actors/caf_status.h"
+#include "actors/patience.h"
 #include "actors/system.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/sec.hpp"
@@ -47,7 +48,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
     GatherOptions options;
     GatherCallbacks<Reply> callbacks;
     std::vector<std::optional<Reply>> replies;
-    std::vector<std::optional<std::chrono::steady_clock::time_point>> silent_since;
+    std::vector<Patience> failing;
     std::vector<bool> asked_again;   // after silence
     size_t open;
     bool over = false;
@@ -56,7 +57,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
   auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(callbacks), {}, {}, {}, 0, false, {}});
   state->open = state->targets.size();
   state->replies.resize(state->open);
-  state->silent_since.resize(state->open);
+  state->failing.resize(state->open);
   state->asked_again.resize(state->open);
   if (state->open == 0) {
     state->callbacks.done(std::vector<Reply>());
@@ -79,7 +80,7 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
           .then(
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;
-                state->silent_since[i].reset();
+                state->failing[i].Reset();
                 state->asked_again[i] = false;
                 state->replies[i] = reply;
                 const bool final = !state->callbacks.is_final || state->callbacks.is_final(i, reply);
@@ -97,16 +98,14 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
               [self, state, finish, i](const caf::error& error) {
                 if (state->over) return;
                 const absl::Status status = FromError(error);
-                const auto now = self->clock().now();
+                const bool over = state->failing[i].IsOver(self->clock().now(), state->options.patience);
                 const bool said_nothing = error == caf::sec::request_timeout;
                 if (said_nothing && !state->asked_again[i]) {
                   state->asked_again[i] = true;
-                  state->silent_since[i] = now;
                   auto ask = state->ask;
                   return ask(i);
                 }
-                if (!state->silent_since[i]) state->silent_since[i] = now;
-                if (said_nothing || !IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
+                if (said_nothing || !IsRetryable(status) || over) {
                   finish(status);
                   return;
                 }
