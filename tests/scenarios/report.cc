@@ -32,6 +32,10 @@ bool ForEachScenario(void (*run)(const Scenario&)) {
   return true;
 }
 
+bool HasAny(World world, const std::vector<TimedFault>& plan) {
+  return std::any_of(plan.begin(), plan.end(), [world](const TimedFault& fault) { return !WhyNot(world, fault).has_value(); });
+}
+
 std::string Describe(const ScenarioOutcome& outcome) {
   std::string text;
   for (const std::string& what : outcome.broken) absl::StrAppend(&text, "  ", what, "\n");

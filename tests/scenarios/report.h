@@ -15,6 +15,9 @@ const std::vector<Scenario>& AllScenarios();
 /// A case NAME each, in the suite that is open. For a static variable.
 bool ForEachScenario(void (*run)(const Scenario&));
 
+/// Can the world do any of these?
+bool HasAny(World world, const std::vector<TimedFault>& plan);
+
 /// The plan, what of it has happened, and what does not hold, a line each.
 std::string Describe(const ScenarioOutcome& outcome);
 

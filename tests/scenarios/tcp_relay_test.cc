@@ -41,7 +41,7 @@ struct End {
     size_t sent = 0;
     while (sent < text.size()) {
       const ssize_t n = ::send(socket, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
-      BOOST_TEST_REQUIRE(n > 0);
+      if (n <= 0) return;   // the other end hears less than it expects; Boost.Test is for one thread at a time
       sent += static_cast<size_t>(n);
     }
   }

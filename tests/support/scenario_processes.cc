@@ -95,6 +95,7 @@ class ScenarioCluster::Impl {
       testing::Sleep(0.01);
     }
     const bool over = !job->running();
+    if (over) calm_seconds_ = std::min(calm_seconds_, Seconds(Clock::now() - start));   // the machine had other work when it ran undisturbed
     const std::string status = over ? "" : cluster_.Ask({"status"}).out;
     while (!undo_.empty()) Undo();   // everybody is there again
     if (over) {
