@@ -73,7 +73,7 @@ function(TroupeTsanTest)
   list(FILTER registered EXCLUDE REGEX "^dataflow/arrow/")
   file(GLOB_RECURSE tests RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/actors/*_test.cc ${PROJECT_SOURCE_DIR}/tests/ps/*_test.cc
     ${PROJECT_SOURCE_DIR}/tests/dataflow/*_test.cc)
-  list(FILTER tests EXCLUDE REGEX "/(bench|generator|row_tier|limited_table|limited_shard)_test\\.cc$")   # these load a plugin: Arrow's or RocksDB's
+  list(FILTER tests EXCLUDE REGEX "/(bench|generator|prediction_writer|row_tier|limited_table|limited_shard)_test\\.cc$")   # these load a plugin: Arrow's or RocksDB's
   foreach(file ${registered} ${tests})
     TroupeCodeBehind(${file} "^(caf/|arrow/|parquet/|rocksdb/)" sources schemas)
     list(APPEND all ${sources})
