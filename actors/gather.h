@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "actors/caf_status.h"
+#include "actors/patience.h"
 #include "actors/system.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/sec.hpp"
@@ -23,7 +24,8 @@ struct GatherOptions {
   std::chrono::milliseconds retry{20};
   /// Such a target's last error is final when it has not answered for this long.
   std::chrono::milliseconds patience{120'000};
-  /// A target that says nothing at all for this long is given up. Longer than any request's time-out of its own.
+  /// A target that says nothing at all for this long is asked once more, because the process that asks may have stood still itself (Ctrl-Z), and given up
+  /// when as much has passed again. Longer than any request's time-out of its own.
   std::chrono::milliseconds silence{120'000};
 };
 
@@ -37,15 +39,17 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
     GatherOptions options;
     std::function<void(absl::StatusOr<std::vector<Reply>>)> done;
     std::vector<std::optional<Reply>> replies;
-    std::vector<std::optional<std::chrono::steady_clock::time_point>> silent_since;
+    std::vector<Patience> failing;
+    std::vector<bool> asked_again;   // after silence
     size_t open;
     bool over = false;
     std::function<void(size_t)> ask;
   };
-  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(done), {}, {}, 0, false, {}});
+  auto state = std::make_shared<State>(State{std::move(targets), std::move(make), options, std::move(done), {}, {}, {}, 0, false, {}});
   state->open = state->targets.size();
   state->replies.resize(state->open);
-  state->silent_since.resize(state->open);
+  state->failing.resize(state->open);
+  state->asked_again.resize(state->open);
   if (state->open == 0) {
     state->done(std::vector<Reply>());
     return {};
@@ -67,7 +71,8 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
           .then(
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;
-                state->silent_since[i].reset();
+                state->failing[i].Reset();
+                state->asked_again[i] = false;
                 state->replies[i] = reply;
                 if (--state->open > 0) return;
                 std::vector<Reply> replies;
@@ -77,10 +82,14 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
               [self, state, finish, i](const caf::error& error) {
                 if (state->over) return;
                 const absl::Status status = FromError(error);
-                const auto now = self->clock().now();
-                if (!state->silent_since[i]) state->silent_since[i] = now;
+                const bool over = state->failing[i].IsOver(self->clock().now(), state->options.patience);
                 const bool said_nothing = error == caf::sec::request_timeout;
-                if (said_nothing || !IsRetryable(status) || now - *state->silent_since[i] > state->options.patience) {
+                if (said_nothing && !state->asked_again[i]) {
+                  state->asked_again[i] = true;
+                  auto ask = state->ask;
+                  return ask(i);
+                }
+                if (said_nothing || !IsRetryable(status) || over) {
                   finish(status);
                   return;
                 }

@@ -117,7 +117,7 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
   lane.checking = false;
   if (OnEpoch(writer, shard, opened.epoch)) return;
   if (stream.starting > 0) {
-    lane.broken_since.reset();
+    lane.broken.Reset();
     lane.live = true;
     lane.clock = opened.clock;
     lane.stable = opened.stable;
@@ -146,7 +146,7 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
     return;
   }
   // Only what is answered shows that the fault is over: a shard that says what it has may still take nothing.
-  if (lane.unsent == lane.held.size() && !Waits(stream, shard)) lane.broken_since.reset();
+  if (lane.unsent == lane.held.size() && !Waits(stream, shard)) lane.broken.Reset();
   lane.in_flight = 0;
   lane.live = true;
   lane.pieces_in_flight = 0;
@@ -175,9 +175,7 @@ bool Client::Continues(const Lane& lane, const Opened& opened) const {
 void Client::OnFault(WriterId writer, uint32_t shard, const absl::Status& status) {
   if (failed_) return;
   Lane& lane = streams_[writer].lanes[shard];
-  const auto now = self_->clock().now();
-  if (!lane.broken_since) lane.broken_since = now;
-  if (!IsRetryable(status) || now - *lane.broken_since > options_.patience) {
+  if (!IsRetryable(status) || lane.broken.IsOver(self_->clock().now(), options_.patience)) {
     failed_ = true;
     events_.failed(IsRetryable(status) ? absl::UnavailableError(absl::StrCat("shard ", shard, " does not answer: ", status.message())) : status);
     return;
@@ -536,7 +534,7 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
     OnFault(writer, shard, absl::UnavailableError("the shard has lost pushes"));
     return;
   }
-  lane.broken_since.reset();
+  lane.broken.Reset();
   if (pushed.outcome == Pushed::Outcome::kNeedKeys) {   // what it has is asked, and the rest goes out again: with all keys, for nothing is known there any more
     lane.live = false;
     lane.known.Clear();
@@ -555,7 +553,7 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
 void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t piece, const Pulled& pulled) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  lane.broken_since.reset();
+  lane.broken.Reset();
   if (pulled.moved != 0) {
     OnEpoch(writer, shard, pulled.moved);
     return;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "actors/patience.h"
 #include "caf/event_based_actor.hpp"
 #include "ps/consistency.h"
 #include "ps/encoding/key_lists.h"
@@ -120,7 +121,7 @@ class Client {
     uint32_t pieces_in_flight = 0;   // of all pulls
     Round pulled_clock = 0;          // of the pull that was answered last
     bool combine = false;
-    std::optional<std::chrono::steady_clock::time_point> broken_since;
+    Patience broken;
     bool checking = false;
     KeyLists known;   // hashes of the lists of keys that the shard should remember
   };

@@ -15,7 +15,7 @@ namespace {
 
 using Time = SplitDealer::Time;
 
-constexpr std::chrono::milliseconds kLook{100};
+constexpr std::chrono::milliseconds kLook{100}, kStoodStill{1'000};
 /// A worker that is done is asked on, so that it notices what a shard has lost: so often, and when only the phase's end is waited for.
 constexpr std::chrono::milliseconds kHoldWait{200}, kEndWait{20};
 /// One that could not answer is asked again: soon, and when it has been away for a second not quite so soon.
@@ -116,7 +116,15 @@ class PhaseAsker : public std::enable_shared_from_this<PhaseAsker> {
   }
 
   void Look() {
-    dealer_->Look(Now());
+    const Time now = Now();
+    if (looked_ && now - *looked_ > kStoodStill) {
+      dealer_->Excuse(now);
+      for (Asked& asked : asked_) {
+        if (asked.away_since) asked.away_since = now;
+      }
+    }
+    looked_ = now;
+    dealer_->Look(now);
     TellNotes();
     AskChanged();
     for (const SplitReport& report : dealer_->reports()) {
@@ -151,6 +159,7 @@ class PhaseAsker : public std::enable_shared_from_this<PhaseAsker> {
   const PhaseEvents events_;
   caf::event_based_actor* self_ = nullptr;
   std::vector<Asked> asked_;
+  std::optional<Time> looked_;
   bool over_ = false;
 };
 

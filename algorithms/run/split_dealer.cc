@@ -144,6 +144,15 @@ std::chrono::microseconds SplitDealer::MedianTime() const {
   return *middle;
 }
 
+void SplitDealer::Excuse(Time now) {
+  for (Worker& worker : workers_) {
+    if (worker.answered) worker.answered = now;
+    worker.away.reset();
+    worker.working = std::chrono::milliseconds(0);
+  }
+  for (SplitReport& report : reports_) report.working = std::chrono::milliseconds(0);
+}
+
 std::vector<SplitDealer::Load> SplitDealer::Loads(Time now) const {
   std::vector<Load> loads(workers_.size());
   const auto median = MedianTime();

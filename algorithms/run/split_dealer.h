@@ -54,6 +54,8 @@ class SplitDealer {
   void OnReport(uint32_t worker, const PhaseReport& report, Time now);
   /// The worker could not be asked.
   void OnError(uint32_t worker, Time now);
+  /// Whoever asks has stood still itself: nobody is late for it.
+  void Excuse(Time now);
   /// Time has passed: looks who is lost, who is stuck, and who has too much.
   void Look(Time now);
 

@@ -1,10 +1,11 @@
 // Arrays of one length that are used again as soon as nobody refers to them: new memory would come from the system page by page.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
+
+#include "ps/internal/sole_owner.h"
 
 namespace troupe {
 
@@ -17,7 +18,7 @@ class SpareArrays {
   std::shared_ptr<std::vector<float>> Take() {
     for (const auto& array : arrays_) {
       if (array.use_count() != 1) continue;
-      std::atomic_thread_fence(std::memory_order_acquire);   // whoever had it before is done with it
+      internal::AfterOthers(array);
       return array;
     }
     auto array = std::make_shared<std::vector<float>>(floats_);

@@ -7,6 +7,7 @@
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/internal/range_cursor.h"
+#include "ps/internal/sole_owner.h"
 #include "ps/internal/table_impl.h"
 
 namespace troupe {
@@ -123,7 +124,7 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     if (header.rows != impl_->partition.RowsIn(range)) return refuse(absl::StrCat(header.rows, " rows, expected ", impl_->partition.RowsIn(range)));
     if (!impl_->dense[place]->AreCounts(keys)) return refuse("counts of pushes that are negative or no numbers");
     if (impl_->dense[place].use_count() > 1) impl_->dense[place] = impl_->NewDense(range);
-    std::atomic_thread_fence(std::memory_order_acquire);   // as Own
+    internal::AfterOthers(impl_->dense[place]);
     impl_->Touched(place);
     impl_->dense[place]->CopyFrom(keys);
     return absl::OkStatus();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "ps/internal/row_limits.h"
 #include "ps/internal/row_store.h"
 #include "ps/internal/row_walk.h"
+#include "ps/internal/sole_owner.h"
 #include "ps/table.h"
 
 namespace troupe {
@@ -97,7 +97,7 @@ struct Table::Impl {
     std::shared_ptr<Range>& range = ranges[place];
     if (range.use_count() > 1) [[unlikely]]
       range = std::make_shared<Range>(std::as_const(*range));
-    std::atomic_thread_fence(std::memory_order_acquire);   // what another thread has read of it was read before it let go
+    internal::AfterOthers(range);
     Touched(place);
   }
   /// A range as it is at the start.

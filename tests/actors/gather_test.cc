@@ -180,12 +180,34 @@ BOOST_AUTO_TEST_CASE(a_target_that_ends_with_the_question_is_given_up_after_its_
   Start({.patience = milliseconds(100), .silence = seconds(10)});
   Settle();
   asked[0].promises.clear();   // dropped without an answer
-  caf::anon_send_exit(targets[0], caf::exit_reason::kill);
+  Advance(milliseconds(9'999));
+  BOOST_TEST(asked[0].at.size() == 1u);
+  Advance(milliseconds(1));
+  BOOST_TEST(asked[0].at.size() == 2u);   // whoever asks may have stood still
+  asked[0].promises.clear();
   Advance(milliseconds(9'999));
   BOOST_TEST(done == 0);
   Advance(milliseconds(1));
   BOOST_TEST(done == 1);
   BOOST_TEST(absl::IsDeadlineExceeded(result.status()), result.status());
+}
+
+BOOST_AUTO_TEST_CASE(whoever_asks_and_has_stood_still_for_long_asks_again_and_waits_on) {
+  Make(1);
+  asked[0].silent = true;
+  Start({}, [](size_t, const Answer& answer) { return answer.number == 3; });
+  Settle();
+  for (int pause = 1; pause <= 3; ++pause) {   // as often as it may be, with an answer between
+    Jump(seconds(3'600));
+    BOOST_TEST(done == 0);
+    BOOST_TEST_REQUIRE(asked[0].promises.size() == 2u);
+    asked[0].promises.erase(asked[0].promises.begin());   // nobody listens to that one any more
+    AnswerNow(0, pause);
+    asked[0].promises.erase(asked[0].promises.begin());
+  }
+  BOOST_TEST(done == 1);
+  BOOST_TEST_REQUIRE(result.ok(), result.status());
+  BOOST_TEST((Numbers() == Ints{3}));
 }
 
 BOOST_AUTO_TEST_CASE(a_gatherer_that_is_stopped_never_calls_back) {

@@ -168,11 +168,12 @@ BOOST_AUTO_TEST_CASE(tls_where_plain_text_was_expected_is_refused_and_both_ends_
 
 BOOST_AUTO_TEST_CASE(a_server_that_answers_with_something_else_is_no_peer) {
   const ListeningSocket other = ListenAt(place(), "token").value();
+  bool asked = false, answered = false;   // Boost.Test is for one thread at a time
   std::thread answering([&] {
     pollfd ready{other.fd, POLLIN, 0};
-    BOOST_CHECK(::poll(&ready, 1, 20'000) == 1);
+    asked = ::poll(&ready, 1, 20'000) == 1;
     const int fd = ::accept(other.fd, nullptr, nullptr);
-    BOOST_CHECK(::send(fd, "HTTP/1.1 400 Bad Request\r\n", 26, MSG_NOSIGNAL) == 26);
+    answered = ::send(fd, "HTTP/1.1 400 Bad Request\r\n", 26, MSG_NOSIGNAL) == 26;
     char bytes[4096];
     while (::read(fd, bytes, sizeof bytes) > 0) {
     }
@@ -182,6 +183,8 @@ BOOST_AUTO_TEST_CASE(a_server_that_answers_with_something_else_is_no_peer) {
   BOOST_TEST(
       Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kFailedPrecondition, place() + ": the peer answers in plain text where TLS was expected"));
   answering.join();
+  BOOST_TEST(asked);
+  BOOST_TEST(answered);
   StopListening(other);
 }
 

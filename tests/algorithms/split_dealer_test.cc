@@ -187,6 +187,19 @@ BOOST_AUTO_TEST_CASE(one_that_cannot_be_asked_is_lost_sooner) {
   BOOST_TEST(job.workers[1].splits.count(0) == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(who_has_stood_still_itself_takes_nobody_for_lost) {
+  Job job({.splits = 2, .workers = 2, .first = 2});
+  job.dealer.Begin(true, job.now);
+  job.PassFor(milliseconds(500));
+  job.dealer.OnError(1, job.now);
+  job.now += milliseconds(200'000);
+  job.dealer.Excuse(job.now);
+  job.Ask(0);
+  job.dealer.Look(job.now);
+  BOOST_TEST(job.Of(1).size() == 1u);
+  BOOST_TEST(job.dealer.taken() == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(a_worker_that_has_not_begun_has_longer) {
   Job job({.splits = 2, .workers = 2, .first = 2});
   job.dealer.Begin(true, job.now);

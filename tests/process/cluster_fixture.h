@@ -36,8 +36,10 @@ inline void Await(const std::string& name, const std::function<bool()>& what) {
 
 /// `troupe node`, and where it listens.
 struct Daemon {
-  Daemon(const Scratch& scratch, const Words& flags, Command::Options options = {}) : log(scratch / ("log" + std::to_string(++count))) {
-    options.arguments = Words{"node", "--log", log} + flags;
+  Daemon(const Scratch& scratch, const Words& flags, const Words& environment = {}, const std::string& program = TROUPE_PROGRAM)
+      : log(scratch / ("log" + std::to_string(++count))) {
+    Command::Options options{.arguments = Words{"node", "--log", log} + flags, .environment = environment};
+    options.program = program;
     command = std::make_unique<Command>(scratch, std::move(options));
   }
   /// From its log, which says it before the first line that it prints.

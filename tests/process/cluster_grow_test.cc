@@ -19,15 +19,21 @@ using testing::operator+;
 
 struct Growing : testing::Cluster {
   Growing() : Cluster(nullptr) {
-    head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"), Slow());
+    head = std::make_unique<Daemon>(scratch, HeadFlags("127.0.0.1:0"), Environment(), TROUPE_SLOW_PROGRAM);
     head->AwaitPlace();
     places = head->place;
   }
-  Command::Options Slow() const { return {.arguments = {}, .environment = {"SLOW_TIMES=" + scratch / "times"}, .program = TROUPE_SLOW_PROGRAM}; }
+  Words Environment() const { return {"SLOW_TIMES=" + scratch / "times"}; }
+  Command::Options Slow() const {
+    Command::Options options{.arguments = {}, .environment = Environment()};
+    options.program = TROUPE_SLOW_PROGRAM;
+    return options;
+  }
   /// One core: one worker.
   std::unique_ptr<Daemon> Small(const std::string& name) {
     auto node = std::make_unique<Daemon>(
-        scratch, Words{"--join", places, "--name", name, "--cores", "1", "--state", scratch / name, "--token-file", scratch / "token"}, Slow());
+        scratch, Words{"--join", places, "--name", name, "--cores", "1", "--state", scratch / name, "--token-file", scratch / "token"}, Environment(),
+        TROUPE_SLOW_PROGRAM);
     AwaitStatus(name + " is up", [&](const std::string& status) { return testing::Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
     return node;
   }

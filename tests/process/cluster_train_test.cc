@@ -1,13 +1,10 @@
-// Training as a job of a cluster of real processes: it makes the model of one process, whoever of the cluster is killed meanwhile.
-// TROUPE_TEST_KILL_RUNS=100 TROUPE_TEST_SEED=7 runs more, with other times and victims.
+// Training as a job of a cluster of real processes: it makes the model of one process. Who of the cluster may be killed meanwhile: tests/scenarios/.
 #include <stdlib.h>
 
 #include <boost/test/unit_test.hpp>
 #include <map>
-#include <random>
 
 #include "tests/process/cluster_fixture.h"
-#include "tests/support/seeds.h"
 
 namespace troupe {
 namespace {
@@ -24,11 +21,6 @@ using testing::Number;
 using testing::ReadText;
 using testing::Words;
 using testing::operator+;
-
-unsigned FromEnvironment(const char* name, unsigned fallback) {
-  const char* text = getenv(name);
-  return text == nullptr ? fallback : static_cast<unsigned>(strtoul(text, nullptr, 10));
-}
 
 struct Training : Cluster {
   Training() {
@@ -62,25 +54,6 @@ struct Training : Cluster {
       if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
     }
     return found;
-  }
-  /// Somebody of that kind, as soon as there is one; false: the job was over before.
-  bool KillOne(const std::string& kind, std::mt19937& random, const Command& job) {
-    if (kind == "head") {
-      head->Kill();
-      head = std::make_unique<Daemon>(scratch, HeadFlags(head->place));
-      head->AwaitPlace();
-    } else if (kind == "node") {
-      auto victim = nodes.begin();
-      std::advance(victim, random() % nodes.size());
-      victim->second->Kill();
-      victim->second = Node(victim->first);
-    } else {
-      std::vector<pid_t> all;
-      while ((all = InRole(kind)).empty() && job.running()) testing::Sleep(0.01);
-      if (all.empty()) return false;
-      kill(all[random() % all.size()], SIGKILL);
-    }
-    return true;
   }
   /// Hidden folders of jobs beside the models.
   bool HasJobFolders() const {
@@ -117,29 +90,6 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_as_in_one_process) {
   const Ended both = Ask(Flags("naive_bayes", scratch / "model", {"--processes"}));
   BOOST_TEST(both.code == 2);
   BOOST_TEST(both.err == "--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)\n");
-}
-
-BOOST_AUTO_TEST_CASE(whoever_is_killed_every_push_counts_once) {
-  const unsigned runs = testing::KillRuns(5);
-  const std::vector<std::string> kinds = {"head", "node", "train", "worker", "shard"};
-  std::mt19937 random(FromEnvironment("TROUPE_TEST_SEED", 1));
-  BOOST_REQUIRE(testing::Run(scratch, Flags("naive_bayes", scratch / "undisturbed")).code == 0);
-  const std::string expected = ModelText(scratch, scratch / "undisturbed");
-  unsigned killed = 0;
-  for (unsigned run = 0; run < runs; ++run) {
-    const std::string& kind = kinds[run % kinds.size()];
-    const std::unique_ptr<Command> job = Start(Flags("naive_bayes", scratch / "disturbed"));
-    testing::Sleep(std::uniform_real_distribution<double>(0.02, 0.5)(random));
-    killed += KillOne(kind, random, *job);
-    const Ended ended = job->Wait();
-    BOOST_TEST_CONTEXT("run " << run << ", killed: " << kind << ": " << ended.err) {
-      BOOST_REQUIRE(ended.code == 0);
-      BOOST_TEST(Holds(ended.out, "\"ledger\":"));
-      BOOST_TEST((ModelText(scratch, scratch / "disturbed") == expected));
-    }
-  }
-  BOOST_TEST(killed * 5 >= runs * 3);   // the others were over too soon
-  BOOST_TEST(!HasJobFolders());
 }
 
 BOOST_AUTO_TEST_CASE(a_lost_driver_goes_on_from_its_checkpoint) {

@@ -1,4 +1,4 @@
-// Signals to train and to its children, and input that turns bad in the middle: a clean end, one line, nothing left.
+// Signals to train, and input that turns bad in the middle: a clean end, one line, nothing left.
 #include <signal.h>
 
 #include <boost/test/unit_test.hpp>
@@ -48,29 +48,6 @@ BOOST_AUTO_TEST_CASE(term_and_int_stop_the_run_and_leave_nothing) {
           BOOST_TEST((Names(scratch.path()) == std::vector<std::string>{"out", "tmp"}));
         }
       }
-}
-
-BOOST_AUTO_TEST_CASE(children_that_stand_still_for_a_while_do_no_harm) {
-  const Scratch scratch;
-  const std::vector<std::string> more{"--epochs", "4"};
-  BOOST_TEST_REQUIRE(testing::Run(scratch, Arguments(ClickLog(), scratch / "calm", true, more)).code == 0);
-  for (const std::string victim : {"worker 1", "shard 0"}) {
-    BOOST_TEST_CONTEXT(victim) {
-      Command command(scratch, {.arguments = Arguments(ClickLog(), scratch / "model", true, more), .environment = {}});
-      BOOST_TEST_REQUIRE(command.WaitForChildren(4));
-      testing::Sleep(0.1);
-      const std::vector<pid_t> children = command.children(victim);
-      BOOST_TEST_REQUIRE(children.size() == 1u);
-      kill(children[0], SIGSTOP);
-      testing::Sleep(1);
-      kill(children[0], SIGCONT);
-      const Ended ended = command.Wait();
-      BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
-      BOOST_TEST(Number(ended.out, "restarts") == 0);
-      BOOST_TEST(Number(ended.out, "read") == Number(ended.out, "applied"));
-      BOOST_TEST((ModelText(scratch, scratch / "model") == ModelText(scratch, scratch / "calm")));
-    }
-  }
 }
 
 BOOST_AUTO_TEST_CASE(a_bad_row_in_the_middle_is_named_once_and_the_old_model_stays) {

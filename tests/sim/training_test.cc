@@ -1,7 +1,7 @@
-// Whole training runs on simulated clusters, with every fault there is: a scenario is a workload, faults drawn from the seed, and what must hold at the end.
+// Whole training runs on simulated clusters whose workload, too, is drawn from the seed: every consistency, encoding and limit with every fault there is.
+// What can be said in a file, for processes as well, is in tests/scenarios/.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -78,9 +78,8 @@ SimClusterOptions ClusterIn(Sim& sim, std::string folder) {
   return cluster;
 }
 
-Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults, const std::function<void(Sim&)>& more = nullptr) {
+Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   Sim sim(seed, faults);
-  if (more) more(sim);
   Outcome outcome;
   outcome.report = Train(OptionsOf(job), sim.storage(), SimulatedCluster(sim, ClusterIn(sim, "mem:/job")), {});
   outcome.trace = sim.trace();
@@ -195,36 +194,6 @@ BOOST_AUTO_TEST_CASE(bsp_is_the_oracle_with_crashes_too) {
     const double loss = LogLoss(outcome.report->metrics);
     BOOST_TEST(std::abs(loss - Oracle(job).model_loss) < 0.05, about << ": the model's loss is " << loss << ", the oracle's " << Oracle(job).model_loss);
   }
-}
-
-/// A member of some chain falls, again and again; what is left of its chain has time to take another one in before the next.
-BOOST_AUTO_TEST_CASE(a_chain_that_loses_one_member_after_the_other_loses_and_repeats_nothing) {
-  uint64_t falls = 0;
-  for (const uint64_t seed : Seeds(200)) {
-    Random random(seed);
-    Job job = Regression(random);
-    job.replication = static_cast<uint32_t>(2 + random.Below(2));
-    job.held_bytes = 64 << 20;
-    job.epochs = 4;
-    const Faults faults = AnyBadNetwork(random);
-    std::function<void()> fall;   // outlives the simulation
-    const Outcome outcome = Simulate(seed, job, faults, [&](Sim& sim) {
-      fall = [&] {
-        const NodeId member{static_cast<uint32_t>(1 + sim.random().Below(job.shards * job.replication))};
-        if (sim.up(member)) {
-          sim.Crash(member, milliseconds(1) + sim.Below(milliseconds(20)));
-          ++falls;
-        }
-        sim.After(milliseconds(8'000) + sim.Below(milliseconds(500)), fall);   // several requests may be lost meanwhile, each for 1.5 s
-      };
-      sim.After(milliseconds(5) + sim.Below(milliseconds(300)), fall);
-    });
-    const std::string about = About(seed, job, faults, outcome);
-    if (!CheckLedger(about, outcome)) continue;
-    BOOST_TEST(outcome.model == Oracle(job).model, about << ": weights differ from the oracle's");
-    BOOST_TEST(outcome.report->losses.back().second == Oracle(job).last_loss, about);
-  }
-  BOOST_TEST((falls > 0 || Seeds(200).size() == 1));
 }
 
 BOOST_AUTO_TEST_CASE(stale_and_asynchronous_runs_apply_every_push_once) {

@@ -102,7 +102,7 @@ void Sim::BootNode(Node& node) {
   node.system =
       std::make_unique<System>(System::Options{.node = node.id, .incarnation = Incarnation{node.incarnation}, .compute_threads = 0, .simulated = true});
   node.scheduler = &dynamic_cast<caf::scheduler::test_coordinator&>(node.system->actors().scheduler());
-  node.scheduler->clock().current_time = now_;
+  node.scheduler->clock().current_time = now_ + node.ahead;
   node.system->SetNetwork(std::make_unique<SimNetwork>(*this, node.id));
   node.system->SetCompute(std::make_unique<SimCompute>(*this, node.id));
   node.system->SetStorage(std::make_unique<FaultyStorage>(node.disk.get()));
@@ -121,6 +121,8 @@ void Sim::BootNode(Node& node) {
 void Sim::TakeDown(Node& node) {
   if (node.system == nullptr) return;
   std::unique_ptr<System> system = std::move(node.system);   // from here on the node is down for the others
+  node.frozen_until = {};
+  const std::deque<std::function<void()>> never_seen = std::exchange(node.held, {});
   std::vector<Network::Reply> awaited;
   for (auto call = calls_.begin(); call != calls_.end();) {
     if (call->second.from == node.id) {
@@ -159,6 +161,47 @@ void Sim::Stop(NodeId id) {
   TakeDown(node(id));
 }
 
+void Sim::Freeze(NodeId id, Duration time) {
+  Node& target = node(id);
+  if (target.system == nullptr) return;
+  target.frozen_until = std::max(target.frozen_until, now_ + time);
+  After(time, [this, &target] { Thaw(target); });
+}
+
+void Sim::Thaw(Node& node) {
+  while (node.system != nullptr && !IsFrozen(node) && !node.held.empty()) {
+    const std::function<void()> first = std::move(node.held.front());
+    node.held.pop_front();
+    first();
+  }
+}
+
+void Sim::AtNode(NodeId id, std::function<void()> what) {
+  Node& at = node(id);
+  if (IsFrozen(at) || !at.held.empty()) {
+    at.held.push_back(std::move(what));
+  } else {
+    what();
+  }
+}
+
+void Sim::Cut(NodeId a, NodeId b, Duration time, bool refused) {
+  auto& cut = cuts_[std::minmax(a, b)];
+  cut = {std::max(cut.first, now_ + time), refused};
+}
+
+void Sim::Lose(NodeId id, Duration time, double probability) {
+  node(id).lossy = {now_ + time, probability};
+}
+
+void Sim::Late(NodeId id, Duration time, Duration by) {
+  node(id).late = {now_ + time, by};
+}
+
+void Sim::StepClock(NodeId id, Duration by) {
+  node(id).ahead += by;
+}
+
 void Sim::After(Duration delay, std::function<void()> event) {
   events_.push({now_ + delay, random_.Next(), std::move(event)});
 }
@@ -173,10 +216,20 @@ Sim::Duration Sim::Delay() {
 
 Sim::Time Sim::ArrivalTime(NodeId from, NodeId to, Network::Lane lane, bool reply) {
   Time at = now_ + Delay();
+  for (const NodeId end : {from, to}) {
+    if (node(end).late.first > now_) at += node(end).late.second;
+  }
   if (!faults_.ordered) return at;
   Time& last = last_arrival_[{from, to, lane, reply}];
   last = at = std::max(at, last + std::chrono::nanoseconds(1));
   return at;
+}
+
+bool Sim::IsLost(NodeId from, NodeId to) {
+  for (const NodeId end : {from, to}) {
+    if (node(end).lossy.first > now_ && random_.Uniform() < node(end).lossy.second) return true;
+  }
+  return faults_.drop > 0 && random_.Uniform() < faults_.drop;
 }
 
 bool Sim::IsCut(NodeId a, NodeId b) const {
@@ -204,7 +257,7 @@ void Sim::Send(NodeId from, const Address& to, const Frame& frame, Network::Lane
   const uint64_t id = ++calls_made_;
   Node& target = node(to.node);
   calls_[id] = {.from = from, .to = to.node, .to_incarnation = target.incarnation, .lane = lane, .reply = std::move(reply)};
-  After(timeout, [this, id] { Finish(id, absl::DeadlineExceededError("no answer in time")); });
+  After(timeout, [this, id, from] { AtNode(from, [this, id] { Finish(id, absl::DeadlineExceededError("no answer in time")); }); });
   const auto refuse = [this, id, &to] {
     After(Delay(), [this, id, to] { Finish(id, absl::UnavailableError(absl::StrCat("no connection to ", Name(to.node)))); });
   };
@@ -214,11 +267,13 @@ void Sim::Send(NodeId from, const Address& to, const Frame& frame, Network::Lane
     return;
   }
   const int copies = faults_.twice > 0 && random_.Uniform() < faults_.twice ? 2 : 1;
-  if (faults_.drop > 0 && random_.Uniform() < faults_.drop) return;
+  if (IsLost(from, to.node)) return;
   auto sent = std::make_shared<const Frame>(Copied(frame));
   for (int i = 0; i < copies; ++i) {
     const Time at = ArrivalTime(from, to.node, lane, false);
-    events_.push({at, random_.Next(), [this, id, to, incarnation = target.incarnation, sent] { Arrive(id, to, incarnation, *sent); }});
+    events_.push({at, random_.Next(), [this, id, to, incarnation = target.incarnation, sent] {
+                    AtNode(to.node, [this, id, to, incarnation, sent] { Arrive(id, to, incarnation, *sent); });
+                  }});
   }
 }
 
@@ -253,14 +308,18 @@ void Sim::Answer(uint64_t id, NodeId from, const absl::StatusOr<Frame>& answer) 
     After(Delay(), [this, id, from] { Finish(id, absl::UnavailableError(absl::StrCat("lost the connection to ", Name(from)))); });
     return;
   }
-  if (IsCut(from, call->second.from) || (faults_.drop > 0 && random_.Uniform() < faults_.drop)) return;
+  if (IsCut(from, call->second.from) || IsLost(from, call->second.from)) return;
   auto result = std::make_shared<absl::StatusOr<Frame>>(answer.ok() ? absl::StatusOr<Frame>(Copied(*answer)) : absl::StatusOr<Frame>(answer.status()));
   const Time at = ArrivalTime(from, call->second.from, call->second.lane, true);
   events_.push({at, random_.Next(), [this, id, from, result] {
                   const auto waiting = calls_.find(id);
                   if (waiting == calls_.end()) return;
-                  if (result->ok()) Hash(from, waiting->second.from, **result);
-                  Finish(id, std::move(*result));
+                  AtNode(waiting->second.from, [this, id, from, result] {
+                    const auto call = calls_.find(id);
+                    if (call == calls_.end()) return;
+                    if (result->ok()) Hash(from, call->second.from, **result);
+                    Finish(id, std::move(*result));
+                  });
                 }});
 }
 
@@ -285,11 +344,14 @@ void Sim::Submit(NodeId id, std::function<void()> work) {
     time = std::chrono::duration_cast<Duration>(at.busy_until - now_);
   }
   After(time, [this, &at, job] {
-    const auto found = at.jobs.find(job);
-    if (found == at.jobs.end()) return;   // the node fell meanwhile
-    const std::function<void()> run = std::move(found->second);
-    at.jobs.erase(found);
-    run();
+    if (!at.jobs.contains(job)) return;   // the node fell meanwhile
+    AtNode(at.id, [&at, job] {
+      const auto found = at.jobs.find(job);
+      if (found == at.jobs.end()) return;
+      const std::function<void()> run = std::move(found->second);
+      at.jobs.erase(found);
+      run();
+    });
   });
 }
 
@@ -324,7 +386,7 @@ void Sim::FillDiskSometimes() {
 bool Sim::RunOneJob() {
   std::vector<Node*> ready;
   for (const auto& node : nodes_) {
-    if (node->system != nullptr && node->scheduler->has_job()) ready.push_back(node.get());
+    if (node->system != nullptr && !IsFrozen(*node) && node->scheduler->has_job()) ready.push_back(node.get());
   }
   if (ready.empty()) return false;
   caf::scheduler::test_coordinator& scheduler = *ready[random_.Below(ready.size())]->scheduler;
@@ -339,17 +401,18 @@ absl::Status Sim::AdvanceTime() {
   Time next = Time::max();
   if (!events_.empty()) next = events_.top().at;
   for (const auto& node : nodes_) {
-    if (node->system == nullptr) continue;
+    if (node->system == nullptr || IsFrozen(*node)) continue;   // an event tells when it goes on
     const auto& schedule = node->scheduler->clock().schedule();
-    if (!schedule.empty()) next = std::min(next, schedule.begin()->first);
+    if (!schedule.empty()) next = std::min(next, schedule.begin()->first - node->ahead);
   }
   if (next == Time::max()) return absl::DeadlineExceededError("nothing is left to do, and it is not done");
   if (next > limit_) return absl::DeadlineExceededError("no end within the virtual time limit");
   now_ = std::max(now_, next);
   for (const auto& node : nodes_) {
-    if (node->system == nullptr) continue;
+    if (node->system == nullptr || IsFrozen(*node)) continue;
     auto& clock = node->scheduler->clock();
-    if (clock.current_time <= now_) clock.advance_time(std::chrono::duration_cast<caf::timespan>(now_ - clock.current_time));
+    const Time own = now_ + node->ahead;
+    if (clock.current_time <= own) clock.advance_time(std::chrono::duration_cast<caf::timespan>(own - clock.current_time));
   }
   while (!events_.empty() && events_.top().at <= now_) {
     const std::function<void()> run = events_.top().run;
@@ -362,6 +425,7 @@ absl::Status Sim::AdvanceTime() {
 absl::Status Sim::Run(const std::function<bool()>& done) {
   while (!done()) {
     TROUPE_RETURN_IF_ERROR(failure_);
+    if (!interrupted_.ok()) return std::exchange(interrupted_, absl::OkStatus());
     if (++steps_ > steps_max_) return absl::DeadlineExceededError(absl::StrCat("no end within ", steps_max_, " steps"));
     if (!RunOneJob()) TROUPE_RETURN_IF_ERROR(AdvanceTime());
   }

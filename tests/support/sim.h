@@ -65,11 +65,24 @@ class Sim {
   /// Node ids count from 0; node 0 is there from the start. The disk outlives crashes of its node.
   NodeId AddNode(Boot boot);
   System& system(NodeId node) { return *nodes_[static_cast<size_t>(node)]->system; }
+  uint64_t incarnation(NodeId node) const { return nodes_[static_cast<size_t>(node)]->incarnation; }
   bool up(NodeId node) const { return nodes_[static_cast<size_t>(node)]->system != nullptr; }
   /// All that is in memory is lost; the node is back, with the next incarnation, after `down`.
   void Crash(NodeId node, Duration down);
   /// For good.
   void Stop(NodeId node);
+  /// It stands still, as under SIGSTOP: what comes for it meanwhile it finds when it goes on. (Twice at once: until the later end.)
+  void Freeze(NodeId node, Duration time);
+  /// Nothing gets through between the two, either way; `refused`: whoever asks is told at once, else hears nothing.
+  void Cut(NodeId a, NodeId b, Duration time, bool refused);
+  /// Every request and answer from or to the node is lost with this probability besides.
+  void Lose(NodeId node, Duration time, double probability);
+  /// And takes this much longer.
+  void Late(NodeId node, Duration time, Duration by);
+  /// Its clock jumps ahead, as after its machine has slept; for good, also when it is started again.
+  void StepClock(NodeId node, Duration by);
+  /// Run() ends with this error: whoever waits there is lost.
+  void Interrupt(absl::Status error) { interrupted_ = std::move(error); }
   /// Its compute jobs take this many times as long, now and after crashes.
   void SetPace(NodeId node, double pace) { nodes_[static_cast<size_t>(node)]->pace = pace; }
   /// Faults that come by themselves (crash, cut, full disk) begin now.
@@ -108,6 +121,11 @@ class Sim {
     uint64_t incarnation = 0;
     double pace = 1;
     Time busy_until{};
+    Duration ahead{0};                             // its clock, of the others
+    Time frozen_until{};                           // later than now: it stands still,
+    std::deque<std::function<void()>> held = {};   // and this has come for it meanwhile
+    std::pair<Time, double> lossy{};               // until when, and with which probability
+    std::pair<Time, Duration> late{};
     std::unique_ptr<FaultyStorage> disk;
     std::unique_ptr<System> system;   // null: down
     caf::scheduler::test_coordinator* scheduler = nullptr;
@@ -137,6 +155,11 @@ class Sim {
   void Answer(uint64_t call, NodeId from, const absl::StatusOr<Frame>& answer);
   void Finish(uint64_t call, absl::StatusOr<Frame> result);
   Duration Delay();
+  bool IsFrozen(const Node& node) const { return node.frozen_until > now_; }
+  /// Now, or when it goes on.
+  void AtNode(NodeId id, std::function<void()> what);
+  void Thaw(Node& node);
+  bool IsLost(NodeId from, NodeId to);
   Time ArrivalTime(NodeId from, NodeId to, Network::Lane lane, bool reply);
   bool IsCut(NodeId a, NodeId b) const;
   void Hash(NodeId from, NodeId to, const Frame& frame);
@@ -163,7 +186,7 @@ class Sim {
   std::map<std::pair<NodeId, NodeId>, std::pair<Time, bool>> cuts_;   // (lower, higher) -> until when, and whether requests are refused at once
   uint64_t trace_ = 0, steps_ = 0, frames_ = 0, restarts_ = 0, crashes_ = 0;
   int cuts_made_ = 0, disks_filled_ = 0;
-  absl::Status failure_;
+  absl::Status failure_, interrupted_;
   bool closing_ = false;
 };
 

@@ -52,6 +52,7 @@ class SimCluster final : public Cluster {
       AddWorker(EncodeWorkerJob(job));
     }
     if (PlacesOf(cluster_.tables, cluster_.shards) > cluster_.shards) shards_.push_back(Proxy<ShardActor>(system(), workers[0].node, kMemberActor));
+    if (options_.placed) options_.placed(Places());
     sim_.StartFaults();
   }
 
@@ -70,6 +71,18 @@ class SimCluster final : public Cluster {
   }
 
  private:
+  SimPlaces Places() const {
+    SimPlaces places;
+    const size_t of_each = chains_ == nullptr ? 1 : cluster_.replication;
+    size_t next = 0;
+    for (uint32_t i = 0; i < cluster_.shards; ++i) {
+      places.shards.emplace_back(nodes_.begin() + static_cast<std::ptrdiff_t>(next), nodes_.begin() + static_cast<std::ptrdiff_t>(next + of_each));
+      next += of_each;
+    }
+    places.workers.assign(nodes_.begin() + static_cast<std::ptrdiff_t>(next), nodes_.end());
+    return places;
+  }
+
   template <class Handle>
   Handle Proxy(System& system, NodeId node, ActorId actor = kJobActor) const {
     return SpawnProxy<Handle>(system, {.to = {node, Incarnation{0}, actor}, .timeout = options_.request_timeout});

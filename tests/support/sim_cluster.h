@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,12 @@
 #include "tests/support/sim.h"
 
 namespace troupe::testing {
+
+/// The nodes of a job's processes.
+struct SimPlaces {
+  std::vector<std::vector<NodeId>> shards;   ///< of each: all that hold it
+  std::vector<NodeId> workers;
+};
 
 struct SimClusterOptions {
   /// Of the shards' own snapshots; another one for each run of one simulation.
@@ -30,6 +37,8 @@ struct SimClusterOptions {
   std::chrono::milliseconds spare_every{100};
   /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
   std::shared_ptr<const Source> source = nullptr;
+  /// Told when all nodes are there, before the first fault.
+  std::function<void(const SimPlaces&)> placed = nullptr;
 };
 
 /// The factory for Train(). `sim` must outlive the run; its faults begin when the cluster is made. A hang is Await's DeadlineExceeded.

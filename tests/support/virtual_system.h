@@ -34,6 +34,11 @@ class VirtualSystem {
     }
     clock.current_time = std::max(clock.current_time, end);
   }
+  /// The process has stood still for `time`: all timers that are due meanwhile fire before anything is done.
+  void Jump(Duration time) {
+    scheduler_.clock().advance_time(time);
+    Settle();
+  }
   /// Virtual time since the start.
   Duration passed() { return std::chrono::duration_cast<Duration>(scheduler_.clock().current_time - start_); }
 
