@@ -2,11 +2,13 @@
 // TROUPE_TEST_KILL_RUNS=100 TROUPE_TEST_SEED=7 runs more, with other times and victims.
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "ps/named_table.h"
@@ -34,6 +36,11 @@ using testing::operator+;
 
 struct Tables : Cluster {
   Tables() {
+    // A token for each role; those who are not told otherwise take the strongest.
+    WriteText(scratch / "token", "admin 0123456789abcdef-admin\nsubmit 0123456789abcdef-submit\nread 0123456789abcdef-read\n");
+    head->Kill();
+    head = std::make_unique<Daemon>(scratch, HeadFlags(head->place));
+    head->AwaitPlace();
     for (const char* name : {"a", "b"}) nodes[name] = Node(name);
   }
   /// Begins it, where it is not there.
@@ -75,7 +82,7 @@ struct Tables : Cluster {
       kill(all[random() % all.size()], SIGKILL);
     }
   }
-  ClusterAddress Address() const { return {.head = places, .token = "a token that is long enough"}; }
+  ClusterAddress Address() const { return {.head = places, .token = "0123456789abcdef-submit"}; }
   std::unique_ptr<NamedTable> Connect(const std::string& name) const {
     auto table = NamedTable::Connect({.cluster = Address(), .name = name});
     BOOST_REQUIRE_MESSAGE(table.ok(), table.status().ToString());
@@ -163,6 +170,59 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_in_one_line) {
   BOOST_TEST(Refused(other, "tables/w holds a table of width 1, sparse, rule add, 1 shard, and not of width 1, sparse, rule add, 2 shards"), other.err);
   BOOST_TEST(Import("w", good).code == 0);
   BOOST_TEST(Ask({"table", "export", "w"}).out == "key,v0\n1,2\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_token_is_good_for_its_role) {
+  BOOST_REQUIRE(Import("w", File("good.csv", "key,v0\n1,2\n")).code == 0);
+  const auto with = [&](const std::string& role) { return Words{"--cluster", places, "--token-file", File(role, role + " 0123456789abcdef-" + role)}; };
+  BOOST_TEST(testing::Run(scratch, Words{"table", "export", "w"} + with("submit")).out == "key,v0\n1,2\n");
+  const std::string refusal = "a token for 'read' is not enough for this, which takes one for 'submit'";
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + with("read")), refusal));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "drop", "w"} + with("read")), refusal));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "import", "w", scratch / "good.csv"} + with("read")), refusal));
+  BOOST_TEST(testing::Run(scratch, Words{"table", "list", "--json"} + with("read")).out ==
+             "{\"tables\":[{\"name\":\"w\",\"owner\":\"job 1\",\"state\":\"running\",\"replicas\":1}]}\n");
+  // The secret of the table's network is nowhere to be seen.
+  const std::string secret = ReadText(scratch / "tables/w/secret");
+  BOOST_REQUIRE(secret.size() > 64);
+  const std::string token = secret.substr(secret.find(' ') + 1);
+  for (const Words& words : {Words{"status", "--json"}, {"job", "list", "--json"}, {"job", "logs", "1"}, {"table", "list", "--json"}})
+    BOOST_TEST(!Holds(Ask(words).out, token), words[0]);
+  for (const Daemon* daemon : {head.get(), nodes.at("a").get(), nodes.at("b").get()}) BOOST_TEST(!Holds(ReadText(daemon->log), token));
+  struct stat status {};
+  BOOST_TEST((stat((scratch / "tables/w/secret").c_str(), &status) == 0 && (status.st_mode & 0777) == 0600));
+}
+
+BOOST_AUTO_TEST_CASE(a_command_that_is_killed_leaves_the_rows_that_it_has_set) {
+  const std::string csv = Csv(300'000), file = File("in.csv", csv);
+  BOOST_REQUIRE(Import("w", File("none.csv", "key,v0,v1\n"), {"--shards", "2"}).code == 0);
+  const auto import = Start({"table", "import", "w", file});
+  const auto reader = Connect("w");
+  Await("some rows", [&] { return reader->MeasureSize()->rows > 0 || !import->running(); });
+  import->Signal(SIGKILL);
+  import->Wait();
+  const Ended some = Ask({"table", "export", "w", scratch / "some.csv"});   // it may wait for the lease of who was killed
+  BOOST_REQUIRE_MESSAGE(some.code == 0, some.err);
+  const std::string rows = ReadText(scratch / "some.csv");
+  BOOST_TEST(Lines(rows) > 1u);
+  std::set<std::string> lines;
+  for (size_t at = 0, end; (end = csv.find('\n', at)) != std::string::npos; at = end + 1) lines.insert(csv.substr(at, end - at));
+  for (size_t at = 0, end; (end = rows.find('\n', at)) != std::string::npos; at = end + 1) BOOST_REQUIRE(lines.contains(rows.substr(at, end - at)));
+  BOOST_TEST(Import("w", file).code == 0);
+  BOOST_TEST((Ask({"table", "export", "w"}).out == csv));
+}
+
+BOOST_AUTO_TEST_CASE(a_user_that_ends_in_the_middle_of_a_push_keeps_nobody_waiting_for_long) {
+  BOOST_REQUIRE(Import("w", File("in.csv", "key,v0\n"), {"--shards", "2"}).code == 0);
+  std::vector<Key> keys;
+  for (Key key = 0; key < 200'000; ++key) keys.push_back(key);
+  for (int i = 0; i < 10; ++i) {
+    const auto table = Connect("w");
+    table->ref().Push(keys, std::vector<float>(keys.size(), 1));
+    testing::Sleep(0.002 * i);
+  }   // goes without a flush
+  const auto rows = Connect("w")->ReadAll();
+  BOOST_TEST(rows.ok(), rows.status().ToString());
 }
 
 BOOST_AUTO_TEST_CASE(tables_of_jobs_that_run_are_listed) {

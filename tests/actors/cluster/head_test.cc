@@ -953,7 +953,8 @@ BOOST_FIXTURE_TEST_CASE(where_a_driver_is_is_known_as_long_as_it_says_so, Runnin
 }
 
 BOOST_FIXTURE_TEST_CASE(the_next_driver_of_a_job_says_where_it_is_itself, Running) {
-  troupe::Claim claim{.job = job, .attempt = 1, .wanted = {Wants(Worker(job, 0), 4)}, .seen = 0, .number = 100, .endpoint = {.place = "tcp:a:1"}};
+  troupe::Claim claim{
+      .job = job, .attempt = 1, .wanted = {Wants(Worker(job, 0), 4)}, .seen = 0, .number = 100, .endpoint = {.place = "tcp:a:1", .network = "n"}};
   BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
   BOOST_TEST(head->OnFindEndpoint({job})->place == "tcp:a:1");
   a.End(Driver(job), -9);
