@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(each_push_of_each_writer_is_in_it_whole_or_not_at_all) {
 }
 
 BOOST_AUTO_TEST_CASE(a_round_that_is_left_half_sent_keeps_cuts_waiting_until_somebody_ends_it) {
-  const Push half{.writer = WriterId{3}, .round = kFirstRound + 1, .previous = kFirstRound};
+  const Push half{.writer = WriterId{3}, .round = kFirstRound + 1, .previous = kFirstRound, .parts = {}, .keys = {}, .values = {}};
   BOOST_TEST(Ask<Pushed>(system, shards[0], half).ok());   // and not the others
   const TableCutOptions short_options{.step_max = milliseconds(20), .patience = milliseconds(50)};
   const auto none = TableCut::Make(system, shards, tables, short_options);
