@@ -67,9 +67,9 @@ BOOST_AUTO_TEST_CASE(what_no_named_table_can_be_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(what_a_driver_says_of_its_tables_is_read_again) {
-  const std::vector<TableSpec> tables = {{.name = "w", .width = 2, .rows = {}, .rule = "adam"},
-                                         {.name = "a table", .width = 1, .rows = 9, .rule = "add"},
-                                         {.name = "kept", .width = 1, .rows = 9, .rule = "add", .kept_by = KeptBy::kRing}};
+  const std::vector<TableSpec> tables = {{.name = "w", .width = 2, .rows = {}, .rule = "adam", .rule_options = {}},
+                                         {.name = "a table", .width = 1, .rows = 9, .rule = "add", .rule_options = {}},
+                                         {.name = "kept", .width = 1, .rows = 9, .rule = "add", .rule_options = {}, .kept_by = KeptBy::kRing}};
   const std::string text = AboutTables(tables, 3, 2);
   const std::vector<AboutTable> expected = {{"w", 2, {}, 3, 2, "adam"}, {"a table", 1, 9, 3, 2, "add"}, {"kept", 1, 9, 0, 1, "add"}};
   BOOST_TEST((ReadAboutTables(text) == expected));

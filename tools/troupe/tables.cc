@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -33,7 +35,8 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::seconds kBeginMax{60}, kRowsMax{120}, kLookMax{3};
-constexpr size_t kAssignBytes = 1 << 20;   // of values, at once
+constexpr size_t kAssignBytes = 1 << 20;   // of values, in one piece
+constexpr size_t kAssignsMax = 4;          // pieces under way at once
 constexpr uint64_t kSparseRanges = 256;    // of a new table: a range of rows is one message when they are exported
 
 void Print(const std::string& text) {
@@ -238,25 +241,39 @@ absl::Status Fits(const TableFlags& flags, const TableSpec& spec, const KeyedRow
   return absl::OkStatus();
 }
 
-/// Sets all rows; a piece that did not arrive, because a process was lost, is set again.
-absl::Status AssignAll(const NamedTable& table, const KeyedRows& rows) {
-  const size_t piece = std::max<size_t>(1, kAssignBytes / sizeof(float) / rows.width);
-  for (size_t first = 0; first < rows.keys.size(); first += piece) {
-    const size_t n = std::min(piece, rows.keys.size() - first);
-    const std::vector<Key> keys(rows.keys.begin() + static_cast<std::ptrdiff_t>(first), rows.keys.begin() + static_cast<std::ptrdiff_t>(first + n));
-    const std::vector<float> values(rows.values.begin() + static_cast<std::ptrdiff_t>(first * rows.width),
-                                    rows.values.begin() + static_cast<std::ptrdiff_t>((first + n) * rows.width));
-    const auto end = std::chrono::steady_clock::now() + kRowsMax;
-    for (;;) {
-      if (StopAsked()) return Stopped();
-      const absl::Status status = table.ref().Assign(keys, values);
-      if (status.ok()) break;
-      if (!IsRetryable(status) || std::chrono::steady_clock::now() >= end)
-        return WithContext(status, absl::StrCat("after ", first, " of ", rows.keys.size(), " rows"));
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
+/// Sets rows [first, first + n); again, where they did not arrive because a process was lost.
+absl::Status AssignPiece(const NamedTable& table, const KeyedRows& rows, size_t first, size_t n) {
+  const std::vector<Key> keys(rows.keys.begin() + static_cast<std::ptrdiff_t>(first), rows.keys.begin() + static_cast<std::ptrdiff_t>(first + n));
+  const std::vector<float> values(rows.values.begin() + static_cast<std::ptrdiff_t>(first * rows.width),
+                                  rows.values.begin() + static_cast<std::ptrdiff_t>((first + n) * rows.width));
+  const auto end = std::chrono::steady_clock::now() + kRowsMax;
+  for (;;) {
+    if (StopAsked()) return Stopped();
+    const absl::Status status = table.ref().Assign(keys, values);
+    if (status.ok() || !IsRetryable(status) || std::chrono::steady_clock::now() >= end) return status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  return absl::OkStatus();
+}
+
+/// All rows, some pieces at a time: each waits for the disks of its shards.
+absl::Status AssignAll(const NamedTable& table, const KeyedRows& rows) {
+  const size_t piece = std::max<size_t>(1, kAssignBytes / sizeof(float) / rows.width), all = rows.keys.size();
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  absl::Status first_error;
+  const auto work = [&] {
+    for (size_t first; (first = next.fetch_add(piece)) < all;) {
+      const absl::Status status = AssignPiece(table, rows, first, std::min(piece, all - first));
+      if (status.ok()) continue;
+      const std::lock_guard lock(mutex);
+      first_error.Update(status);
+      next = all;   // nobody begins another
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < std::min(kAssignsMax, (all + piece - 1) / piece); ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  return first_error;
 }
 
 absl::Status Import(const TableFlags& flags) {
