@@ -63,7 +63,8 @@ class Shard {
   absl::StatusOr<Pulled> OnPull(const Pull& pull);
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
-  /// A call that begins: its rows must not change until it is done, unless it is of a view. Errors as RunningCall::Start; NotFound: of a view that is not there.
+  /// A call that begins: its rows must not change until it is done, unless it is of a view. Errors as RunningCall::Start; NotFound: of a view that is not
+  /// there.
   absl::StatusOr<RunningCall> StartCall(const Call& call) const;
 
   /// A cut and its view (cut.h). Where the shard stands; from here on a push must not be given to it that does not pass. Errors as CutGate::Hold; Unavailable:

@@ -244,7 +244,8 @@ struct Inspected {
 struct StopJob {
   JobId job = 0;
 };
-/// Where is the driver of this job? Answered with its Endpoint. NotFound: no such job. FailedPrecondition: it is over. Unavailable: no driver has said it (yet).
+/// Where is the driver of this job? Answered with its Endpoint. NotFound: no such job. FailedPrecondition: it is over. Unavailable: no driver has said it
+/// (yet).
 struct FindEndpoint {
   JobId job = 0;
 };
@@ -287,11 +288,10 @@ struct ProgramPart {
   Block bytes;
 };
 
-using HeadActor =
-    caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
-                     caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
-                     caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>, caf::replies_to<GetProgram>::with<ProgramPart>,
-                     caf::replies_to<FindEndpoint>::with<Endpoint>>;
+using HeadActor = caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
+                                   caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
+                                   caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>,
+                                   caf::replies_to<GetProgram>::with<ProgramPart>, caf::replies_to<FindEndpoint>::with<Endpoint>>;
 /// What a node answers: the output of processes that it ran.
 using NodeActor = caf::typed_actor<caf::replies_to<ReadOutput>::with<Output>>;
 

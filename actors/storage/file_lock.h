@@ -1,4 +1,5 @@
-// One process at a time has what lies in a folder: a lock that ends with whoever has it, however that ends. Local file systems, and others that pass flock(2) on.
+// One process at a time has what lies in a folder: a lock that ends with whoever has it, however that ends. Local file systems, and others that pass flock(2)
+// on.
 #pragma once
 
 #include <chrono>
