@@ -29,6 +29,16 @@ absl::StatusOr<std::shared_ptr<const Source>> OpenParquetSource(const SourceOpti
   return (*Plugin())->open_source(options, std::move(paths));
 }
 
+absl::StatusOr<KeyedRows> ReadKeyedParquet(const std::string& path) {
+  if (!Plugin().ok()) return Plugin().status();
+  return (*Plugin())->read_keyed(path);
+}
+
+absl::Status WriteKeyedParquet(const KeyedRows& rows, ByteSink* sink) {
+  if (!Plugin().ok()) return Plugin().status();
+  return (*Plugin())->write_keyed(rows, sink);
+}
+
 absl::StatusOr<std::unique_ptr<ColumnWriter>> OpenParquetWriter(ByteSink* sink, std::vector<ColumnSpec> columns) {
   if (!Plugin().ok()) return Plugin().status();
   return (*Plugin())->open_writer(sink, std::move(columns));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "dataflow/keyed_rows.h"
 #include "dataflow/output_file.h"
 #include "dataflow/source.h"
 
@@ -39,15 +40,22 @@ absl::StatusOr<std::shared_ptr<const Source>> OpenParquetSource(const SourceOpti
 /// `sink` outlives the writer.
 absl::StatusOr<std::unique_ptr<ColumnWriter>> OpenParquetWriter(ByteSink* sink, std::vector<ColumnSpec> columns);
 
+/// A file of columns key (whole numbers) and v0, v1, ... (floats, or doubles that are floats): keyed_rows.h, without a look for keys that are there twice.
+/// Errors as there.
+absl::StatusOr<KeyedRows> ReadKeyedParquet(const std::string& path);
+absl::Status WriteKeyedParquet(const KeyedRows& rows, ByteSink* sink);
+
 /// What the plugin exports as kParquetPluginSymbol: `const ParquetPlugin*()`.
 struct ParquetPlugin {
   uint64_t layout;   ///< kParquetPluginLayout of its own build
   absl::StatusOr<std::shared_ptr<const Source>> (*open_source)(const SourceOptions&, std::vector<std::string>);
   absl::StatusOr<std::unique_ptr<ColumnWriter>> (*open_writer)(ByteSink*, std::vector<ColumnSpec>);
+  absl::StatusOr<KeyedRows> (*read_keyed)(const std::string& path);
+  absl::Status (*write_keyed)(const KeyedRows&, ByteSink*);
 };
 constexpr char kParquetPluginSymbol[] = "TroupeParquetPlugin";
 /// C++ types cross the border: a plugin of another build is refused. The first factor counts changes that sizes do not show.
-constexpr uint64_t kParquetPluginLayout = 1 * 1000000 + sizeof(SourceOptions) * 1000 + sizeof(RowBlock);
+constexpr uint64_t kParquetPluginLayout = 2 * 1000000 + sizeof(SourceOptions) * 1000 + sizeof(RowBlock);
 /// Opens the plugin at `path`, "libtroupe_arrow.so" of the same build. The functions above do it once, with the one that they find.
 absl::StatusOr<const ParquetPlugin*> LoadParquetPlugin(const std::string& path);
 

@@ -97,6 +97,12 @@ absl::StatusOr<RunningCall> RunningCall::Start(const FunctionCall& call, std::sp
   return running;
 }
 
+absl::StatusOr<RunningCall> RunningCall::StartWith(const FunctionCall& call, std::vector<Table> tables) {
+  TROUPE_TRY(RunningCall running, Start(call, tables));
+  running.own_ = std::move(tables);   // which moves no table
+  return running;
+}
+
 absl::StatusOr<bool> RunningCall::Advance(uint64_t floats) {
   for (uint64_t seen = 0; range_ < end_ && seen < floats; ++range_) {
     if (!tables_[0]->Owns(range_)) continue;

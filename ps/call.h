@@ -50,6 +50,8 @@ class RunningCall {
  public:
   /// Errors as MakeFunction, and InvalidArgument for a function that changes rows. `tables`: all of the shard; they stay where they are.
   static absl::StatusOr<RunningCall> Start(const FunctionCall& call, std::span<const Table> tables);
+  /// The same about tables of its own.
+  static absl::StatusOr<RunningCall> StartWith(const FunctionCall& call, std::vector<Table> tables);
 
   /// Maps ranges until about `floats` values have been seen, at least one range. True: all of this shard's are done. InvalidArgument: the answer is too long.
   absl::StatusOr<bool> Advance(uint64_t floats);
@@ -58,6 +60,7 @@ class RunningCall {
  private:
   RunningCall() = default;
   std::unique_ptr<ReadingFunction> function_;
+  std::vector<Table> own_;             // what `tables_` may refer to
   std::vector<const Table*> tables_;   // of the call
   uint32_t range_ = 0, end_ = 0;
   std::vector<PartTree> trees_;   // one for each run of ranges that the shard has

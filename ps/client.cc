@@ -472,7 +472,7 @@ void Client::OnPullFault(WriterId writer, uint32_t shard, PullNumber number, con
 void Client::Pump(WriterId writer, uint32_t shard) {
   Stream& stream = streams_[writer];
   Lane& lane = stream.lanes[shard];
-  if (!lane.live || stream.starting > 0) return;
+  if (failed_ || !lane.live || stream.starting > 0) return;
   while (lane.unsent < lane.held.size() && lane.in_flight < options_.pushes_in_flight_max) {
     const ::troupe::Push& next = lane.held[lane.unsent].message;
     const bool last = lane.unsent + 1 == lane.held.size();

@@ -105,6 +105,8 @@ class Client {
   /// (every two seconds: what is).
   void Tick();
   size_t held_bytes() const { return held_bytes_; }
+  /// Nothing is sent any more, what is held neither; to be followed by no other call.
+  void End() { failed_ = true; }
 
  private:
   struct Held {

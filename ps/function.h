@@ -23,6 +23,8 @@ class RangeReader {
   RangeReader(std::span<const Table* const> tables, uint32_t range) : tables_(tables), range_(range) {}
 
   uint32_t range() const { return range_; }
+  /// How many rows the range of the call's `table`-th table has.
+  uint64_t rows(size_t table = 0) const { return tables_[table]->rows(range_); }
   /// All rows that the range of the call's `table`-th table has, by rising key, some at a time.
   void Each(const std::function<void(const TableRows&)>& visit, size_t table = 0) const { tables_[table]->EachRow(range_, visit); }
   /// values: keys.size() x width of that table. Keys distinct and of this range; a row that does not exist reads as its initial values.

@@ -190,6 +190,8 @@ struct Call {
   FunctionCall call;
   Round at = 0;
   std::vector<Assign> assigned;   ///< set first, as by SaveRows
+  /// Not 0: the rows as they are in the view that Freeze made of this cut; `at` and `assigned` do not matter then. NotFound, as in Pull.
+  uint64_t view = 0;
 };
 /// The merged part of consecutive ranges first .. first + size - 1. Its keys and numbers are the next ones of the message's arrays.
 struct CalledPart {

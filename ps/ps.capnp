@@ -104,6 +104,7 @@ struct Call @0xa8b1f3b0c5d2010f {          # bulk: keys, values of each assigned
   call @0 :FunctionCall;
   at @1 :UInt64;
   assigned @2 :List(UInt32);               # tables
+  view @3 :UInt64;
 }
 struct Called @0xa8b1f3b0c5d20110 {        # bulk: parts, keys, numbers
   epoch @0 :UInt64;

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -12,7 +11,6 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
-#include <thread>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -101,21 +99,6 @@ absl::Status ReadFile(Storage& storage, const std::string& path, bool last, cons
   return absl::OkStatus();
 }
 
-/// One at a time has the log; it may be about to end. The descriptor that holds the lock.
-absl::StatusOr<int> Lock(const std::string& file, std::chrono::milliseconds patience) {
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return DiskError(file, errno);
-  const auto end = std::chrono::steady_clock::now() + patience;
-  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (std::chrono::steady_clock::now() >= end) {
-      ::close(fd);
-      return absl::FailedPreconditionError(absl::StrCat(file, ": somebody has this log open"));
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return fd;
-}
-
 absl::Status SyncFolder(const std::string& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool synced = fd >= 0 && ::fsync(fd) == 0;
@@ -128,11 +111,20 @@ absl::Status SyncFolder(const std::string& folder) {
 
 absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit,
                                                        std::chrono::milliseconds patience) {
+  TROUPE_TRY(FileLock lock, Lock(folder, name, patience));
+  return Open(std::move(lock), folder, name, from, visit);
+}
+
+absl::StatusOr<FileLock> PushLog::Lock(const std::string& folder, const std::string& name, std::chrono::milliseconds patience) {
+  TROUPE_TRY(const std::string path, LocalPath(folder));
+  TROUPE_RETURN_IF_ERROR(MakeLocalStorage()->MakeFolder(path));
+  return FileLock::Take(absl::StrCat(path, "/", name, ".lock"), patience);
+}
+
+absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(FileLock lock, const std::string& folder, const std::string& name, uint64_t from, const Visit& visit) {
   TROUPE_TRY(const std::string path, LocalPath(folder));
   const std::unique_ptr<Storage> storage = MakeLocalStorage();
-  TROUPE_RETURN_IF_ERROR(storage->MakeFolder(path));
-  TROUPE_TRY(const int lock_fd, Lock(absl::StrCat(path, "/", name, ".lock"), patience));
-  auto log = std::unique_ptr<PushLog>(new PushLog(absl::StrCat(path, "/", name, "."), lock_fd));
+  auto log = std::unique_ptr<PushLog>(new PushLog(absl::StrCat(path, "/", name, "."), std::move(lock)));
   TROUPE_TRY(const std::vector<std::string> names, storage->List(path));
   std::vector<uint64_t> numbers;
   for (const std::string& entry : names) {
@@ -157,7 +149,6 @@ absl::StatusOr<std::unique_ptr<PushLog>> PushLog::Open(const std::string& folder
 
 PushLog::~PushLog() {
   if (fd_ >= 0) ::close(fd_);
-  ::close(lock_fd_);
 }
 
 std::string PushLog::FileOf(uint64_t number) const {

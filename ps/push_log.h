@@ -14,11 +14,13 @@
 
 #include "absl/status/statusor.h"
 #include "actors/network.h"
+#include "actors/storage/file_lock.h"
 
 namespace troupe {
 
 class PushLog {
  public:
+  static constexpr std::chrono::milliseconds kPatience{5'000};
   using Visit = std::function<absl::Status(const Frame&)>;
 
   /// The log `name` in `folder` (file: or a plain path; made where missing). Visits what it holds from file number `from` on, in order, and goes on in a new
@@ -26,7 +28,11 @@ class PushLog {
   /// those of `visit`, with the place; InvalidArgument: not a local path; FailedPrecondition: somebody has the log open, and still had it after `patience`;
   /// Internal: the disk.
   static absl::StatusOr<std::unique_ptr<PushLog>> Open(const std::string& folder, const std::string& name, uint64_t from, const Visit& visit,
-                                                       std::chrono::milliseconds patience = std::chrono::seconds(5));
+                                                       std::chrono::milliseconds patience = kPatience);
+  /// The same by whoever has the lock already: what is to be read beside the log, to know where to go on, cannot change meanwhile.
+  static absl::StatusOr<std::unique_ptr<PushLog>> Open(FileLock lock, const std::string& folder, const std::string& name, uint64_t from, const Visit& visit);
+  /// The lock of the log `name`. Errors as Open.
+  static absl::StatusOr<FileLock> Lock(const std::string& folder, const std::string& name, std::chrono::milliseconds patience = kPatience);
   ~PushLog();
   PushLog(const PushLog&) = delete;
   PushLog& operator=(const PushLog&) = delete;
@@ -48,13 +54,13 @@ class PushLog {
     uint64_t number;
     Frame frame;
   };
-  PushLog(std::string prefix, int lock_fd) : prefix_(std::move(prefix)), lock_fd_(lock_fd) {}
+  PushLog(std::string prefix, FileLock lock) : prefix_(std::move(prefix)), lock_(std::move(lock)) {}
   std::string FileOf(uint64_t number) const;
   absl::Status Write(const std::vector<Pending>& pending);
   absl::Status GoTo(uint64_t number);
 
   const std::string prefix_;   // FOLDER/NAME.
-  const int lock_fd_;
+  const FileLock lock_;
   uint64_t number_ = 1;   // where Append appends
   uint64_t bytes_ = 0;
 

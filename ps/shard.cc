@@ -428,9 +428,7 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true, .clock = 0};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   const auto view = views_.find(pull.view);
-  if (pull.view != 0 && view == views_.end()) {
-    return absl::NotFoundError(absl::StrCat("shard ", options_.shard, " has no view ", pull.view, ": its lease has ended, or the shard was replaced"));
-  }
+  if (pull.view != 0 && view == views_.end()) return NoView(pull.view);
   std::span<const Key> keys = pull.keys.As<Key>();
   uint64_t floats = 0, keys_wanted = 0;
   for (const PullPart& part : pull.parts.As<PullPart>()) {
@@ -515,6 +513,22 @@ absl::Status Shard::OnAssign(const Assign& assign) {
   TROUPE_RETURN_IF_ERROR(table.Assign(rows));
   ++version_;
   return absl::OkStatus();
+}
+
+absl::Status Shard::NoView(uint64_t view) const {
+  return absl::NotFoundError(absl::StrCat("shard ", options_.shard, " has no view ", view, ": its lease has ended, or the shard was replaced"));
+}
+
+absl::StatusOr<RunningCall> Shard::StartCall(const Call& call) const {
+  if (call.view == 0) return RunningCall::Start(call.call, tables_);
+  const auto view = views_.find(call.view);
+  if (view == views_.end()) return NoView(call.view);
+  std::vector<Table> tables;   // the view may end before the call
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    if (!view->second[i]) return absl::FailedPreconditionError(absl::StrCat("call: table '", tables_[i].spec().name, "' has limits, and so no views"));
+    tables.push_back(view->second[i]->Fork());
+  }
+  return RunningCall::StartWith(call.call, std::move(tables));
 }
 
 absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {

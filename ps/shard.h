@@ -63,8 +63,9 @@ class Shard {
   absl::StatusOr<Pulled> OnPull(const Pull& pull);
   absl::StatusOr<Opened> OnOpen(const Open& open) const;
   absl::Status OnAssign(const Assign& assign);
-  /// A call that begins: its rows must not change until it is done. Errors as RunningCall::Start.
-  absl::StatusOr<RunningCall> StartCall(const Call& call) const { return RunningCall::Start(call.call, tables_); }
+  /// A call that begins: its rows must not change until it is done, unless it is of a view. Errors as RunningCall::Start; NotFound: of a view that is not
+  /// there.
+  absl::StatusOr<RunningCall> StartCall(const Call& call) const;
 
   /// A cut and its view (cut.h). Where the shard stands; from here on a push must not be given to it that does not pass. Errors as CutGate::Hold; Unavailable:
   /// there are kViewsMax views already.
@@ -190,6 +191,7 @@ class Shard {
   absl::Status Behind(MapEpoch epoch) const;
   /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
   Block SaveRange(const Table& table, uint32_t range) const;
+  absl::Status NoView(uint64_t view) const;
   /// nullopt: it has rows of its own.
   std::optional<Block> SaveWithoutRows(const Table& table, uint32_t range) const;
   /// Calls use(table, range) for what a slice has, earlier tables first.

@@ -1039,8 +1039,12 @@ caf::behavior ShardBehavior(Self* self) {
   };
 }
 
+std::string LogName(const ShardActorOptions& options) {
+  return absl::StrCat("shard-", options.shard.shard);
+}
+
 /// Everything that the log knows beyond the snapshot, which is there from the first day: it also says what the tables are.
-absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, uint64_t first, Shard& shard) {
+absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, FileLock lock, uint64_t first, Shard& shard) {
   for (const TableSpec& spec : options.shard.tables) {
     if (spec.encoding.key_cache)
       return absl::InvalidArgumentError(
@@ -1062,7 +1066,7 @@ absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardAc
     if (pushed.outcome == Pushed::Outcome::kApplied) return absl::OkStatus();
     return absl::DataLossError("the log does not continue the snapshot");
   };
-  TROUPE_TRY(std::shared_ptr<PushLog> log, PushLog::Open(options.log_folder, absl::StrCat("shard-", options.shard.shard), first, take));
+  TROUPE_TRY(std::shared_ptr<PushLog> log, PushLog::Open(std::move(lock), options.log_folder, LogName(options), first, take));
   TROUPE_TRY(const bool there, storage.Exists(options.snapshot_uri));
   if (!there) {
     const uint64_t next = log->Rotate();
@@ -1085,6 +1089,10 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   }
   TROUPE_TRY(Shard shard, Shard::Make(std::move(shard_options)));
   uint64_t first_of_log = 0;
+  FileLock lock;   // before the snapshot is read, which says where to go on in the log: whoever has the log open writes new ones and drops what is older
+  if (!options.log_folder.empty()) {
+    TROUPE_TRY(lock, PushLog::Lock(options.log_folder, LogName(options), options.log_patience));
+  }
   std::shared_ptr<const SnapshotRecord> parts;
   if (options.state != nullptr) TROUPE_RETURN_IF_ERROR(shard.Load(*options.state));
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
@@ -1104,7 +1112,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   }
   std::shared_ptr<PushLog> log;
   if (!options.log_folder.empty()) {
-    TROUPE_TRY(log, OpenLog(system.storage(), options, first_of_log, shard));
+    TROUPE_TRY(log, OpenLog(system.storage(), options, std::move(lock), first_of_log, shard));
   }
   auto held = std::make_shared<Shard>(std::move(shard));   // the actor begins later, on another thread
   auto actor = system.actors().spawn([&system, options, held, log, parts](Self* self) {

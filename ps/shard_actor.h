@@ -27,6 +27,8 @@ struct ShardActorOptions {
   /// ("cache"); rows that come with SaveRows or Call are not logged.
   std::string log_folder = {};
   uint64_t log_bytes_max = 256 << 20;
+  /// For whoever has the log still open, which may be about to end.
+  std::chrono::milliseconds log_patience{5'000};
   /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.
   std::chrono::milliseconds pull_wait_max{8'000};
   /// Where rows beyond a table's memory_max lie: a folder of this shard's own, emptied at the start and removed at the end (snapshots are what lasts), or

@@ -103,6 +103,7 @@ class TableSet {
   explicit TableSet(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
  private:
+  friend void Abandon(const TableSet& set, const absl::Status& why);
   std::shared_ptr<Impl> impl_;
 };
 

@@ -29,7 +29,6 @@
 namespace troupe {
 namespace {
 
-constexpr WriterId kMe{0};
 constexpr std::chrono::milliseconds kTick{20};
 constexpr size_t kFetchesMax = 4;   // of changed and intended rows under way at once; what is beyond them is asked for by its pull
 
@@ -138,18 +137,23 @@ struct SetState;
 struct SetCall {
   std::function<void(SetState&)> run;
 };
+struct SetEnd {
+  absl::Status why;
+};
 
 }   // namespace
 }   // namespace troupe
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SetTick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SetCall)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SetEnd)
 
 namespace troupe {
 namespace {
 
 struct SetState {
   static inline const char* name = "table_set";
+  WriterId me{};
   std::unique_ptr<Client> client;
   absl::Status failure;
   bool begun = false;   // the client has been there
@@ -200,10 +204,10 @@ void Fail(SetState& state, const absl::Status& status) {
 }
 
 void StartPulls(SetState& state) {
-  while (!state.queued.empty() && state.client->pulls_under_way(kMe) < state.pulls_max) {
+  while (!state.queued.empty() && state.client->pulls_under_way(state.me) < state.pulls_max) {
     const std::shared_ptr<PullCall> pull = std::move(state.queued.front());
     state.queued.pop_front();
-    pull->number = state.client->Pull(kMe, state.round + 1, pull->pull, pull->priority);
+    pull->number = state.client->Pull(state.me, state.round + 1, pull->pull, pull->priority);
     state.pulls.emplace(pull->number, pull);
   }
 }
@@ -224,7 +228,7 @@ void LeavePull(SetState& state, const std::shared_ptr<PullCall>& pull) {
   const auto under_way = state.pulls.find(pull->number);
   if (under_way == state.pulls.end() || under_way->second != pull) return;
   state.pulls.erase(under_way);
-  state.client->Cancel(kMe, pull->number);
+  state.client->Cancel(state.me, pull->number);
   StartPulls(state);
 }
 
@@ -239,7 +243,7 @@ void ForgetCopies(const SetState& state) {
 
 /// The client is there, perhaps again after a shard has come back without what was not yet on its disk.
 void Begin(SetState& state) {
-  state.round = std::max(state.round, state.client->furthest(kMe));
+  state.round = std::max(state.round, state.client->furthest(state.me));
   if (std::exchange(state.begun, true)) ForgetCopies(state);
   End(state, state.pushes.size(), absl::UnavailableError("a shard came back before it had acknowledged the push, which may have counted in part"));
   for (const auto& [number, pull] : std::exchange(state.pulls, {})) Queue(state, pull);
@@ -290,7 +294,8 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   TableSetOptions options;
   std::vector<ShardActor> shards;
   bool owns_shards = false;
-  ScratchFolder rows;   // of shards that spill and have no folder
+  std::optional<WriterId> writer;   // of several; none: the only one
+  ScratchFolder rows;               // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
   std::vector<std::shared_ptr<Copies>> copies;                                               // by table; null: none
   std::shared_ptr<std::atomic<size_t>> fetches = std::make_shared<std::atomic<size_t>>(0);   // under way
@@ -298,7 +303,8 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
 
   std::mutex mutex;
   std::condition_variable released;
-  size_t in_flight = 0;   // bytes
+  size_t in_flight = 0;                                // bytes
+  std::deque<std::shared_future<absl::Status>> open;   // pushes that may be under way, where pulls wait for them
 
   Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o)
       : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {
@@ -309,29 +315,36 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   }
 
   void Start() {
-    actor = system.actors().spawn([router = router, shards = shards, copies = copies, self_impl = weak_from_this()](Self* self) -> caf::behavior {
-      SetState& state = self->state;
-      state.copies = copies;
-      // Shards that make up for delays remember what a writer was given for its next push: of one pull at a time.
-      if (std::ranges::any_of(router->tables(), [](const TableSpec& spec) { return spec.staleness_scale || spec.delay_compensation > 0; })) state.pulls_max = 1;
-      state.release = [self_impl](size_t bytes) {
-        if (const auto impl = self_impl.lock()) impl->Release(bytes);
-      };
-      state.client = std::make_unique<Client>(self, shards, router, ClientOptions{.rounds_left_out = true}, EventsOf(self));
-      state.client->Start(kMe);
-      self->delayed_send(self, kTick, SetTick{});
-      return {[self](const SetCall& call) {
-                SetState& state = self->state;
-                if (state.client->ready(kMe) || !state.failure.ok())
-                  call.run(state);
-                else
-                  state.waiting.push_back([&state, call] { call.run(state); });
-              },
-              [self](SetTick) {
-                self->state.client->Tick();
-                self->delayed_send(self, kTick, SetTick{});
-              }};
-    });
+    actor = system.actors().spawn(
+        [router = router, shards = shards, copies = copies, writer = writer.value_or(WriterId{0}), self_impl = weak_from_this()](Self* self) -> caf::behavior {
+          SetState& state = self->state;
+          state.me = writer;
+          state.copies = copies;
+          // Shards that make up for delays remember what a writer was given for its next push: of one pull at a time.
+          if (std::ranges::any_of(router->tables(), [](const TableSpec& spec) { return spec.staleness_scale || spec.delay_compensation > 0; }))
+            state.pulls_max = 1;
+          state.release = [self_impl](size_t bytes) {
+            if (const auto impl = self_impl.lock()) impl->Release(bytes);
+          };
+          state.client = std::make_unique<Client>(self, shards, router, ClientOptions{.rounds_left_out = true}, EventsOf(self));
+          state.client->Start(state.me);
+          self->delayed_send(self, kTick, SetTick{});
+          return {[self](const SetCall& call) {
+                    SetState& state = self->state;
+                    if (!state.failure.ok() || state.client->ready(state.me))
+                      call.run(state);
+                    else
+                      state.waiting.push_back([&state, call] { call.run(state); });
+                  },
+                  [self](const SetEnd& end) {
+                    self->state.client->End();
+                    Fail(self->state, end.why);
+                  },
+                  [self](SetTick) {
+                    if (self->state.failure.ok()) self->state.client->Tick();
+                    self->delayed_send(self, kTick, SetTick{});
+                  }};
+        });
   }
   ~Impl() {
     system.Stop(actor);
@@ -365,21 +378,37 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
       }
       in_flight += bytes;
     }
+    if (writer) {
+      std::lock_guard lock(mutex);
+      while (!open.empty() && open.front().wait_for(std::chrono::seconds(0)) == std::future_status::ready) open.pop_front();
+      open.push_back(done->future());
+    }
     auto held = std::make_shared<RoutedPush>(std::move(routed));
     Do([held, bytes, done, flush](SetState& state) {
       state.pushes.push_back({.round = ++state.round, .bytes = bytes, .done = done, .flush = flush});
       if (state.failure.ok())
-        state.client->Push(kMe, state.round, std::move(*held));
+        state.client->Push(state.me, state.round, std::move(*held));
       else
         End(state, 1, state.failure);
     });
     return pushing;
   }
 
+  /// Until those that were made before are over, well or not.
+  bool AwaitPushes(std::chrono::steady_clock::time_point end) {
+    std::deque<std::shared_future<absl::Status>> mine;
+    {
+      std::lock_guard lock(mutex);
+      mine = open;
+    }
+    return std::ranges::all_of(mine, [end](const auto& push) { return push.wait_until(end) == std::future_status::ready; });
+  }
+
   absl::Status Run(const std::shared_ptr<PullCall>& pull, const PullOptions& how) {
     pull->priority = how.priority;
     const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
     const auto end = std::chrono::steady_clock::now() + limit;
+    if (!AwaitPushes(end)) return TooLong(limit);
     Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
     {
       std::unique_lock lock(pull->mutex);
@@ -537,6 +566,18 @@ std::unique_ptr<TableSet> MakeTableSet(System& system, std::vector<ShardActor> s
   auto impl = std::make_shared<TableSet::Impl>(system, std::move(shards), options);
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));
+}
+
+std::unique_ptr<TableSet> MakeTableSet(System& system, std::vector<ShardActor> shards, const TableSetOptions& options, WriterId writer) {
+  auto impl = std::make_shared<TableSet::Impl>(system, std::move(shards), options);
+  impl->writer = writer;
+  impl->Start();
+  return std::make_unique<TableSet>(std::move(impl));
+}
+
+void Abandon(const TableSet& set, const absl::Status& why) {
+  // Also where the client is not ready, so past Do.
+  set.impl_->system.RunOnLink([&] { System::Deliver(set.impl_->actor, SetEnd{why}); });
 }
 
 absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {

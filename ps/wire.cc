@@ -472,6 +472,7 @@ Frame Codec<Call>::Encode(const Call& m) {
               EncodeHead<wire::Call>([&](wire::Call::Builder to) {
                 Fill(to.initCall(), m.call);
                 to.setAt(m.at);
+                to.setView(m.view);
                 auto assigned = to.initAssigned(static_cast<unsigned>(m.assigned.size()));
                 for (unsigned i = 0; i < assigned.size(); ++i) assigned.set(i, m.assigned[i].table);
               }),
@@ -484,6 +485,7 @@ absl::StatusOr<Call> Codec<Call>::Decode(const Frame& frame) {
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Call>(frame.head, [&](wire::Call::Reader from) {
     Read(from.getCall(), m.call);
     m.at = from.getAt();
+    m.view = from.getView();
     for (uint32_t table : from.getAssigned()) m.assigned.push_back({.table = table, .keys = {}, .values = {}});
   }));
   TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 2 * m.assigned.size()));

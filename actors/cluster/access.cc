@@ -15,6 +15,7 @@ Role LeastRole(ActorId actor, uint64_t type) {
     case Codec<PutProgram>::kType:
     case Codec<Submit>::kType:
     case Codec<StopJob>::kType:
+    case Codec<FindEndpoint>::kType:   // it holds the secret of the job's network
       return Role::kSubmit;
     default:
       return Role::kAdmin;   // Report, Claim, DrainNode, GetProgram

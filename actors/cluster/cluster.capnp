@@ -74,12 +74,22 @@ struct Orders @0x8f3d5b7c10020002 {
   keep @5 :List(ProcessId);
   start @6 :List(ProcessOrder);
 }
+struct Endpoint @0x8f3d5b7c10020013 {
+  place @0 :Text;
+  network @1 :Text;
+  token @2 :Text;
+  about @3 :Text;
+}
+struct FindEndpoint @0x8f3d5b7c10020012 {
+  job @0 :UInt64;
+}
 struct Claim @0x8f3d5b7c10020003 {
   job @0 :UInt64;
   attempt @1 :UInt64;
   wanted @2 :List(ProcessOrder);
   seen @3 :UInt64;
   number @4 :UInt64;
+  endpoint @5 :Endpoint;
 }
 struct ClaimedProcess {
   id @0 :ProcessId;

@@ -60,6 +60,7 @@ class Head {
   absl::StatusOr<Submitted> OnSubmit(const Submit& submit, Clock::Time now, int64_t wall_ms);
   absl::Status OnStop(const StopJob& stop, Clock::Time now, int64_t wall_ms);
   absl::Status OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall_ms);
+  absl::StatusOr<Endpoint> OnFindEndpoint(const FindEndpoint& find) const;
   absl::StatusOr<Inspected> OnInspect(const Inspect& inspect) const;
   /// The node that has the output of this life of a process. NotFound.
   absl::StatusOr<NodeId> OutputOf(const ProcessId& id) const;
@@ -101,6 +102,7 @@ class Head {
   struct Job {
     JobStatus status;   // `processes` stays empty until it is over: then it is LastLives
     std::string request;
+    Endpoint endpoint = {};   // of its driver, as its last claim says
     std::vector<NodeId> driver_nodes;
     Processes processes;                            // changed only in head_placing.cc, which counts what they use
     std::map<std::string, NodeId> last_nodes;       // of processes, the driver apart

@@ -67,6 +67,7 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
         [me](const StopJob& stop) { return me->Answer<Done>([&] { return me->AsDone(me->head_.OnStop(stop, me->Now(), me->Wall())); }); },
         [me](const DrainNode& drain) { return me->Answer<Done>([&] { return me->AsDone(me->head_.OnDrain(drain, me->Now(), me->Wall())); }); },
         [me](const ReadOutput& read) { return me->OnReadOutput(read); },
+        [me](const FindEndpoint& find) { return me->Answer<Endpoint>([&] { return me->head_.OnFindEndpoint(find); }); },
         [me](const PutProgram& put) -> caf::result<ProgramPut> {
           const auto have = me->programs_.Put(put.hash, put.size, put.offset, put.bytes);
           if (!have.ok()) return ToError(have.status());

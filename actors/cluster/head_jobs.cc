@@ -43,6 +43,7 @@ absl::Status Head::OnClaim(const Claim& claim, Clock::Time now, int64_t wall_ms)
   }
   if (claim.number < job.claim) return absl::OkStatus();   // overtaken
   job.claim = claim.number;
+  job.endpoint = claim.endpoint;
   std::set<std::string> wanted;
   for (const ProcessOrder& order : claim.wanted) {
     wanted.insert(order.id.name);
@@ -184,6 +185,7 @@ void Head::OnDriverEnded(Job& job, int32_t code, const std::string& reason, bool
     EndJob(job, JobState::kFailed, code, absl::StrCat("its driver was lost ", status.attempt, " times, the last time: ", reason), wall_ms);
   } else {
     DropAll(job);
+    job.endpoint = {};
     job.recovered = false;
     job.claim = 0;
     SetJobState(job, JobState::kQueued);
@@ -216,6 +218,7 @@ std::vector<ClaimedProcess> Head::LastLives(const Job& job) const {
 void Head::EndJob(Job& job, JobState state, int32_t code, const std::string& reason, int64_t wall_ms) {
   job.status.processes = LastLives(job);
   DropAll(job);
+  job.endpoint = {};
   job.status.code = code;
   job.status.ended_ms = wall_ms;
   SetJobState(job, state);

@@ -82,6 +82,15 @@ absl::StatusOr<Inspected> Head::OnInspect(const Inspect& inspect) const {
   return inspected;
 }
 
+absl::StatusOr<Endpoint> Head::OnFindEndpoint(const FindEndpoint& find) const {
+  const auto found = jobs_.find(find.job);
+  if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", find.job));
+  const Job& job = found->second;
+  if (IsOver(job.status.state)) return absl::FailedPreconditionError(absl::StrCat("job ", find.job, " is over: ", ToString(job.status.state)));
+  if (job.endpoint == Endpoint{}) return absl::UnavailableError(absl::StrCat("the driver of job ", find.job, " has not said where it is"));
+  return job.endpoint;
+}
+
 absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
   const auto found = jobs_.find(id.job);
   if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", id.job));

@@ -139,6 +139,16 @@ struct Orders {
   std::vector<ProcessOrder> start = {};   ///< whatever is in neither list is to be ended, and, where it has ended, forgotten
 };
 
+/// Where others reach a job's driver, and what it says of itself. The head keeps it in memory alone: it stands in no store and no log, and comes again with
+/// every Claim.
+struct Endpoint {
+  std::string place;        ///< "tcp:HOST:PORT"; empty: nobody is to come
+  std::string network;      ///< the name of the job's own network,
+  std::string token = {};   ///< and what lets others in there
+  std::string about = {};   ///< in words of the driver's own: which tables it has, say
+  bool operator==(const Endpoint&) const = default;
+};
+
 /// From a job's driver: these processes are to run. All that are not placed yet start together or wait together. A name with a higher incarnation than before
 /// replaces the life before it. Answered when something differs from `seen`, or after kReportHold. NotFound: no such job, or it is over for this driver.
 struct Claim {
@@ -147,6 +157,7 @@ struct Claim {
   std::vector<ProcessOrder> wanted;   ///< without the driver; program empty: the job's
   uint64_t seen = 0;
   uint64_t number = 0;   ///< rises within an attempt: one that was overtaken changes nothing
+  Endpoint endpoint = {};
 };
 struct ClaimedProcess {
   ProcessId id;
@@ -247,6 +258,12 @@ struct Inspected {
 struct StopJob {
   JobId job = 0;
 };
+/// Where is the driver of this job? Answered with its Endpoint. NotFound: no such job. FailedPrecondition: it is over. Unavailable: no driver has said it
+/// (yet).
+struct FindEndpoint {
+  JobId job = 0;
+};
+
 /// Of a drained node FailedPrecondition: it is not up; or, without `force`, it is the only one that is, and jobs would wait for another one.
 struct DrainNode {
   std::string node;   ///< its name
@@ -288,10 +305,10 @@ struct ProgramPart {
   Block bytes;
 };
 
-using HeadActor =
-    caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
-                     caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
-                     caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>, caf::replies_to<GetProgram>::with<ProgramPart>>;
+using HeadActor = caf::typed_actor<caf::replies_to<Report>::with<Orders>, caf::replies_to<Claim>::with<Claimed>, caf::replies_to<Submit>::with<Submitted>,
+                                   caf::replies_to<Inspect>::with<Inspected>, caf::replies_to<StopJob>::with<Done>, caf::replies_to<DrainNode>::with<Done>,
+                                   caf::replies_to<ReadOutput>::with<Output>, caf::replies_to<PutProgram>::with<ProgramPut>,
+                                   caf::replies_to<GetProgram>::with<ProgramPart>, caf::replies_to<FindEndpoint>::with<Endpoint>>;
 /// What a node answers: the output of processes that it ran.
 using NodeActor = caf::typed_actor<caf::replies_to<ReadOutput>::with<Output>>;
 
@@ -314,3 +331,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PutProgram)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ProgramPut)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::GetProgram)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ProgramPart)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::FindEndpoint)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::Endpoint)

@@ -70,6 +70,16 @@ ProcessId Read(wire::ProcessId::Reader from) {
   return {from.getJob(), Read(from.getName()), from.getIncarnation()};
 }
 
+void Fill(wire::Endpoint::Builder to, const Endpoint& from) {
+  to.setPlace(from.place);
+  to.setNetwork(from.network);
+  to.setToken(from.token);
+  to.setAbout(from.about);
+}
+Endpoint Read(wire::Endpoint::Reader from) {
+  return {.place = Read(from.getPlace()), .network = Read(from.getNetwork()), .token = Read(from.getToken()), .about = Read(from.getAbout())};
+}
+
 void Fill(wire::ProcessNeeds::Builder to, const ProcessNeeds& from) {
   to.setCores(from.cores);
   to.setMemory(from.memory);
@@ -351,6 +361,7 @@ Frame Codec<Claim>::Encode(const Claim& m) {
             FillAll(to.initWanted(static_cast<unsigned>(m.wanted.size())), m.wanted);
             to.setSeen(m.seen);
             to.setNumber(m.number);
+            Fill(to.initEndpoint(), m.endpoint);
           }),
           {}};
 }
@@ -365,6 +376,7 @@ absl::StatusOr<Claim> Codec<Claim>::Decode(const Frame& frame) {
     }
     m.seen = from.getSeen();
     m.number = from.getNumber();
+    m.endpoint = Read(from.getEndpoint());
     return absl::OkStatus();
   }));
   return m;
@@ -571,6 +583,24 @@ absl::StatusOr<ProgramPart> Codec<ProgramPart>::Decode(const Frame& frame) {
   ProgramPart m;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::ProgramPart>(frame.head, [&](wire::ProgramPart::Reader from) { m.size = from.getSize(); }));
   TROUPE_TRY(m.bytes, OnlyArray(frame, "program part"));
+  return m;
+}
+
+Frame Codec<FindEndpoint>::Encode(const FindEndpoint& m) {
+  return {kType, EncodeHead<wire::FindEndpoint>([&](wire::FindEndpoint::Builder to) { to.setJob(m.job); }), {}};
+}
+absl::StatusOr<FindEndpoint> Codec<FindEndpoint>::Decode(const Frame& frame) {
+  FindEndpoint m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::FindEndpoint>(frame.head, [&](wire::FindEndpoint::Reader from) { m.job = from.getJob(); }));
+  return m;
+}
+
+Frame Codec<Endpoint>::Encode(const Endpoint& m) {
+  return {kType, EncodeHead<wire::Endpoint>([&](wire::Endpoint::Builder to) { Fill(to, m); }), {}};
+}
+absl::StatusOr<Endpoint> Codec<Endpoint>::Decode(const Frame& frame) {
+  Endpoint m;
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Endpoint>(frame.head, [&](wire::Endpoint::Reader from) { m = Read(from); }));
   return m;
 }
 

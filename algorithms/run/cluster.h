@@ -78,6 +78,9 @@ struct ClusterOptions {
   uint32_t replication = 1;
   /// Shard i begins with this state, and behind them, where workers keep tables, the copies of all workers; empty: zeros.
   std::vector<std::string> restore_uris;
+  /// Shards log what they are told in this folder, which all of them reach, before they answer (ShardActorOptions::log_folder), and whoever is a writer may be
+  /// replaced by another (ShardOptions::writers_go_on): tables that outlive jobs. Empty: they do not.
+  std::string log_folder = {};
   /// Ranges may move: what is not applied yet is kept at its writers, also within one process.
   bool ranges_move = false;
   /// Set from outside: the job is to stop (a signal). May be null.

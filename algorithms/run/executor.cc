@@ -35,12 +35,17 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kAttachEvery = kShardLease / 4, kAttachTimeout = kShardLease;
-constexpr std::chrono::seconds kOrphanMax{60};   // a process that no driver claims any more
+constexpr std::chrono::milliseconds kLogPatience{1'000};   // less than a driver waits for a word of this process
+constexpr std::chrono::seconds kOrphanMax{60};             // a process that no driver claims any more
 
 absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
   TROUPE_TRY(ShardActorOptions options, DecodeShardJob(arguments));
-  TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
-  Expose(system, id, shard);
+  options.log_patience = kLogPatience;
+  absl::StatusOr<ShardActor> shard = SpawnShard(system, options);
+  // An earlier life that nobody has heard may still have the log: it will end, and this one is asked again until then.
+  if (absl::IsFailedPrecondition(shard.status()) && !options.log_folder.empty()) return absl::UnavailableError(shard.status().message());
+  TROUPE_RETURN_IF_ERROR(shard.status());
+  Expose(system, id, *shard);
   return absl::OkStatus();
 }
 
@@ -170,7 +175,7 @@ int RunExecutor(int argc, char** argv) {
                               .incarnation = incarnation,
                               .cluster_id = flags["--job"],
                               .token = token,
-                              .build_id = BuildId(),
+                              .build_id = flags["--build"].empty() ? BuildId() : flags["--build"],
                               .listen = {flags["--listen"]},
                               .run = [&system](const std::function<void()>& calls) { system.RunOnLink(calls); }};
   const char* tls = getenv(kEnvTls);

@@ -55,6 +55,8 @@ class Launcher {
   virtual bool lives_overlap() const = 0;
   /// A process may end before this returns. `token`: the job's, for its environment.
   virtual absl::Status Start(Launch launch, const std::string& token) = 0;
+  /// What others may hear of this process, of the head; before the first Start.
+  virtual void Publish(const Endpoint&) {}
   virtual void Kill(const std::string& name, uint64_t incarnation) = 0;
   /// Ends all; none is started any more.
   virtual void KillAll() = 0;

@@ -128,6 +128,11 @@ std::vector<uint32_t> SplitsOf(uint32_t worker, uint32_t workers, uint32_t split
 ShardActorOptions ShardOptionsOf(const ClusterOptions& options, uint32_t shard) {
   ShardActorOptions result;
   result.shard = {.tables = options.tables, .shard = shard, .shards = options.shards, .writers = options.splits, .consistency = options.consistency};
+  if (!options.log_folder.empty()) {
+    result.log_folder = options.log_folder;
+    result.snapshot_uri = absl::StrCat(options.log_folder, "/shard-", shard, ".snapshot");   // one life at a time has the log, and this
+    result.shard.writers_go_on = true;
+  }
   if (shard < options.restore_uris.size()) result.restore_uri = options.restore_uris[shard];
   return result;
 }

@@ -31,6 +31,11 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   Claimer(HeadActor head, const NodeJob& job, std::function<void(const absl::Status&)> lost)
       : head_(std::move(head)), job_(job.job), attempt_(job.attempt), lost_(std::move(lost)) {}
 
+  void Publish(Endpoint endpoint) {
+    endpoint_ = std::move(endpoint);
+    Send();
+  }
+
   /// The actor that it belongs to; before everything else.
   void Begin(caf::event_based_actor* self) { self_ = self; }
 
@@ -68,7 +73,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   }
 
   void Send() {
-    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = number_ + 1};
+    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = number_ + 1, .endpoint = endpoint_};
     for (const auto& [name, wanted] : wanted_) claim.wanted.push_back(wanted.order);
     const uint64_t number = ++number_;
     auto me = weak_from_this();
@@ -116,6 +121,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   const uint64_t attempt_;
   std::function<void(const absl::Status&)> lost_;
   std::map<std::string, Wanted> wanted_;
+  Endpoint endpoint_;
   uint64_t number_ = 0, seen_ = 0;
   bool gathering_ = false;
 };
@@ -163,6 +169,9 @@ class NodeLauncher final : public Launcher {
       claimer->Want(order, ended, leaves);
     });
     return absl::OkStatus();
+  }
+  void Publish(const Endpoint& endpoint) override {
+    Tell([claimer = claimer_, endpoint] { claimer->Publish(endpoint); });
   }
   void Kill(const std::string& name, uint64_t incarnation) override {
     Tell([claimer = claimer_, name, incarnation] { claimer->Drop(name, incarnation); });

@@ -6,12 +6,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "actors/restart_policy.h"
 #include "algorithms/run/cluster.h"
 #include "algorithms/run/launcher.h"
+#include "algorithms/run/wire.h"
 
 namespace troupe {
 
@@ -19,6 +21,12 @@ namespace troupe {
 enum class Links : uint8_t {
   kUnix,   ///< Unix sockets in the job's folder, big blocks in shared memory
   kTcp,    ///< TCP over the loopback address: what processes on several hosts would use
+};
+
+/// What a job's own network is known by to others than its processes (ps/named_table.h): the same in all lives of its driver.
+struct JobNetwork {
+  std::string name, token;
+  std::string build;   ///< what all who are in it say that they are
 };
 
 struct ProcessOptions {
@@ -29,6 +37,11 @@ struct ProcessOptions {
   Links links = Links::kUnix;
   /// The processes run on the nodes of the cluster whose job this process drives; `program`, `tmp` and `links` then say nothing.
   std::optional<NodeJob> nodes = std::nullopt;
+  /// Others may come in: whoever has this of the head. None: the network is the job's processes' alone.
+  std::optional<JobNetwork> network = std::nullopt;
+  /// What the driver serves besides, from the first connection on. `shards` says where they are now, as far as it is known; to be called in a handler.
+  using WhereShardsAre = std::function<std::vector<ShardPlace>()>;
+  std::function<std::vector<std::pair<ActorId, Network::Handler>>(WhereShardsAre shards)> serve;
   std::chrono::milliseconds snapshot_interval{500};
   /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.
   std::chrono::milliseconds request_timeout{10'000};

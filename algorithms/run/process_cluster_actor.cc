@@ -17,6 +17,7 @@
 #include "actors/supervisor_actor.h"
 #include "actors/system.h"
 #include "actors/text.h"
+#include "algorithms/run/about_tables.h"
 #include "algorithms/run/executor.h"
 #include "algorithms/run/hand_over.h"
 #include "algorithms/run/start_worker.h"
@@ -109,23 +110,28 @@ class ProcessCluster final : public Cluster {
   }
 
   absl::Status Start() {
-    job_ = RandomHex();
-    token_ = RandomHex();
+    job_ = options_.network ? options_.network->name : RandomHex();
+    token_ = options_.network ? options_.network->token : RandomHex();
     TROUPE_TRY(launcher_, MakeLauncher());
     system_ = std::make_unique<System>(System::Options{.node = NodeId{0}, .incarnation = Incarnation{1}, .compute_threads = 1});
     std::optional<TlsCertificates> tls;
     if (options_.nodes && !options_.nodes->head.tls.empty()) {
       TROUPE_TRY(tls, ReadTlsFolder(options_.nodes->head.tls));
     }
+    std::vector<std::pair<ActorId, Network::Handler>> handlers = {
+        {kDirectoryActor, [this](const Frame& frame, const Network::Reply& reply) { OnAttach(frame, reply); }}};
+    if (options_.serve) {
+      for (auto& served : options_.serve([this] { return WhereShardsAre(); })) handlers.push_back(std::move(served));
+    }
     TROUPE_TRY(std::unique_ptr<RpcNetwork> network,
                RpcNetwork::Start({.node = NodeId{0},
                                   .incarnation = Incarnation{1},
                                   .cluster_id = job_,
                                   .token = token_,
-                                  .build_id = BuildId(),
+                                  .build_id = options_.network ? options_.network->build : BuildId(),
                                   .tls = std::move(tls),
                                   .listen = launcher_->listen(),
-                                  .handlers = {{kDirectoryActor, [this](const Frame& frame, const Network::Reply& reply) { OnAttach(frame, reply); }}},
+                                  .handlers = std::move(handlers),
                                   .run = [system = system_.get()](const std::function<void()>& calls) { system->RunOnLink(calls); },
                                   .log =
                                       [this](const std::string& line) {
@@ -133,6 +139,10 @@ class ProcessCluster final : public Cluster {
                                       }}));
     if (!launcher_->listen().empty()) own_place_ = network->places().front();
     system_->SetNetwork(std::move(network));
+    launcher_->Publish({.place = options_.network ? own_place_ : "",
+                        .network = options_.network ? job_ : "",
+                        .token = options_.network ? token_ : "",
+                        .about = AboutTables(cluster_.tables, cluster_.shards, cluster_.replication)});
     if (cluster_.replication > 1) StartChains();
     std::vector<SupervisedChild> children;
     hand_overs_.emplace(Processes(), Idle());
@@ -149,6 +159,7 @@ class ProcessCluster final : public Cluster {
       }
       children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, i] { return StartPlace(i); }});
     }
+    described_ = true;
     if (Keeps()) {
       const Address tables{NodeOf(0), Incarnation{0}, kMemberActor};
       places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, {.to = tables, .timeout = options_.request_timeout}));
@@ -242,6 +253,15 @@ class ProcessCluster final : public Cluster {
   std::vector<std::string> PlacesOfNode(NodeId node) const {
     std::string place = launcher_->PlaceOf(node);
     return place.empty() ? std::vector<std::string>() : std::vector{std::move(place)};
+  }
+  /// On the link thread.
+  std::vector<ShardPlace> WhereShardsAre() const {
+    std::vector<ShardPlace> all;
+    for (uint32_t i = 0; i < cluster_.shards; ++i) {
+      const bool there = described_ && children_[i]->attached > 0 && children_[i]->attached == children_[i]->incarnation;
+      all.push_back({NodeId{i + 1}, there ? children_[i]->places : std::vector<std::string>(), kJobActor});
+    }
+    return all;
   }
   NodeId NodeOf(uint32_t worker) const { return NodeId{cluster_.shards + worker + 1}; }
   /// Do the workers keep tables?
@@ -373,7 +393,7 @@ class ProcessCluster final : public Cluster {
 
   Spawn SpawnOfShard(uint32_t index, uint64_t incarnation) const {
     ShardActorOptions shard = ShardOptionsOf(cluster_, index);
-    KeepIn(absl::StrCat("shard-", index), incarnation, shard);
+    if (shard.log_folder.empty()) KeepIn(absl::StrCat("shard-", index), incarnation, shard);
     shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows", launcher_->lives_overlap() ? absl::StrCat(".", incarnation) : "");
     shard.snapshot_interval = options_.snapshot_interval;
     shard.pull_wait_max = options_.request_timeout * 4 / 5;
@@ -446,6 +466,7 @@ class ProcessCluster final : public Cluster {
                                       "--request-timeout-ms",
                                       absl::StrCat(options_.request_timeout.count())};
     if (!own_place_.empty()) flags.insert(flags.end(), {"--driver", own_place_});
+    if (options_.network) flags.insert(flags.end(), {"--build", options_.network->build});
     Launch launch{.role = child.role,
                   .index = child.index,
                   .node = child.node,
@@ -574,7 +595,7 @@ class ProcessCluster final : public Cluster {
   std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;
   std::atomic<uint64_t> restarts_{0};
-  std::atomic<bool> closing_{false};
+  std::atomic<bool> closing_{false}, described_{false};   // the latter: all of children_ are there
   std::mutex mutex_;
   absl::Status failure_;
 };

@@ -11,5 +11,7 @@ namespace troupe {
 
 absl::StatusOr<std::shared_ptr<const Source>> OpenParquetFiles(const SourceOptions& options, std::vector<std::string> paths);
 absl::StatusOr<std::unique_ptr<ColumnWriter>> MakeParquetWriter(ByteSink* sink, std::vector<ColumnSpec> columns);
+absl::StatusOr<KeyedRows> ReadKeyedFile(const std::string& path);
+absl::Status WriteKeyedFile(const KeyedRows& rows, ByteSink* sink);
 
 }   // namespace troupe

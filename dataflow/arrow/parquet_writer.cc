@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "actors/status.h"
-#include "arrow/io/interfaces.h"
 #include "dataflow/arrow/arrow_errors.h"
 #include "dataflow/arrow/parquet.h"
+#include "dataflow/arrow/sink_stream.h"
 #include "parquet/column_writer.h"
 #include "parquet/exception.h"
 #include "parquet/file_writer.h"
@@ -14,26 +14,6 @@ namespace troupe {
 namespace {
 
 constexpr size_t kGroupRows = 1 << 17;
-
-/// Passes bytes on and keeps the sink's own error, which says more than what Arrow makes of it.
-class SinkStream final : public arrow::io::OutputStream {
- public:
-  explicit SinkStream(ByteSink* sink) : sink_(sink) { set_mode(arrow::io::FileMode::WRITE); }
-  arrow::Status Write(const void* data, int64_t bytes) override {
-    if (status_.ok()) status_ = sink_->Write({static_cast<const char*>(data), static_cast<size_t>(bytes)});
-    position_ += bytes;
-    return status_.ok() ? arrow::Status::OK() : arrow::Status::IOError("sink");
-  }
-  arrow::Status Close() override { return arrow::Status::OK(); }
-  bool closed() const override { return false; }
-  arrow::Result<int64_t> Tell() const override { return position_; }
-  const absl::Status& status() const { return status_; }
-
- private:
-  ByteSink* sink_;
-  absl::Status status_;
-  int64_t position_ = 0;
-};
 
 class ParquetWriter final : public ColumnWriter {
  public:

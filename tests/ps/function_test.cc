@@ -194,6 +194,31 @@ BOOST_AUTO_TEST_CASE(norms_are_those_of_a_plain_loop) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(rows_of_all_ranges_are_all_rows_and_counted) {
+  for (const auto& specs : Kinds()) {
+    const Job job(specs, 1);
+    Rows all;
+    for (uint32_t range = 0; range < RangeCount(specs[0]); ++range) {
+      const FunctionValue rows = Everywhere(specs, {.function = "rows", .numbers = {{"range", {static_cast<double>(range)}}}});
+      BOOST_REQUIRE(rows.numbers.size() == rows.keys.size() * specs[0].width);
+      BOOST_TEST(std::ranges::is_sorted(rows.keys));
+      for (size_t i = 0; i < rows.keys.size(); ++i) {
+        const auto first = rows.numbers.begin() + static_cast<ptrdiff_t>(i * specs[0].width);
+        BOOST_TEST(all.emplace(rows.keys[i], std::vector<double>(first, first + specs[0].width)).second);
+      }
+    }
+    for (const auto& [key, row] : job.plain[0]) BOOST_TEST((all[key] == row));
+    BOOST_TEST(Everywhere(specs, {.function = "count"}).numbers.at(0) == static_cast<double>(all.size()));
+    if (!specs[0].rows) BOOST_TEST(all.size() == job.plain[0].size());
+  }
+  const std::vector<TableSpec> sparse = {Sparse("a", "add", 2)};
+  CheckRefused(MakeFunction({.function = "rows"}, sparse).status(), "range");
+  CheckRefused(MakeFunction({.function = "rows", .numbers = {{"range", {11}}}}, sparse).status(), "range is 11, expected");
+  const auto rows = MakeFunction({.function = "rows", .numbers = {{"range", {1}}}}, sparse);
+  CheckRefused(rows->read->CheckPart({{1, 2}, {1, 2, 3}}), "a part of 2 keys and 3 numbers, expected 2 for each");
+  CheckRefused(MakeFunction({.function = "count"}, sparse)->read->CheckPart({{}, {1, 2}}), "expected one number");
+}
+
 BOOST_AUTO_TEST_CASE(dot_of_two_tables_and_of_given_rows) {
   for (const auto& specs : Kinds()) {
     Job job(specs, 1);
@@ -460,9 +485,9 @@ BOOST_AUTO_TEST_CASE(wrong_calls_are_named) {
   const std::vector<TableSpec> tables{Dense("d", "sgd", 2, 10), Sparse("s", "sgd", 2), Dense("wide", "sgd", 4, 10), Dense("long", "sgd", 2, 11), drawn, fine};
   const auto refused = [&](const FunctionCall& call, std::string_view says) { CheckRefused(MakeFunction(call, tables).status(), says); };
   refused({.function = "nrm"}, "unknown function 'nrm'; did you mean 'norm'?");
-  refused(
-      {.function = "zzzzzzzzzzzzz"},
-      "unknown function 'zzzzzzzzzzzzz'; known: apply, become_key, count_above, diff, dot, drop, fork, histogram_merge, merge, norm, split_search, sum, top_k");
+  refused({.function = "zzzzzzzzzzzzz"},
+          "unknown function 'zzzzzzzzzzzzz'; known: apply, become_key, count, count_above, diff, dot, drop, fork, histogram_merge, merge, norm, rows, "
+          "split_search, sum, top_k");
   refused({.function = "norm", .tables = {6}}, "function 'norm': table is 6, expected < 6");
   refused({.function = "norm", .tables = {}}, "function 'norm': 0 tables, expected 1");
   refused({.function = "norm", .tables = {0, 0}}, "function 'norm': 2 tables, expected 1");

@@ -157,7 +157,7 @@ BOOST_AUTO_TEST_CASE(one_at_a_time_has_a_log) {
   auto log = *Open();
   const auto second = PushLog::Open(
       folder.string(), "shard-0", 0, [](const Frame&) { return absl::OkStatus(); }, std::chrono::milliseconds(20));
-  BOOST_TEST(second.status().message() == (folder / "shard-0.lock").string() + ": somebody has this log open");
+  BOOST_TEST(second.status().message() == (folder / "shard-0.lock").string() + ": somebody has this lock");
   std::thread ending([&log] {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     log.reset();

@@ -579,7 +579,7 @@ BOOST_AUTO_TEST_CASE(a_folder_is_used_by_one_set_with_its_own_tables) {
   };
   auto first = create(SmallTables(), 2);
   BOOST_REQUIRE(first.ok());
-  BOOST_TEST(Message(create(SmallTables(), 2).status()) == folder.path + "/shard-0.lock: somebody has this log open");
+  BOOST_TEST(Message(create(SmallTables(), 2).status()) == folder.path + "/shard-0.lock: somebody has this lock");
   first = absl::UnknownError("");
   BOOST_TEST(!create(SmallTables(), 3).ok());
   std::vector<TableSpec> others = SmallTables();

@@ -247,7 +247,8 @@ BOOST_AUTO_TEST_CASE(packed_messages_come_out_as_they_went_in) {
 }
 
 BOOST_AUTO_TEST_CASE(a_call_and_its_answer_come_out_as_they_went_in) {
-  const Call call = Again(Call{.call = SomeCall(), .at = 5, .assigned = {Assign{.table = 7, .keys = Array<Key>({1}), .values = Array<float>({2})}}});
+  const Call call = Again(Call{.call = SomeCall(), .at = 5, .assigned = {Assign{.table = 7, .keys = Array<Key>({1}), .values = Array<float>({2})}}, .view = 9});
+  BOOST_TEST(call.view == 9u);
   BOOST_TEST((call.call == SomeCall()));
   BOOST_TEST(call.at == 5U);
   BOOST_REQUIRE(call.assigned.size() == 1U);

@@ -8,8 +8,10 @@
 #include "actors/bench_link.h"
 #include "actors/process_guard.h"
 #include "algorithms/run/process_cluster.h"
+#include "algorithms/run/table_driver.h"
 #include "ps/bench_group.h"
 #include "ps/bench_processes.h"
+#include "tools/troupe/tables.h"
 
 namespace troupe {
 namespace {
@@ -28,6 +30,7 @@ std::optional<int> RunChildRole(int argc, char** argv) {
   const std::string_view word = argc > 1 ? argv[1] : "";
   if (word == "worker" || word == "shard") return RunExecutor(argc, argv);
   if (word == kGuardRole) return RunGuard(argc, argv);
+  if (word == kTableDriver) return RunTableDriverRole({argv + 2, argv + argc});
   if (word == kBenchLinkPeer) return RunBenchLinkPeer({argv + 2, argv + argc});
   if (word == kBenchProcessesPeer) return RunBenchProcessesPeer({argv + 2, argv + argc});
   if (word == kBenchGroupPeer) return RunBenchGroupPeer({argv + 2, argv + argc});

@@ -21,6 +21,7 @@ absl::Status RunNode(const Arguments& arguments);
 absl::Status RunStatus(const Arguments& arguments);
 absl::Status RunSubmit(const Arguments& arguments);
 absl::Status RunJobCommand(const Arguments& arguments);
+absl::Status RunTable(const Arguments& arguments);
 absl::Status RunDrain(const Arguments& arguments);
 absl::Status RunCertificate(const Arguments& arguments);
 absl::Status RunBench(const Arguments& arguments);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "ps/named_table.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/job_run.h"
@@ -70,6 +71,8 @@ absl::Status RunSubmit(const Arguments& arguments) {
   }
   TROUPE_TRY(const bool go_on, line.Parse(own));
   if (!go_on) return absl::OkStatus();
+  if (name.starts_with(JobNameOfTable("")))
+    return absl::InvalidArgumentError(absl::StrCat("--name is '", name, "', which is what the job of a table is called"));
   JobSpec spec;
   spec.name = name.empty() ? std::filesystem::path(program).filename().string() : name;
   spec.queue = queue;

@@ -76,9 +76,9 @@ absl::Status StopAndSay(ClusterLink& link, JobId job) {
 
 }   // namespace
 
-absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec) {
+absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec, std::string request) {
   TROUPE_TRY(spec.program, HashOfProgram(program));
-  const Submit submit{RandomName(), std::move(spec)};
+  const Submit submit{request.empty() ? RandomName() : std::move(request), std::move(spec)};
   absl::StatusOr<Submitted> submitted = link.AskHead<Submitted>(submit);
   for (int tries = 0; absl::IsNotFound(submitted.status()) && tries < kProgramTries; ++tries) {   // one head may get it, and another one be asked then
     TROUPE_RETURN_IF_ERROR(SendProgram(link, program, submit.spec.program));

@@ -9,8 +9,9 @@
 
 namespace troupe {
 
-/// Sends the program's bytes where the head has not got them, and the job. The answer's number.
-absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec);
+/// Sends the program's bytes where the head has not got them, and the job. The answer's number. `request`: whoever submits with the same one, however often,
+/// submits one job; empty: nobody else does.
+absl::StatusOr<JobId> SubmitJob(ClusterLink& link, const std::string& program, JobSpec spec, std::string request = "");
 
 /// Copies what the job's driver prints to our stdout and stderr until the job is over, or, without `follow`, what is there now. Then how the job stands.
 /// `process`: another process than the driver, of its last life.

@@ -38,6 +38,7 @@ constexpr Command kCommands[] = {
     {"status", "show a cluster: nodes, jobs, what was restarted", RunStatus},
     {"submit", "run a program as a job of a cluster", RunSubmit},
     {"job", "list a cluster's jobs, show what one prints, stop one", RunJobCommand},
+    {"table", "tables of a cluster that outlive jobs: list, import, export, drop", RunTable},
     {"drain", "move a node's processes away and let it go", RunDrain},
     {"certificate", "make certificates for a cluster's links, and an authority for tests", RunCertificate},
     {"bench", "measure this machine: parameter tables, links between processes, reading data", RunBench},

@@ -15,6 +15,7 @@ BOOST_AUTO_TEST_CASE(each_message_of_the_head_takes_its_role) {
   BOOST_TEST(least(Codec<Submit>::kType) == "submit");
   BOOST_TEST(least(Codec<PutProgram>::kType) == "submit");
   BOOST_TEST(least(Codec<StopJob>::kType) == "submit");
+  BOOST_TEST(least(Codec<FindEndpoint>::kType) == "submit");   // it holds a secret
   BOOST_TEST(least(Codec<Report>::kType) == "admin");
   BOOST_TEST(least(Codec<Claim>::kType) == "admin");
   BOOST_TEST(least(Codec<DrainNode>::kType) == "admin");

@@ -1084,6 +1084,42 @@ struct Running : Fixture {
   JobId job = 0, queued = 0;
 };
 
+BOOST_FIXTURE_TEST_CASE(where_a_driver_is_is_known_as_long_as_it_says_so, Running) {
+  const auto find = [&](JobId of) { return head->OnFindEndpoint({of}); };
+  BOOST_TEST(std::string(find(99).status().message()) == "there is no job 99");
+  BOOST_TEST(absl::IsUnavailable(find(job).status()));      // it has said nothing
+  BOOST_TEST(absl::IsUnavailable(find(queued).status()));   // nor is there one
+  const Endpoint there{.place = "tcp:a:1", .network = "n", .token = "a secret", .about = "w"};
+  troupe::Claim claim{.job = job, .attempt = 1, .wanted = {Wants(Worker(job, 0), 4), Wants(Worker(job, 1), 4)}, .seen = 0, .number = 100, .endpoint = there};
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
+  BOOST_TEST((find(job).value() == there));
+  claim.number = 99;   // overtaken
+  claim.endpoint = {};
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
+  BOOST_TEST((find(job).value() == there));
+  Commit();
+  for (const auto& [key, value] : records) BOOST_TEST(value.find("a secret") == std::string::npos, key);   // it is kept nowhere
+  Restart();
+  BOOST_TEST(absl::IsUnavailable(find(job).status()));   // until the driver claims again
+  claim.number = 101;
+  claim.endpoint = there;
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
+  BOOST_TEST((find(job).value() == there));
+  BOOST_TEST(head->OnStop({job}, now, Wall()).ok());
+  BOOST_TEST(std::string(find(job).status().message()) == absl::StrCat("job ", job, " is over: stopped"));
+}
+
+BOOST_FIXTURE_TEST_CASE(the_next_driver_of_a_job_says_where_it_is_itself, Running) {
+  troupe::Claim claim{
+      .job = job, .attempt = 1, .wanted = {Wants(Worker(job, 0), 4)}, .seen = 0, .number = 100, .endpoint = {.place = "tcp:a:1", .network = "n"}};
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
+  BOOST_TEST(head->OnFindEndpoint({job})->place == "tcp:a:1");
+  a.End(Driver(job), -9);
+  Run(1s, {&a, &b, &c});
+  BOOST_TEST(Job(job).attempt == 2u);
+  BOOST_TEST(absl::IsUnavailable(head->OnFindEndpoint({job}).status()));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_head_that_starts_again_finds_all_as_it_was_whoever_comes_back_first, Running) {
   std::vector<int> order{0, 1, 2, 3};   // three nodes and the driver's claim
   do {

@@ -1,0 +1,82 @@
+// What a named table's driver is told, and what drivers say of their tables. The driver itself is tried by tests/process/tables_test.cc.
+#include "algorithms/run/table_driver.h"
+
+#include <boost/test/unit_test.hpp>
+
+#include "algorithms/run/about_tables.h"
+
+namespace troupe {
+namespace {
+
+TableJob Some() {
+  return {
+      .spec = {.name = "w-1.a", .width = 3, .rows = {}, .rule = "sgd", .rule_options = {{"learning_rate", 0.5}}, .ranges = 256}, .shards = 4, .folder = "/f"};
+}
+std::string ErrorOf(const TableJob& job) {
+  return std::string(Validate(job).message());
+}
+
+}   // namespace
+
+BOOST_AUTO_TEST_SUITE(TableDriverTest)
+
+BOOST_AUTO_TEST_CASE(its_command_line_says_everything) {
+  std::vector<std::string> arguments = TableDriverArguments(Some());
+  BOOST_TEST(arguments[0] == "table-driver");
+  BOOST_TEST(arguments[1] == "w-1.a");
+  arguments.erase(arguments.begin());
+  const auto again = ParseTableDriver(arguments);
+  BOOST_REQUIRE_MESSAGE(again.ok(), again.status().ToString());
+  BOOST_TEST((again->spec == Some().spec && again->shards == 4 && again->folder == "/f"));
+  std::vector<std::vector<std::string>> wrong = {{}, {"w"}, {"w", arguments[1]}, {arguments[0], "zz"}, {arguments[0], "abc"}, {arguments[0], ""}};
+  for (size_t cut = 2; cut < arguments[1].size(); cut += 16) wrong.push_back({"other", arguments[1].substr(0, cut)});
+  for (const auto& words : wrong) {
+    const auto parsed = ParseTableDriver(words);
+    BOOST_TEST(absl::IsInvalidArgument(parsed.status()));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_no_named_table_can_be_is_refused) {
+  BOOST_TEST(ErrorOf(Some()) == "");
+  TableJob job = Some();
+  for (const char* name : {"", "a b", "../a", ".a", "-a", "a/b", "\xc3\xa4"}) {
+    job.spec.name = name;
+    BOOST_TEST(ErrorOf(job).starts_with("table's name is '"), name);
+  }
+  job.spec.name = std::string(101, 'a');
+  BOOST_TEST(ErrorOf(job).starts_with("table's name is '"));
+  job = Some();
+  job.shards = 0;
+  BOOST_TEST(ErrorOf(job) == "shards is 0, expected 1 to 1024");
+  job.shards = 1025;
+  BOOST_TEST(ErrorOf(job) == "shards is 1025, expected 1 to 1024");
+  job = Some();
+  job.folder = "";
+  BOOST_TEST(ErrorOf(job) == "table 'w-1.a' has no folder");
+  job.folder = "s3://bucket";
+  BOOST_TEST(absl::IsInvalidArgument(Validate(job)));
+  job = Some();
+  job.spec.rule = "no";
+  BOOST_TEST(ErrorOf(job).find("unknown") != std::string::npos, ErrorOf(job));
+  job = Some();
+  job.spec.limits.ttl = 5;
+  BOOST_TEST(ErrorOf(job) == "table 'w-1.a' has limits: there is no cut of its rows, expected none");
+  job = Some();
+  job.spec.staleness_scale = true;
+  BOOST_TEST(ErrorOf(job).starts_with("table 'w-1.a' makes up for delays"));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_driver_says_of_its_tables_is_read_again) {
+  const std::vector<TableSpec> tables = {{.name = "w", .width = 2, .rows = {}, .rule = "adam", .rule_options = {}},
+                                         {.name = "a table", .width = 1, .rows = 9, .rule = "add", .rule_options = {}},
+                                         {.name = "kept", .width = 1, .rows = 9, .rule = "add", .rule_options = {}, .kept_by = KeptBy::kRing}};
+  const std::string text = AboutTables(tables, 3, 2);
+  const std::vector<AboutTable> expected = {{"w", 2, {}, 3, 2, "adam"}, {"a table", 1, 9, 3, 2, "add"}, {"kept", 1, 9, 0, 1, "add"}};
+  BOOST_TEST((ReadAboutTables(text) == expected));
+  BOOST_TEST((ReadAboutTables("nonsense\n\t\t\t\t\t\n" + text + "x\t1\t1\t1\t1\n1\t-1\t1\t1\t1\tadd\n") == expected));   // lines that are none
+  BOOST_TEST(ReadAboutTables("").empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}   // namespace troupe
