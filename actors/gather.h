@@ -71,8 +71,6 @@ caf::actor Gather(System& system, std::vector<Handle> targets, Make make, Gather
           .then(
               [state, finish, i](const Reply& reply) {
                 if (state->over) return;
-                state->failing[i].Reset();
-                state->asked_again[i] = false;
                 state->replies[i] = reply;
                 if (--state->open > 0) return;
                 std::vector<Reply> replies;

@@ -70,7 +70,7 @@ void Client::Leave(WriterId writer) {
     DropHeld(lane, lane.held.size());
     lane.known.Clear();
     lane.live = lane.checking = false;
-    lane.broken_since.reset();
+    lane.broken.Reset();
   }
 }
 

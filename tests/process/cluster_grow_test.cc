@@ -31,9 +31,9 @@ struct Growing : testing::Cluster {
   }
   /// One core: one worker.
   std::unique_ptr<Daemon> Small(const std::string& name) {
-    auto node = std::make_unique<Daemon>(
-        scratch, Words{"--join", places, "--name", name, "--cores", "1", "--state", scratch / name, "--token-file", scratch / "token"}, Environment(),
-        TROUPE_SLOW_PROGRAM);
+    auto node =
+        std::make_unique<Daemon>(scratch, Words{"--join", places, "--name", name, "--cores", "1", "--state", scratch / name, "--token-file", scratch / "token"},
+                                 Environment(), TROUPE_SLOW_PROGRAM);
     AwaitStatus(name + " is up", [&](const std::string& status) { return testing::Holds(status, "{\"name\":\"" + name + "\",\"state\":\"up\""); });
     return node;
   }
