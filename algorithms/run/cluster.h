@@ -54,7 +54,7 @@ class Cluster {
   /// May splits be given to other workers? Not where these share what they compute with, or keep tables.
   virtual bool splits_move() const { return false; }
   /// After so long without an answer a worker's splits are others' (SplitDealerOptions::absent_after).
-  virtual std::chrono::milliseconds absent_after() const { return std::chrono::seconds(3); }
+  virtual std::chrono::milliseconds absent_after() const { return std::chrono::seconds(10); }
   /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).
   virtual const std::vector<ShardActor>& shards() const = 0;
   /// Where what moves between shards is put down for a moment (MoveOptions::folder).

@@ -22,12 +22,13 @@ struct SplitDealerOptions {
   /// that push only.
   bool at_once = true;
   /// Who has not answered for so long is lost, until it answers again; who could not be asked, after `away_max`. One that has not yet answered at all has
-  /// `start_max`.
-  std::chrono::milliseconds absent_after{3'000};
+  /// `start_max`. A worker that lives and is taken for lost costs BSP its exactness, so there is time for one that is only short of processors; one that has
+  /// ended cannot be asked.
+  std::chrono::milliseconds absent_after{10'000};
   std::chrono::milliseconds away_max{1'000};
   std::chrono::milliseconds start_max{30'000};
   /// A batch that takes longer than this, and than stuck_factor times a usual one, is made by another worker as well.
-  std::chrono::milliseconds stuck_min{2'000};
+  std::chrono::milliseconds stuck_min{10'000};
   int stuck_factor = 8;
   /// A worker whose batches take longer than this, and than this many times the median, is given fewer splits.
   std::chrono::milliseconds slow_min{10};

@@ -96,7 +96,7 @@ SplitDealerOptions DealerOf(const TrainOptions& options, std::span<const TableSp
           .move = cluster.splits_move() && options.rebalance_every_s < 0,   // shards whose ranges move want from their writers what was not applied yet
           .at_once = !Compressor::Keeps(tables),
           .absent_after = cluster.absent_after(),
-          .away_max = cluster.absent_after() / 3};
+          .away_max = cluster.absent_after() / 10};
 }
 
 class TrainerDriver final : public Driver {

@@ -18,7 +18,12 @@ using Splits = std::vector<uint32_t>;
 
 /// Workers that do what they are told, when they are asked.
 struct Job {
-  explicit Job(SplitDealerOptions options) : dealer(options, now), workers(options.workers) {}
+  explicit Job(SplitDealerOptions options) : dealer(Shorter(options), now), workers(options.workers) {}
+  static SplitDealerOptions Shorter(SplitDealerOptions options) {
+    options.absent_after = milliseconds(3'000);
+    options.stuck_min = milliseconds(2'000);
+    return options;
+  }
 
   struct Work {
     bool mine = false, preparing = false;

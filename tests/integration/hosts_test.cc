@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(behind_a_firewall_a_node_and_its_processes_listen_at_the_po
   const std::string expected = Alone();
   const auto job = Start(Flags("ports"));
   AwaitRunning();
-  for (const char* name : {"n1", "n2"}) {
+  const auto listeners = [](const char* name) {
     const OnHost on(Hosts::Name(name));
     std::istringstream table(ReadText("/proc/thread-self/net/tcp"));
     std::string line;
@@ -183,8 +183,9 @@ BOOST_AUTO_TEST_CASE(behind_a_firewall_a_node_and_its_processes_listen_at_the_po
       ++listening;
       BOOST_TEST((port >= 7500 && port <= 7519), line);
     }
-    BOOST_TEST(listening >= 2u);   // the node and a process at least
-  }
+    return listening;
+  };
+  for (const char* name : {"n1", "n2"}) Await("the node and a process listen", [&] { return listeners(name) >= 2; });
   const Ended ended = job->Wait();
   BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
   BOOST_TEST((Parts(scratch / "ports") == expected));

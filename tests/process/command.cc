@@ -136,12 +136,29 @@ std::string Command::Errors() const {
   return ReadText(err_);
 }
 
-std::vector<pid_t> Command::children() const {
+namespace {
+
+std::vector<pid_t> ChildrenOf(pid_t pid) {
   std::vector<pid_t> all;
-  const std::string tasks = "/proc/" + std::to_string(pid_) + "/task";
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
   for (const std::string& task : Names(tasks)) {
     std::istringstream list(ReadText(tasks + "/" + task + "/children"));
     for (pid_t child; list >> child;) all.push_back(child);
+  }
+  return all;
+}
+
+}   // namespace
+
+std::vector<pid_t> Command::children() const {
+  return ChildrenOf(pid_);
+}
+
+std::vector<pid_t> Command::descendants() const {
+  std::vector<pid_t> all = children();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::vector<pid_t> more = ChildrenOf(all[i]);
+    all.insert(all.end(), more.begin(), more.end());
   }
   return all;
 }

@@ -59,6 +59,8 @@ class Command {
   std::string Errors() const;
   /// Direct children, of every thread.
   std::vector<pid_t> children() const;
+  /// These, and what they have started: a node's direct children are guards.
+  std::vector<pid_t> descendants() const;
   /// Those of them whose command line holds `words`, e.g. "worker 0".
   std::vector<pid_t> children(const std::string& words) const;
   /// Waits until there are `n` children; false: it ended before.

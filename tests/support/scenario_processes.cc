@@ -173,7 +173,7 @@ class ScenarioCluster::Impl {
   std::vector<Process> ProcessesOfJobs() const {
     std::vector<Process> found;
     for (const Node& node : nodes_) {
-      for (const pid_t pid : node.daemon->command->children()) {
+      for (const pid_t pid : node.daemon->command->descendants()) {
         const Words words = CommandLineOf(pid);
         if (words.size() < 2 || words[0] != "troupe") continue;
         if (words[1] == "train") found.push_back({pid, "driver", "driver"});
@@ -245,7 +245,7 @@ class ScenarioCluster::Impl {
         return true;
       case FaultKind::kStop:
       case FaultKind::kDiskFull: {
-        std::vector<pid_t> all = node.daemon->command->children();
+        std::vector<pid_t> all = node.daemon->command->descendants();
         all.push_back(node.daemon->command->pid());
         return node.daemon->command->running() && OfProcesses(fault, all);
       }

@@ -39,7 +39,8 @@ absl::StatusOr<ClusterAddress> ClusterFlags::Address() const {
 
 absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterFlags::Open() const {
   TROUPE_TRY(ClusterAddress address, Address());
-  return ClusterLink::Open({.address = std::move(address), .must_be_there = true, .cancelled = &StopAsked()});
+  const bool one = address.head.find(',') == std::string::npos;   // of several another one may be about to lead
+  return ClusterLink::Open({.address = std::move(address), .must_be_there = one, .cancelled = &StopAsked()});
 }
 
 }   // namespace troupe
