@@ -741,13 +741,11 @@ void Take(Self* self, Pipeline& pipeline, const SplitTask& task, bool new_run) {
     return;
   }
   const bool was_leaving = std::exchange(pipeline.hold, Hold::kMine) == Hold::kLeaving;
-  const bool is_done = pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == state.run.current.number;
-  if (new_run && !is_done) {
-    pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
-    if (pipeline.stage == Pipeline::Stage::kDone || pipeline.stage == Pipeline::Stage::kIdle) {
-      return Continue(self, pipeline, MakeRound(state.run.current.number, 0));
-    }   // else it is catching up in an earlier phase and will get here
-  }
+  pipeline.answered.reset();
+  const bool at_rest = pipeline.stage == Pipeline::Stage::kDone || pipeline.stage == Pipeline::Stage::kIdle;
+  if (pipeline.stage == Pipeline::Stage::kDone && pipeline.record.number == state.run.current.number) return;
+  if (new_run || at_rest) pipeline.report = SplitReport{.split = pipeline.split, .sum = {}, .collected = {}};
+  if (at_rest) return Continue(self, pipeline, MakeRound(state.run.current.number, 0));   // else it is catching up in an earlier phase and will get here
   if (was_leaving) Advance(self, pipeline);
 }
 
