@@ -64,8 +64,9 @@ class ClusterLink {
       absl::StatusOr<Reply> reply = AskUnless<Reply>(*system_, head_, request, kHeadTimeout * 2, cancelled);
       if (cancelled != nullptr && *cancelled) return absl::CancelledError("stopped by a signal");
       reached_ = reached_ || !IsUnreachable(reply.status());
-      if (!reached_ && must_be_there_) return absl::UnavailableError(absl::StrCat("the head cannot be reached: ", WhyUnreachable(reply.status())));
-      if (reply.ok() || !IsRetryable(reply.status()) || std::chrono::steady_clock::now() >= end) return reply;
+      const bool late = std::chrono::steady_clock::now() >= end;
+      if (!reached_ && (must_be_there_ || late)) return absl::UnavailableError(absl::StrCat("the head cannot be reached: ", WhyUnreachable(reply.status())));
+      if (reply.ok() || !IsRetryable(reply.status()) || late) return reply;
       Pause();
     }
   }
