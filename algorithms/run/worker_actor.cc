@@ -79,7 +79,6 @@ struct Pipeline {
 
 /// A phase without tables over one split.
 struct Scan {
-  uint64_t run = 0;
   Phase phase;
   uint64_t epoch = 0;
   Hold hold = Hold::kMine;
@@ -667,7 +666,6 @@ void TakeScan(Self* self, const SplitTask& task) {
     return;
   }
   scan = std::make_shared<Scan>();
-  scan->run = state.run.run;
   scan->phase = state.run.current.phase;
   scan->epoch = state.run.current.epoch;
   scan->source =

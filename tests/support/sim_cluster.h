@@ -4,7 +4,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,9 +29,6 @@ struct SimClusterOptions {
   /// The first worker's compute jobs take this many times as long as the others'.
   double first_workers_pace = 1;
   bool splits_move = true;   ///< to other workers, where these keep no tables
-  /// Of workers that do not answer. A worker that lives and is taken for lost is worked beside by another one, and one of them may come between two pushes of
-  /// the other; so where only the network has faults (a lost message costs a request_timeout) nobody is taken for lost.
-  std::optional<std::chrono::milliseconds> absent_after = {};
   /// Spare workers come one after the other, each so much later than the one before.
   std::chrono::milliseconds spare_every{100};
   /// What the workers read, in place of the job's own data set (the same rows in other pieces); null: as the job says.
