@@ -20,7 +20,8 @@ namespace troupe {
 ///   static constexpr uint64_t kType;                         // Cap'n Proto type id
 ///   static Frame Encode(const Message&);
 ///   static absl::StatusOr<Message> Decode(const Frame&);     // InvalidArgument for anything malformed
-/// A request whose answer may be big says so in a member `size_t answer_bytes`, as far as it knows: it chooses the lane.
+/// A request whose answer may be big says so in a member `size_t answer_bytes`, as far as it knows: it chooses the lane. One that must not overtake others, nor
+/// be overtaken, says the lane in a member `std::optional<Network::Lane> lane`.
 template <class Message>
 struct Codec;
 
@@ -35,14 +36,22 @@ namespace internal {
 /// An actor that does not answer a request from outside within this time (it may have ended with the promise) will not.
 inline constexpr std::chrono::minutes kAnswerMax{10};
 
+/// Of a request that is `bytes` as a frame.
+template <class Request>
+Network::Lane LaneOf(const Request& request, size_t bytes) {
+  if constexpr (requires { request.lane; }) {
+    if (request.lane) return *request.lane;
+  }
+  if constexpr (requires { request.answer_bytes; }) bytes = std::max(bytes, request.answer_bytes);
+  return bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+}
+
 template <class Request, class Reply>
 auto ForwardHandler(caf::event_based_actor* self, System* system, ProxyOptions options) {
   return [self, system, options](const Request& request) -> caf::result<Reply> {
     auto promise = self->make_response_promise<caf::typed_response_promise<Reply>>();
     Frame frame = Codec<Request>::Encode(request);
-    size_t bytes = frame.size();
-    if constexpr (requires { request.answer_bytes; }) bytes = std::max(bytes, request.answer_bytes);
-    const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    const Network::Lane lane = LaneOf(request, frame.size());
     caf::actor proxy(self);
     system->network().Request(options.to, std::move(frame), lane, options.timeout, [proxy, promise](absl::StatusOr<Frame> answer) {
       auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(answer));

@@ -48,7 +48,7 @@ void RpcNetwork::Request(const Address& to, Frame frame, Lane lane, Duration tim
   it.timeout = timeout;
   it.deadline = std::chrono::steady_clock::now() + timeout;
   it.reply = std::move(reply);
-  if (loop_->OnLoopThread()) return loop_->Submit(call);
+  if (loop_->OnLoopThread() && loop_->idle()) return loop_->Submit(call);   // what its asker has asked before on another thread goes first
   auto shared = std::make_shared<LinkCalls>(std::move(call));
   LinkLoop::Work work = [loop = loop_.get(), shared] { loop->Submit(*shared); };
   if (loop_->Post(work, loop_->options().queued_requests_max)) return;

@@ -161,9 +161,7 @@ class ChainClient {
     if (route_.epoch == 0) return answer(absl::UnavailableError(absl::StrCat("shard ", shard_, " has no chain yet")));
     const ChainMember& member = first ? route_.first : route_.last;
     Frame frame = Codec<Message>::Encode(message);
-    size_t bytes = frame.size();
-    if constexpr (requires { message.answer_bytes; }) bytes = std::max(bytes, message.answer_bytes);
-    const auto lane = bytes >= kBulkBytes ? Network::Lane::kBulk : Network::Lane::kControl;
+    const Network::Lane lane = internal::LaneOf(message, frame.size());
     const uint64_t number = ++requests_;
     under_way_[number] = {first, member, [answer](const absl::Status& status) { answer(status); }};
     system_.network().Request({member.node, member.incarnation, ChainActorId(route_.epoch)}, std::move(frame), lane, timeout_,

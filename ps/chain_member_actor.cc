@@ -273,6 +273,7 @@ class Member {
   void TakeState(const StatePart& of, ShardState state) {
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri = shard.restore_uri = "";
+    shard.catch_up_max = {};                                                                              // it has all that the chain has
     if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", of.view, ".", of.attempt);   // one that was dropped may still be there
     shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
     MakeShard(shard, [this, of, waiting = std::move(state.waiting)](absl::StatusOr<ShardActor> made) mutable {
@@ -352,6 +353,7 @@ class Member {
     DropShard();
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri.clear();
+    if (view_.epoch == 1) shard.catch_up_max = {};
     for (uint64_t epoch = view_.epoch - 1; epoch > 0 && !options_.shard.snapshot_uri.empty(); --epoch) {
       const std::string uri = FileOf(epoch);
       TROUPE_TRY(const bool there, system_.storage().Exists(uri));

@@ -1,6 +1,7 @@
 #include "ps/client.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -74,10 +75,15 @@ void Client::Leave(WriterId writer) {
   }
 }
 
+Open Client::OpenOf(WriterId writer, uint32_t shard) const {
+  const Lane& lane = streams_.at(writer).lanes[shard];
+  return {.writer = writer, .through = lane.held.empty() ? 0 : lane.held.back().message.round};
+}
+
 void Client::SendOpen(WriterId writer, uint32_t shard) {
   const uint64_t generation = ++streams_[writer].lanes[shard].generation;
   streams_[writer].lanes[shard].known.Clear();
-  self_->request(shards_[shard], caf::infinite, Open{writer})
+  self_->request(shards_[shard], caf::infinite, OpenOf(writer, shard))
       .then(
           [this, writer, shard, generation](const Opened& opened) {
             if (streams_[writer].lanes[shard].generation == generation) OnOpened(writer, shard, opened);
@@ -92,7 +98,7 @@ void Client::SendCheck(WriterId writer, uint32_t shard) {
   lane.checking = true;
   const uint64_t generation = lane.generation;
   const Round known = lane.clock;
-  self_->request(shards_[shard], caf::infinite, Open{writer})
+  self_->request(shards_[shard], caf::infinite, OpenOf(writer, shard))
       .then(
           [this, writer, shard, generation, known](const Opened& opened) {
             Lane& now = streams_[writer].lanes[shard];
@@ -140,6 +146,8 @@ void Client::OnOpened(WriterId writer, uint32_t shard, const Opened& opened) {
   lane.stable = opened.stable;
   const Round held_from = lane.held.empty() ? stream.sent : lane.held.front().message.previous;
   lane.unsent = 0;
+  uint64_t later = 0;   // an answer that was lost: it took effect before the next one at the latest
+  for (Held& held : std::views::reverse(lane.held)) later = held.message.order = held.message.order == 0 ? later : held.message.order;
   while (lane.unsent < lane.held.size() && lane.held[lane.unsent].message.round <= opened.clock) ++lane.unsent;
   if (opened.clock < held_from || !Continues(lane, opened)) {
     Start(writer);
@@ -184,6 +192,14 @@ void Client::OnFault(WriterId writer, uint32_t shard, const absl::Status& status
   lane.checking = false;
   const uint64_t generation = ++lane.generation;
   retries_.push_back({self_->clock().now() + options_.retry, writer, shard, generation});
+  for (const auto& [other, stream] : streams_) CheckIdle(other, shard);   // who has nothing under way may hold what a new shard waits for
+}
+
+void Client::CheckIdle(WriterId writer, uint32_t shard) {
+  const Stream& stream = streams_.at(writer);
+  const Lane& lane = stream.lanes[shard];
+  // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
+  if (stream.starting == 0 && lane.live && !lane.checking && lane.in_flight == 0) SendCheck(writer, shard);
 }
 
 void Client::OnPushFault(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const absl::Status& status) {
@@ -477,6 +493,10 @@ void Client::Pump(WriterId writer, uint32_t shard) {
     const ::troupe::Push& next = lane.held[lane.unsent].message;
     const bool last = lane.unsent + 1 == lane.held.size();
     if (last && lane.combine && lane.in_flight == 0) return;   // the pull that follows at once takes it along
+    // Order holds within one lane of the network only.
+    const bool big = next.parts.size() + next.keys.size() + next.values.size() >= kBulkBytes;
+    if (lane.in_flight > 0 && big && lane.network == Network::Lane::kControl) break;
+    if (lane.in_flight == 0) lane.network = big ? Network::Lane::kBulk : Network::Lane::kControl;
     // The last chunk of a big push says that the round is over: it must not overtake the others.
     if (next.round_over && lane.in_flight > 0 && lane.unsent > 0 && lane.held[lane.unsent - 1].message.round == next.round) break;
     // Where a refused push is not the end, its pull goes apart: one error would speak for both.
@@ -496,27 +516,30 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
   Lane& lane = stream.lanes[shard];
   ::troupe::Push message = lane.held[lane.unsent++].message;
   LeaveKnownKeys(lane.known, message);
+  message.lane = lane.network;
   ++lane.in_flight;
   const uint64_t generation = lane.generation;
-  const auto fault = [this, writer, shard, generation, round = message.round, chunk = message.chunk](const caf::error& error) {
+  const Round round = message.round;
+  const uint32_t chunk = message.chunk;
+  const auto fault = [this, writer, shard, generation, round, chunk](const caf::error& error) {
     if (streams_[writer].lanes[shard].generation == generation) OnPushFault(writer, shard, round, chunk, FromError(error));
   };
   if (!with_pull) {
     self_->request(shards_[shard], caf::infinite, std::move(message))
         .then(
-            [this, writer, shard, generation](const Pushed& pushed) {
-              if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, pushed);
+            [this, writer, shard, generation, round, chunk](const Pushed& pushed) {
+              if (streams_[writer].lanes[shard].generation == generation) OnPushed(writer, shard, round, chunk, pushed);
             },
             fault);
     return;
   }
   Pulling& pulling = *NextPull(stream, shard);
   const size_t piece = pulling.lanes[shard].sent;
-  self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, pulling, writer, shard)})
+  self_->request(shards_[shard], caf::infinite, PushPull{std::move(message), PullMessage(stream, pulling, writer, shard), lane.network})
       .then(
-          [this, writer, shard, generation, number = pulling.number, piece](const PushPulled& both) {
+          [this, writer, shard, generation, round, chunk, number = pulling.number, piece](const PushPulled& both) {
             if (streams_[writer].lanes[shard].generation != generation) return;
-            OnPushed(writer, shard, both.pushed);
+            OnPushed(writer, shard, round, chunk, both.pushed);
             // The lane has begun again where the push's answer, or the map in the pull's, wanted it.
             const bool same = streams_[writer].lanes[shard].generation == generation;
             if (same && both.pushed.outcome == Pushed::Outcome::kApplied) OnPulled(writer, shard, number, piece, both.pulled);
@@ -524,7 +547,7 @@ void Client::SendPush(WriterId writer, uint32_t shard, bool with_pull) {
           fault);
 }
 
-void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
+void Client::OnPushed(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const Pushed& pushed) {
   Lane& lane = streams_[writer].lanes[shard];
   if (pushed.outcome == Pushed::Outcome::kMoved) {
     OnEpoch(writer, shard, pushed.epoch);
@@ -542,6 +565,11 @@ void Client::OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed) {
     return;
   }
   if (lane.in_flight > 0) --lane.in_flight;
+  for (size_t i = pushed.order == 0 ? 0 : lane.unsent; i-- > 0;) {   // from the back: it is among the last that went out
+    if (lane.held[i].message.round != round || lane.held[i].message.chunk != chunk) continue;
+    lane.held[i].message.order = pushed.order;
+    break;
+  }
   lane.clock = std::max(lane.clock, pushed.clock);
   lane.stable = std::max(lane.stable, pushed.stable);
   lane.closed = std::max(lane.closed, pushed.closed);
@@ -694,9 +722,8 @@ void Client::Tick() {
   const bool all = ++checks_ % kChecksOfAll == 0;   // also what was stable may be lost, where all that had it are
   for (auto& [writer, stream] : streams_) {
     for (uint32_t shard = 0; shard < stream.lanes.size() && stream.starting == 0; ++shard) {
-      Lane& lane = stream.lanes[shard];
-      // A push under way will tell whether the shard is still the old one. A waiting pull will not: a replacement lets it wait for pushes that it has lost.
-      if (lane.live && !lane.checking && lane.in_flight == 0 && (all || lane.pieces_in_flight > 0 || lane.stable < lane.clock)) SendCheck(writer, shard);
+      const Lane& lane = stream.lanes[shard];
+      if (all || lane.pieces_in_flight > 0 || lane.stable < lane.clock) CheckIdle(writer, shard);
     }
   }
 }

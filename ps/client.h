@@ -119,6 +119,7 @@ class Client {
     std::deque<Held> held;     // rising rounds
     size_t unsent = 0;         // index into held
     uint32_t in_flight = 0;
+    Network::Lane network = Network::Lane::kControl;   // that all pushes in flight take
     Round clock = 0, stable = 0, closed = 0;
     uint32_t pieces_in_flight = 0;   // of all pulls
     Round pulled_clock = 0;          // of the pull that was answered last
@@ -156,10 +157,13 @@ class Client {
     bool left = false;
   };
 
+  Open OpenOf(WriterId writer, uint32_t shard) const;
   void SendOpen(WriterId writer, uint32_t shard);
   void SendCheck(WriterId writer, uint32_t shard);
+  void CheckIdle(WriterId writer, uint32_t shard);
   void OnOpened(WriterId writer, uint32_t shard, const Opened& opened);
-  void OnPushed(WriterId writer, uint32_t shard, const Pushed& pushed);
+  /// To the message `chunk` of the push of `round`.
+  void OnPushed(WriterId writer, uint32_t shard, Round round, uint32_t chunk, const Pushed& pushed);
   void OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t piece, const Pulled& pulled);
   void OnPullFault(WriterId writer, uint32_t shard, PullNumber number, const absl::Status& status);
   void OnFault(WriterId writer, uint32_t shard, const absl::Status& status);

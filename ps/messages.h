@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "actors/block.h"
+#include "actors/network.h"
 #include "caf/allowed_unsafe_message_type.hpp"
 #include "caf/typed_actor.hpp"
 #include "ps/encoding.h"
@@ -63,7 +65,9 @@ struct Push {
   Round after = 0;
   /// A function that changes rows, only where the round is over: applied once, after the round's gradients. BSP: in the order of the writers. Null: none.
   std::shared_ptr<const FunctionCall> change = nullptr;
-  MapEpoch epoch = 0;   ///< the map by which its round is dealt to shards; a shard with another one takes nothing of it
+  MapEpoch epoch = 0;                       ///< the map by which its round is dealt to shards; a shard with another one takes nothing of it
+  uint64_t order = 0;                       ///< Pushed::order, of the answer that an earlier life of the shard has given; 0: none
+  std::optional<Network::Lane> lane = {};   ///< that the writer's pushes before it take; does not travel
 };
 
 /// reply to Push
@@ -79,6 +83,7 @@ struct Pushed {
   Round stable = 0;   ///< and up to here they survive the shard's death
   Round closed = 0;   ///< with backup workers: what is pushed of rounds up to here comes too late
   MapEpoch epoch = 0;
+  uint64_t order = 0;   ///< rises with the messages of all writers in the order in which they took effect; 0: this one had before
 };
 
 struct PullPart {
@@ -126,6 +131,7 @@ struct Pulled {
 struct PushPull {
   Push push;
   Pull pull;
+  std::optional<Network::Lane> lane = {};   ///< as the push's
 };
 /// reply to PushPull; no values unless the push's outcome is kApplied
 struct PushPulled {
@@ -136,6 +142,7 @@ struct PushPulled {
 /// A writer begins or comes back: what does the shard have of it?
 struct Open {
   WriterId writer{};
+  Round through = 0;   ///< the last round that the writer holds pushes of; 0: none
 };
 /// reply to Open
 struct Opened {

@@ -27,6 +27,7 @@ struct Push @0xa8b1f3b0c5d20101 {          # bulk: parts, keys, values
   after @9 :UInt64;
   change @10 :FunctionCall;                # null: none
   epoch @11 :UInt64;
+  order @12 :UInt64;
 }
 struct Pushed @0xa8b1f3b0c5d20102 {
   expect @0 :Bool;
@@ -36,6 +37,7 @@ struct Pushed @0xa8b1f3b0c5d20102 {
   closed @4 :UInt64;
   moved @5 :Bool;
   epoch @6 :UInt64;
+  order @7 :UInt64;
 }
 struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   writer @0 :UInt32;
@@ -65,6 +67,7 @@ struct PushPulled @0xa8b1f3b0c5d20106 {    # bulk: values
 }
 struct Open @0xa8b1f3b0c5d20107 {
   writer @0 :UInt32;
+  through @1 :UInt64;
 }
 struct Opened @0xa8b1f3b0c5d20108 {        # bulk: applied
   clock @0 :UInt64;
@@ -226,4 +229,5 @@ struct ShardJob {
   logFolder @11 :Text;
   logBytesMax @12 :UInt64;
   tierFolder @13 :Text;
+  catchUpMaxMs @14 :UInt32;
 }

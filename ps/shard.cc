@@ -162,7 +162,8 @@ Pushed Shard::Answer(uint32_t writer, Pushed::Outcome outcome) const {
           .clock = arrived_.clock(writer),
           .stable = stable,
           .closed = options_.consistency.all.backup > 0 ? last_round_ : 0,
-          .epoch = map_.epoch()};
+          .epoch = map_.epoch(),
+          .order = 0};
 }
 
 absl::StatusOr<Pushed> Shard::OnPush(const Push& push) {
@@ -210,6 +211,7 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       return Answer(writer, Pushed::Outcome::kExpect);
     }
   }
+  order_ = push.order == 0 ? order_ + 1 : std::max(order_, push.order);
   begun_[writer] = push.round;
   if (half.round != push.round) half = {.round = push.round};
   if (parts.empty() || known < parts.size()) {
@@ -238,7 +240,9 @@ absl::StatusOr<Pushed> Shard::OnWholePush(const Push& push) {
       if (OrdinalOf(push.round) != 0) EndRound();
     }
   }
-  return Answer(writer, Pushed::Outcome::kApplied);
+  Pushed pushed = Answer(writer, Pushed::Outcome::kApplied);
+  pushed.order = order_;
+  return pushed;
 }
 
 void Shard::EndRound() {
@@ -613,6 +617,7 @@ std::vector<SnapshotSection> Shard::SaveForReplica() const {
     if (!view.sections()[i].rows) sections.push_back(view.Take(i));
   }
   sections.push_back({internal::kSlicesSection, Block()});
+  sections.push_back({internal::kOrderSection, Block::Copy(&order_, sizeof order_)});
   std::vector<internal::HalfRound> halves(options_.writers);
   for (uint32_t writer = 0; writer < options_.writers; ++writer) {
     const Half& half = halves_[writer];
@@ -773,6 +778,9 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
       halves_[writer] = {.round = half.round, .chunks = half.chunks};
     }
   }
+  order_ = 0;
+  if (const Block* order = find(internal::kOrderSection); order != nullptr && order->size() == sizeof order_)
+    std::memcpy(&order_, order->data(), sizeof order_);
   begun_ = applied_.clocks();
   for (uint32_t slot = 0; slot < applied_.slots(); ++slot) {   // parts of a round that was not whole yet
     for (uint32_t writer = 0; writer < options_.writers; ++writer) begun_[writer] = std::max(begun_[writer], applied_.sequence(slot, writer) >> 8);

@@ -108,6 +108,7 @@ class Shard {
   Round applied() const;
   Round min_clock() const { return arrived_.min_clock(); }
   Round clock(uint32_t writer) const { return arrived_.clock(writer); }
+  const std::vector<Round>& clocks() const { return arrived_.clocks(); }
   /// Goes up whenever a push or an assignment changes something: is a new snapshot worth it?
   uint64_t version() const { return version_; }
   /// Entries of batches behind all pushes applied, each push once.
@@ -244,6 +245,7 @@ class Shard {
   Round hold_after_ = 0;
   Round last_round_ = 0;   // the last one applied under BSP
   uint64_t version_ = 0;
+  uint64_t order_ = 0;   // Pushed::order of the last message
   uint64_t nonzeros_ = 0, late_nonzeros_ = 0;
 };
 

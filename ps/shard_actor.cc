@@ -14,6 +14,7 @@
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "caf/typed_response_promise.hpp"
+#include "ps/catch_up.h"
 #include "ps/disk_tier.h"
 #include "ps/export.h"
 #include "ps/push_log.h"
@@ -58,6 +59,7 @@ struct PullExpired {
   PullKey key;
   uint64_t number;
 };
+struct CatchUpExpired {};
 struct CallExpired {
   uint64_t number;
 };
@@ -88,6 +90,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SnapshotTick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LogSynced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::PullExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CatchUpExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::CallGoesOn)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::HoldExpired)
@@ -107,6 +110,7 @@ struct State {
   std::vector<std::chrono::steady_clock::time_point> heard;   // by writer: its last push, or the start
   std::map<PullKey, WaitingPull> pulls;                       // at most one each
   uint64_t pulls_seen = 0;
+  std::optional<CatchUp> catch_up;               // pulls and pushes wait
   std::shared_ptr<Writing> writing;              // at most one snapshot at a time
   std::shared_ptr<const SnapshotRecord> parts;   // the last snapshot in parts
   uint64_t version_saved = 0;
@@ -186,7 +190,7 @@ void WhenUnread(State& state, std::function<void()> change) {
 /// May the pull be answered now, as rounds and bounds of delay say? A writer who is behind and silent for longer than the bound is waited for.
 bool Ready(Self* self, const Pull& pull) {
   const Shard& shard = *self->state.shard;
-  if (!shard.Ready(pull)) return false;
+  if (self->state.catch_up || !shard.Ready(pull)) return false;
   const auto bound = shard.DelayBound(pull);
   const uint64_t ordinal = OrdinalOf(pull.round);
   if (bound.count() == 0 || ordinal == 0) return true;
@@ -467,6 +471,34 @@ void TakeOrKeep(Self* self, const Push& push, std::function<void()> take, std::f
     state.beyond.push_back({push, std::move(take), std::move(refuse)});
     EndCut(self, state.shard->cut());
   }
+}
+
+// --- after a loss ---
+
+/// Takes what the shard has come back without, as far as it is there in its order; the end of it lets pulls see the rows.
+void GoOnCatchingUp(Self* self) {
+  State& state = self->state;
+  while (state.catch_up) {
+    if (const CatchUp::Take take = state.catch_up->Next(state.shard->clocks())) {
+      take();
+    } else if (state.catch_up->IsOver(state.shard->clocks())) {
+      state.catch_up.reset();
+      AnswerReadyPulls(self);
+    } else {
+      return;
+    }
+  }
+}
+
+/// As TakeOrKeep, but what comes while the shard is catching up waits for its turn.
+void TakeInTurn(Self* self, const Push& push, std::function<void()> take, std::function<void(const absl::Status&)> refuse) {
+  State& state = self->state;
+  const auto writer = static_cast<uint32_t>(push.writer);
+  if (!state.catch_up || writer >= state.options.shard.writers) return TakeOrKeep(self, push, std::move(take), std::move(refuse));
+  // Whoever has not heard of the loss sends what is behind all that is to be sent again.
+  if (!state.catch_up->HasOpened(writer)) return refuse(absl::UnavailableError("the shard is catching up, and waits for what the writer holds"));
+  state.catch_up->Keep(writer, push.order, [self, push, take = std::move(take), refuse = std::move(refuse)] { TakeOrKeep(self, push, take, refuse); });
+  GoOnCatchingUp(self);
 }
 
 /// After a cut's clocks have become known, or it is over.
@@ -860,11 +892,16 @@ void OnKeepSnapshots(Self* self, const KeepSnapshots& keep) {
 
 caf::behavior ShardBehavior(Self* self) {
   if (!self->state.options.snapshot_uri.empty() && self->state.log == nullptr) StartTicking(self);
+  const auto in_rounds = [self](const TableSpec& table) { return self->state.options.shard.consistency.Of(table.name).in_rounds(); };
+  if (self->state.options.catch_up_max.count() > 0 && !std::ranges::all_of(self->state.options.shard.tables, in_rounds)) {
+    self->state.catch_up.emplace(self->state.options.shard.writers);
+    self->delayed_send(self, self->state.options.catch_up_max, CatchUpExpired{});
+  }
   return {
       [self](const Push& push) -> caf::result<Pushed> {
-        if (!self->state.running && self->state.log == nullptr && self->state.shard->Passes(push)) return Reply(OnPush(self, push));
+        if (!self->state.running && self->state.log == nullptr && !self->state.catch_up && self->state.shard->Passes(push)) return Reply(OnPush(self, push));
         auto promise = self->make_response_promise<caf::typed_response_promise<Pushed>>();
-        TakeOrKeep(
+        TakeInTurn(
             self, push, [self, push, promise] { DeliverPushed(self, promise, OnPush(self, push)); },
             [promise](const absl::Status& status) mutable { promise.deliver(ToError(status)); });
         return promise;
@@ -876,16 +913,20 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const PushPull& both) -> caf::result<PushPulled> {
         auto promise = self->make_response_promise<caf::typed_response_promise<PushPulled>>();
-        if (!self->state.running && self->state.shard->Passes(both.push)) {
+        if (!self->state.running && !self->state.catch_up && self->state.shard->Passes(both.push)) {
           OnPushPull(self, both, promise);
         } else {
-          TakeOrKeep(
+          TakeInTurn(
               self, both.push, [self, both, promise] { OnPushPull(self, both, promise); },
               [promise](const absl::Status& status) mutable { promise.deliver(ToError(status)); });
         }
         return promise;
       },
       [self](const Open& open) -> caf::result<Opened> {
+        if (self->state.catch_up && static_cast<uint32_t>(open.writer) < self->state.options.shard.writers) {
+          self->state.catch_up->OnOpen(static_cast<uint32_t>(open.writer), open.through);
+          GoOnCatchingUp(self);
+        }
         if (self->state.log == nullptr) return Reply(self->state.shard->OnOpen(open));
         auto promise = self->make_response_promise<caf::typed_response_promise<Opened>>();   // it acknowledges as much as an answer to a push does
         WhenLogged(self, [promise, opened = self->state.shard->OnOpen(open)](const absl::Status& status) mutable {
@@ -977,6 +1018,11 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const ViewExpired& expired) { self->state.shard->DropView(expired.cut); },
       [self](CallGoesOn) { GoOn(self); },
+      [self](CatchUpExpired) {
+        while (const CatchUp::Take take = self->state.catch_up ? self->state.catch_up->TakeFirst() : nullptr) take();
+        self->state.catch_up.reset();
+        AnswerReadyPulls(self);
+      },
       [self](const CallExpired& expired) {
         std::deque<WaitingCall>& calls = self->state.calls;
         const auto it = std::find_if(calls.begin(), calls.end(), [&](const WaitingCall& waiting) { return waiting.number == expired.number; });

@@ -31,6 +31,8 @@ struct ShardActorOptions {
   std::chrono::milliseconds log_patience{5'000};
   /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.
   std::chrono::milliseconds pull_wait_max{8'000};
+  /// In place of a shard that was lost: so long at most, from the start, pulls wait for writers to send again what the shard lacks (catch_up.h). 0: not at all.
+  std::chrono::milliseconds catch_up_max{0};
   /// Where rows beyond a table's memory_max lie: a folder of this shard's own, emptied at the start and removed at the end (snapshots are what lasts), or
   /// "mem:...", which stands for a disk in memory. Empty: tables have no memory_max.
   std::string tier_folder = {};

@@ -91,6 +91,7 @@ void Fill(wire::Push::Builder to, const Push& from, const Packing& packing) {
   if (!packing.empty()) Fill(to.initPacking(), packing);
   to.setAfter(from.after);
   to.setEpoch(from.epoch);
+  to.setOrder(from.order);
   if (from.change != nullptr) Fill(to.initChange(), *from.change);
 }
 void Read(wire::Push::Reader from, Push& to, Packing& packing) {
@@ -105,6 +106,7 @@ void Read(wire::Push::Reader from, Push& to, Packing& packing) {
   ReadPacking(from, packing);
   to.after = from.getAfter();
   to.epoch = from.getEpoch();
+  to.order = from.getOrder();
   if (!from.hasChange()) return;
   auto change = std::make_shared<FunctionCall>();
   Read(from.getChange(), *change);
@@ -163,6 +165,7 @@ void Fill(wire::Pushed::Builder to, const Pushed& from) {
   to.setClosed(from.closed);
   to.setMoved(from.outcome == Pushed::Outcome::kMoved);
   to.setEpoch(from.epoch);
+  to.setOrder(from.order);
 }
 void Read(wire::Pushed::Reader from, Pushed& to) {
   using enum Pushed::Outcome;
@@ -171,6 +174,7 @@ void Read(wire::Pushed::Reader from, Pushed& to) {
   to.stable = from.getStable();
   to.closed = from.getClosed();
   to.epoch = from.getEpoch();
+  to.order = from.getOrder();
 }
 
 void Fill(wire::TableSpec::Builder to, const TableSpec& from) {
@@ -325,11 +329,19 @@ absl::StatusOr<PushPulled> Codec<PushPulled>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Open>::Encode(const Open& m) {
-  return {kType, EncodeHead<wire::Open>([&](wire::Open::Builder to) { to.setWriter(static_cast<uint32_t>(m.writer)); }), {}};
+  return {kType,
+          EncodeHead<wire::Open>([&](wire::Open::Builder to) {
+            to.setWriter(static_cast<uint32_t>(m.writer));
+            to.setThrough(m.through);
+          }),
+          {}};
 }
 absl::StatusOr<Open> Codec<Open>::Decode(const Frame& frame) {
   Open m;
-  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Open>(frame.head, [&](wire::Open::Reader from) { m.writer = WriterId{from.getWriter()}; }));
+  TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Open>(frame.head, [&](wire::Open::Reader from) {
+    m.writer = WriterId{from.getWriter()};
+    m.through = from.getThrough();
+  }));
   return m;
 }
 
@@ -708,6 +720,7 @@ Block EncodeShardJob(const ShardActorOptions& options) {
     to.setLogFolder(options.log_folder);
     to.setLogBytesMax(options.log_bytes_max);
     to.setTierFolder(options.tier_folder);
+    to.setCatchUpMaxMs(static_cast<uint32_t>(options.catch_up_max.count()));
   });
 }
 
@@ -733,6 +746,7 @@ absl::StatusOr<ShardActorOptions> DecodeShardJob(const Block& arguments) {
     options.log_folder = Text(from.getLogFolder());
     options.log_bytes_max = from.getLogBytesMax();
     options.tier_folder = Text(from.getTierFolder());
+    options.catch_up_max = std::chrono::milliseconds(from.getCatchUpMaxMs());
   }));
   TROUPE_RETURN_IF_ERROR(status);
   TROUPE_TRY(options.shard.consistency, ParseConsistencies(consistency));

@@ -280,6 +280,11 @@ std::shared_ptr<const Network::Handler> LinkLoop::HandlerOf(ActorId actor) const
 LinkSockets& LinkLoop::sockets() {
   return state_->sockets;
 }
+bool LinkLoop::idle() const {
+  if (taken_left_ > 0) return false;
+  std::lock_guard lock(inbox_mutex_);
+  return inbox_.empty();
+}
 kj::Timer& LinkLoop::timer() {
   return state_->port.system().getTimer();
 }
@@ -361,7 +366,11 @@ void LinkLoop::DrainInbox() {
     inbox_.swap(taken_);
   }
   Run([this] {
-    for (Work& work : taken_) work();
+    taken_left_ = taken_.size();
+    for (Work& work : taken_) {
+      --taken_left_;
+      work();
+    }
   });
   taken_.clear();
 }

@@ -68,6 +68,8 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   std::vector<std::string> places() const;
 
   // --------------------------------------------------------------------------------------------------------------------------- the loop's thread
+  /// No work waits.
+  bool idle() const;
   /// Takes the one call in `call`.
   void Submit(LinkCalls& call);
   void Locate(NodeId node, const std::vector<std::string>& places);
@@ -116,6 +118,7 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
   // Of the loop's thread.
   State* state_ = nullptr;
   std::vector<Work> taken_;   // inbox_'s other half
+  size_t taken_left_ = 0;     // of them, not begun
   bool stopping_ = false;
   unsigned run_depth_ = 0;
   LinkCalls dead_calls_;

@@ -45,6 +45,7 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kLeaveMax{500};
+constexpr std::chrono::milliseconds kCatchUpMax{1'000};   // a writer with nothing to do looks after its shards four times in it
 constexpr std::chrono::milliseconds kGoMax{
     5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
@@ -397,6 +398,7 @@ class ProcessCluster final : public Cluster {
     shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows", launcher_->lives_overlap() ? absl::StrCat(".", incarnation) : "");
     shard.snapshot_interval = options_.snapshot_interval;
     shard.pull_wait_max = options_.request_timeout * 4 / 5;
+    if (shard.log_folder.empty() && incarnation > LivesBefore() + 1) shard.catch_up_max = kCatchUpMax;
     return {.factory = "shard", .actor = kJobActor, .arguments = EncodeShardJob(shard)};
   }
 
@@ -407,6 +409,7 @@ class ProcessCluster final : public Cluster {
     job.shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows.", static_cast<uint32_t>(node), ".", incarnation);
     job.shard.snapshot_interval = options_.snapshot_interval;
     job.shard.pull_wait_max = options_.request_timeout * 4 / 5;
+    job.shard.catch_up_max = kCatchUpMax;
     return {.factory = "replica", .actor = kJobActor, .arguments = EncodeReplicaJob(job)};
   }
 

@@ -22,6 +22,7 @@ inline std::string SequencesName(const TableSpec& spec, uint32_t range) {
 inline constexpr char kMapSection[] = "map";
 /// Of a state for a replica: HalfRound[], by writer.
 inline constexpr char kHalvesSection[] = "halves";
+inline constexpr char kOrderSection[] = "order";   // uint64_t: the last Pushed::order
 struct HalfRound {
   uint64_t round;
   uint32_t chunks, zero;

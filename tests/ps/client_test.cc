@@ -31,6 +31,7 @@ struct Gate {
   std::optional<Shard> shard;
   std::string came;           // since the test looked last: "open push1 push2.0 push3! push4+pull5 ": .CHUNK of several, ! wants a snapshot
   std::vector<Push> pushes;   // all
+  std::vector<Round> held;    // Open::through, all
   absl::Status fault;         // the answer to everything, unless it is ok
   bool deaf = false;          // what is answered by a fault has not arrived
   bool closed = false;        // answers are kept
@@ -84,7 +85,10 @@ absl::StatusOr<PushPulled> OnBoth(Shard& shard, const PushPull& both) {
 }
 
 caf::behavior GateBehavior(caf::event_based_actor* self, Gate* gate) {
-  return {[self, gate](const Open& open) { return Pass<Opened>(self, *gate, "open", [&] { return gate->shard->OnOpen(open); }); },
+  return {[self, gate](const Open& open) {
+            gate->held.push_back(open.through);
+            return Pass<Opened>(self, *gate, "open", [&] { return gate->shard->OnOpen(open); });
+          },
           [self, gate](const Push& push) {
             gate->pushes.push_back(push);
             return Pass<Pushed>(self, *gate, Name(push), [&] { return gate->shard->OnPush(push); });
@@ -177,8 +181,8 @@ struct Fixture : testing::VirtualSystem {
   void Start() {
     Do([&] { client->Start(kMe); });
   }
-  void Push(uint64_t ordinal, bool combine = false, bool in_pieces = false) {
-    TablePush rows{.table = 0, .keys = std::vector<Key>(kKeys), .values = std::vector<float>(kKeys, 1), .nonzeros = {}};
+  void Push(uint64_t ordinal, bool combine = false, bool in_pieces = false, size_t keys = kKeys) {
+    TablePush rows{.table = 0, .keys = std::vector<Key>(keys), .values = std::vector<float>(keys, 1), .nonzeros = {}};
     std::iota(rows.keys.begin(), rows.keys.end(), Key{0});
     RoutedPush routed = router->Push({rows});
     Do([&] { client->Push(kMe, MakeRound(1, ordinal), in_pieces ? InPieces(routed) : std::move(routed), combine); });
@@ -483,6 +487,51 @@ BOOST_AUTO_TEST_CASE(after_a_fault_every_pull_under_way_is_asked_again_and_answe
   BOOST_TEST(answered.size() == 3u);
   BOOST_TEST((answered == std::vector<PullNumber>{a, c, b}));
   BOOST_TEST(AllAre(1, pulled));
+}
+
+BOOST_AUTO_TEST_CASE(pushes_under_way_take_one_lane_of_the_network) {   // between lanes there is no order
+  constexpr auto kControl = Network::Lane::kControl, kBulk = Network::Lane::kBulk;
+  constexpr size_t kMany = kBulkBytes / sizeof(Key);
+  Make(1);
+  Start();
+  Came(0);
+  gates[0].closed = true;
+  Push(1);
+  Push(2, false, false, kMany);   // waits
+  BOOST_TEST(Came(0) == "push1 ");
+  BOOST_TEST((gates[0].pushes.back().lane == kControl));
+  Release(0);
+  BOOST_TEST(Came(0) == "push2 ");
+  BOOST_TEST((gates[0].pushes.back().lane == kBulk));
+  Push(3);
+  BOOST_TEST(Came(0) == "push3 ");
+  BOOST_TEST((gates[0].pushes.back().lane == kBulk));
+  Release(0);
+  Release(0);
+  Push(4);
+  BOOST_TEST((gates[0].pushes.back().lane == kControl));
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_comes_back_hears_what_is_held_and_in_which_order_it_had_it) {
+  Make(1);
+  Start();
+  BOOST_TEST(gates[0].held == std::vector<Round>{0}, boost::test_tools::per_element());
+  for (uint64_t ordinal = 1; ordinal <= 2; ++ordinal) Push(ordinal);
+  gates[0].closed = true;
+  Push(3);   // its answer is lost
+  gates[0].pushes.clear();
+  gates[0].kept.clear();
+  gates[0].closed = false;
+  Replace(0, {});
+  Break(0, true);
+  Push(4);
+  Mend(0);
+  Wait(20);
+  BOOST_TEST(gates[0].held.back() == MakeRound(1, 4));
+  std::vector<uint64_t> orders;
+  for (const ::troupe::Push& push : gates[0].pushes) orders.push_back(push.order);
+  BOOST_TEST(orders == (std::vector<uint64_t>{0, 1, 2, 0, 0}), boost::test_tools::per_element());   // the first of them was the fourth, which found nobody
+  BOOST_TEST(Applied(4));
 }
 
 BOOST_AUTO_TEST_CASE(a_round_in_chunks_ends_with_a_chunk_that_overtakes_no_other) {

@@ -152,6 +152,7 @@ ShardActorOptions SomeShardJob() {
   options.log_folder = "/z";
   options.log_bytes_max = 789;
   options.tier_folder = "/tmp/rows";
+  options.catch_up_max = std::chrono::milliseconds(700);
   return options;
 }
 
@@ -171,7 +172,9 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   Check(answers.pushed);
   BOOST_TEST(answers.pulled.clock == 5U);
   BOOST_TEST(answers.pulled.values.As<float>()[0] == 4.0F);
-  BOOST_TEST(static_cast<uint32_t>(Again(Open{WriterId{6}}).writer) == 6U);
+  const Open open = Again(Open{.writer = WriterId{6}, .through = 7});
+  BOOST_TEST(static_cast<uint32_t>(open.writer) == 6U);
+  BOOST_TEST(open.through == 7U);
   const Opened opened = Again(Opened{.clock = 3, .stable = 2, .applied = Array<uint64_t>({5, 6})});
   BOOST_TEST(opened.clock == 3U);
   BOOST_TEST(opened.stable == 2U);
@@ -284,10 +287,12 @@ BOOST_AUTO_TEST_CASE(a_cuts_messages_come_out_as_they_went_in) {
 BOOST_AUTO_TEST_CASE(a_moves_messages_and_the_epoch_of_the_others_come_out_as_they_went_in) {
   using std::chrono::milliseconds;
   BOOST_TEST(Again(Push{.writer = WriterId{1}, .parts = {}, .keys = {}, .values = {}, .epoch = 7}).epoch == 7U);
+  BOOST_TEST(Again(Push{.writer = WriterId{1}, .parts = {}, .keys = {}, .values = {}, .order = 6}).order == 6U);
   BOOST_TEST(Again(Pull{.writer = WriterId{1}, .parts = {}, .keys = {}, .epoch = 8}).epoch == 8U);
   const Pushed moved = Again(Pushed{.outcome = Pushed::Outcome::kMoved, .clock = 3, .epoch = 9});
   BOOST_TEST((moved.outcome == Pushed::Outcome::kMoved));
   BOOST_TEST(moved.epoch == 9U);
+  BOOST_TEST(Again(Pushed{.clock = 3, .order = 10}).order == 10U);
   BOOST_TEST(Again(Pulled{.values = {}, .moved = 10}).moved == 10U);
   BOOST_TEST(Again(Opened{.clock = 1, .stable = 1, .applied = Array<uint64_t>({1}), .epoch = 11}).epoch == 11U);
   BOOST_TEST(Again(RowsSaved{.epoch = 12}).epoch == 12U);
@@ -339,6 +344,7 @@ BOOST_AUTO_TEST_CASE(a_shards_job_comes_out_as_it_went_in) {
   BOOST_TEST(decoded->log_folder == "/z");
   BOOST_TEST(decoded->log_bytes_max == 789u);
   BOOST_TEST(decoded->tier_folder == options.tier_folder);
+  BOOST_TEST((decoded->catch_up_max == options.catch_up_max));
   const Block bytes = EncodeShardJob(options);
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto cut = DecodeShardJob(Block::Copy(bytes.data(), size));
