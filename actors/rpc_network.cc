@@ -48,10 +48,11 @@ void RpcNetwork::Request(const Address& to, Frame frame, Lane lane, Duration tim
   it.timeout = timeout;
   it.deadline = std::chrono::steady_clock::now() + timeout;
   it.reply = std::move(reply);
-  if (loop_->OnLoopThread() && loop_->idle()) return loop_->Submit(call);   // what its asker has asked before on another thread goes first
+  const bool on_loop_thread = loop_->OnLoopThread();
+  if (on_loop_thread && loop_->idle()) return loop_->Submit(call);   // what its asker has asked before on another thread goes first
   auto shared = std::make_shared<LinkCalls>(std::move(call));
   LinkLoop::Work work = [loop = loop_.get(), shared] { loop->Submit(*shared); };
-  if (loop_->Post(work, loop_->options().queued_requests_max)) return;
+  if (loop_->Post(work, on_loop_thread ? SIZE_MAX : loop_->options().queued_requests_max)) return;   // nobody else would empty the queue
   shared->front().reply(loop_->ended() ? absl::CancelledError("the network is stopped") : absl::UnavailableError("more requests wait than the network queues"));
 }
 

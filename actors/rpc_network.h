@@ -31,7 +31,7 @@ class RpcNetwork final : public Network {
     std::string build_id;
     /// Other tokens that get in, with what they are good for; `token` is an admin's. Where there are none and `token` is empty, everybody is an admin.
     std::vector<RoleToken> tokens = {};
-    /// The role that a request of this type to this actor takes; with less it is answered with PermissionDenied.
+    /// The role that a request of this type to this actor takes; with less it is answered with Unauthenticated.
     std::function<Role(ActorId, uint64_t type)> least_role = [](ActorId, uint64_t) { return Role::kAdmin; };
     /// TLS 1.3 on every TCP connection, in and out: each end shows its certificate, and is refused where it is not of the other's authority, or expired.
     /// Certificates are looked at when a connection is made. Unix sockets are their owner's alone, and need none.
@@ -77,7 +77,8 @@ class RpcNetwork final : public Network {
   /// At every attempt to connect Unix places are tried first, then the others in their order, each for connect_timeout; a name is looked up without anybody
   /// waiting. A place where another node answers, or nobody, is passed over; without certificates so is one beyond loopback, which would see the token.
   void Locate(NodeId node, std::vector<std::string> places) override;
-  /// On the link thread (in a handler or a reply) the request goes out without any hand-over. `reply` is called on the link thread, never inside this
+  /// On the link thread (in a handler or a reply) the request goes out without any hand-over, unless requests of other threads wait: then behind them, so that
+  /// the requests of one actor keep their order on whatever threads it runs. `reply` is called on the link thread, never inside this
   /// call, except by other threads when the network is stopping (Cancelled) or queued_requests_max is reached (Unavailable).
   void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override;
   void Serve(ActorId actor, Handler handler) override;

@@ -10,7 +10,7 @@ namespace troupe {
 
 /// The process exit code of a command that ends with `status`: 0 done; 2 usage, unknown names, unreadable or invalid input
 /// (InvalidArgument, NotFound, PermissionDenied, OutOfRange, FailedPrecondition, AlreadyExists, Unimplemented, DataLoss); 1 everything else (disk, network,
-/// restarts used up).
+/// tokens, restarts used up).
 int ExitCode(const absl::Status& status);
 
 }   // namespace troupe

@@ -13,8 +13,8 @@
 
 namespace troupe {
 
-/// Of one shard's life. A writer has caught up when it has said what it holds (Open) and all of that has arrived. Until all have, pulls wait, and pushes are kept
-/// here to be taken in the order in which the shard's earlier life took them (Pushed::order); those that it had not answered come last.
+/// Of one shard's life. A writer has caught up when it has said what it holds (Open) and all of that has arrived. Until all have, pulls wait, and pushes are
+/// kept here to be taken in the order in which the shard's earlier life took them (Pushed::order); those that it had not answered come last.
 class CatchUp {
  public:
   using Take = std::function<void()>;

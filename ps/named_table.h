@@ -37,7 +37,7 @@ struct NamedTableOptions {
 class NamedTable {
  public:
   /// Finds the table through the head, and then talks to its shards.
-  /// Errors InvalidArgument: the name; NotFound: no such table; PermissionDenied: the token; FailedPrecondition: it is being dropped; ResourceExhausted: it has
+  /// Errors InvalidArgument: the name; NotFound: no such table; Unauthenticated: the token; FailedPrecondition: it is being dropped; ResourceExhausted: it has
   /// 64 users already; Unavailable: no head, or the table's driver does not answer.
   static absl::StatusOr<std::unique_ptr<NamedTable>> Connect(const NamedTableOptions& options);
   /// What was pushed and not flushed may be lost.

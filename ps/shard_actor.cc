@@ -176,6 +176,7 @@ constexpr std::chrono::seconds kHoldMax{10}, kLeaseMax{600};
 
 void StartReadyCall(Self* self);
 void FreezeIfReached(Self* self);
+void GoOnCatchingUp(Self* self);
 void SaveForAnswers(Self* self);
 
 /// Does `change` when no call is running: one result is of one state.
@@ -400,6 +401,7 @@ void EndCall(Self* self, absl::StatusOr<Called> called) {
     state.changes.pop_front();
     change();
   }
+  GoOnCatchingUp(self);
   TakeHeldSnapshot(self);
   StartReadyCall(self);
 }
@@ -505,6 +507,7 @@ void TakeInTurn(Self* self, const Push& push, std::function<void()> take, std::f
 void TakeBeyond(Self* self) {
   std::deque<State::HeldPush> beyond = std::exchange(self->state.beyond, {});
   for (State::HeldPush& held : beyond) TakeOrKeep(self, held.push, std::move(held.take), std::move(held.refuse));
+  GoOnCatchingUp(self);
 }
 
 absl::Status Unreached(const State& state) {
@@ -1042,6 +1045,7 @@ caf::behavior ShardBehavior(Self* self) {
       },
       [self](const LogSynced& synced) { OnSynced(self, synced); },
       [self](AskState) -> caf::result<ShardState> {
+        if (self->state.catch_up) return ToError(absl::UnavailableError("the shard is catching up: what it keeps is in no state yet"));
         auto promise = self->make_response_promise<caf::typed_response_promise<ShardState>>();
         WhenUnread(self->state, [self, promise]() mutable {
           const Shard& shard = *self->state.shard;

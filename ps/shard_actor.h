@@ -39,7 +39,7 @@ struct ShardActorOptions {
 };
 
 /// For an actor of the same process that hands a shard's state on (chain_member_actor.h): sent to a ShardActor as messages of their own, which do not travel.
-/// The state behind all changes that it has been sent before, without the ranges that come in slices.
+/// The state behind all changes that it has been sent before, without the ranges that come in slices. Unavailable: it is catching up.
 struct AskState {};
 /// reply to AskState
 struct ShardState {

@@ -81,7 +81,7 @@ absl::StatusOr<Role> CheckHello(const RpcNetwork::Options& ours, wire::Hello::Re
     return absl::FailedPreconditionError(absl::StrCat("the peer belongs to '", theirs.getClusterId().cStr(), "', expected '", ours.cluster_id, "'"));
   }
   const std::optional<Role> role = RoleOf(ours, theirs.getToken());
-  if (!role) return absl::PermissionDeniedError("the peer's token is wrong");
+  if (!role) return absl::UnauthenticatedError("the peer's token is wrong");
   if (theirs.getBuildId() != ours.build_id) {
     return absl::FailedPreconditionError(absl::StrCat("the peer is build '", theirs.getBuildId().cStr(), "', expected '", ours.build_id, "'"));
   }
@@ -239,7 +239,7 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     }
     if (const Role least = ours.least_role(actor, frame.type); role < least) {
       return pending->Settle(
-          absl::PermissionDeniedError(absl::StrCat("a token for '", ToString(role), "' is not enough for this, which takes one for '", ToString(least), "'")));
+          absl::UnauthenticatedError(absl::StrCat("a token for '", ToString(role), "' is not enough for this, which takes one for '", ToString(least), "'")));
     }
     const auto handler = loop_.HandlerOf(actor);
     if (handler == nullptr) return pending->Settle(absl::UnavailableError(absl::StrCat("node ", node, " has no actor ", static_cast<uint32_t>(actor))));

@@ -95,7 +95,7 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   void Break(std::string reason);
   /// Why the connection ended, empty where the peer closed it or it has not ended.
   const std::string& reason() const { return reason_; }
-  /// What kind of reason: Unavailable, or, where trying again would not help, PermissionDenied or FailedPrecondition.
+  /// What kind of reason: Unavailable, or, where trying again would not help, Unauthenticated or FailedPrecondition.
   absl::StatusCode reason_code() const { return reason_code_; }
   /// The message that capnp asked for last, to refer to blocks in it; null after Forget and where capnp builds its messages elsewhere.
   OutgoingMessage* last_message() { return last_; }

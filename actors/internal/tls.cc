@@ -65,7 +65,7 @@ std::string Words(long verdict) {
 
 /// What the peer has said with its last words.
 absl::Status OfAlert(int alert) {
-  const auto refused = [](absl::string_view why) { return absl::PermissionDeniedError(absl::StrCat("the peer refuses this process's certificate", why)); };
+  const auto refused = [](absl::string_view why) { return absl::UnauthenticatedError(absl::StrCat("the peer refuses this process's certificate", why)); };
   switch (alert) {
     case SSL_AD_CERTIFICATE_EXPIRED:
       return refused(", which it says has expired");
@@ -73,7 +73,7 @@ absl::Status OfAlert(int alert) {
     case SSL_AD_DECRYPT_ERROR:
       return refused(", which is of a foreign authority");
     case SSL_AD_CERTIFICATE_REQUIRED:
-      return absl::PermissionDeniedError("the peer demands a certificate, and was shown none");
+      return absl::UnauthenticatedError("the peer demands a certificate, and was shown none");
     case SSL_AD_BAD_CERTIFICATE:
     case SSL_AD_CERTIFICATE_REVOKED:
     case SSL_AD_UNSUPPORTED_CERTIFICATE:
@@ -218,12 +218,12 @@ absl::Status TlsStream::Reason() const {
   if (!established_ && received_ > kHandshakeBytesMax)
     return absl::UnavailableError(absl::StrCat("more than ", kHandshakeBytesMax, " bytes before a certificate"));
   const long verdict = SSL_get_verify_result(ssl_);
-  if (verdict != X509_V_OK) return absl::PermissionDeniedError(absl::StrCat("the peer's certificate ", Words(verdict)));
+  if (verdict != X509_V_OK) return absl::UnauthenticatedError(absl::StrCat("the peer's certificate ", Words(verdict)));
   if (system_error_ != 0) return absl::UnavailableError(std::strerror(system_error_));
   const unsigned long first = ERR_peek_error();
   const int reason = ERR_GET_REASON(first);
   if (ERR_GET_LIB(first) == ERR_LIB_SSL) {
-    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return absl::PermissionDeniedError("the peer has shown no certificate");
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return absl::UnauthenticatedError("the peer has shown no certificate");
     if (reason >= kAlertReasons && reason < kAlertReasons + 256) return OfAlert(reason - kAlertReasons);
   }
   if (ended_) return absl::UnavailableError("the peer closed the connection before the end of the TLS handshake");

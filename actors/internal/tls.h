@@ -64,7 +64,7 @@ class TlsStream {
   bool established() const { return established_; }
   /// Encrypted bytes wait for room in the socket.
   bool blocked() const { return sent_ < out_.size(); }
-  /// PermissionDenied: a certificate, ours or the peer's, is no good; FailedPrecondition: the peer does not speak TLS; Unavailable: all else.
+  /// Unauthenticated: a certificate, ours or the peer's, is no good; FailedPrecondition: the peer does not speak TLS; Unavailable: all else.
   const absl::Status& error() const { return error_; }
 
  private:

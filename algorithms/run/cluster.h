@@ -53,6 +53,10 @@ class Cluster {
   virtual const std::vector<WorkerActor>& workers() const = 0;
   /// May splits be given to other workers? Not where these share what they compute with, or keep tables.
   virtual bool splits_move() const { return false; }
+  /// Workers that are to hand over their splits and end, rising: their nodes are drained. They go on until they are let go, or for a while.
+  virtual std::vector<uint32_t> leaving() const { return {}; }
+  /// One of those may end now; said again, it is of no effect.
+  virtual void LetGo(uint32_t) {}
   /// After so long without an answer a worker's splits are others' (SplitDealerOptions::absent_after).
   virtual std::chrono::milliseconds absent_after() const { return std::chrono::seconds(10); }
   /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).

@@ -20,6 +20,10 @@ struct PhaseRunnerOptions {
   SplitDealerOptions dealer;
   /// Where nobody answers who could have a split, the last error is final after this time.
   std::chrono::milliseconds patience{120'000};
+  /// Workers whose nodes are drained, rising; asked ten times a second. May be empty.
+  std::function<std::vector<uint32_t>()> leaving = nullptr;
+  /// One of them has nothing left to do, and may end. Not empty where `leaving` is not.
+  std::function<void(uint32_t)> left = nullptr;
   /// What was decided about splits. May be empty.
   std::function<void(const std::string&)> log = nullptr;
 };

@@ -45,7 +45,7 @@ namespace troupe {
 namespace {
 
 constexpr std::chrono::milliseconds kLeaveMax{500};
-constexpr std::chrono::milliseconds kCatchUpMax{1'000};   // a writer with nothing to do looks after its shards four times in it
+constexpr std::chrono::milliseconds kCatchUpMax{1'000};   // a writer that holds what is not stable looks after its shards four times in it
 constexpr std::chrono::milliseconds kGoMax{
     5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
@@ -178,6 +178,19 @@ class ProcessCluster final : public Cluster {
   System& system() override { return *system_; }
   const std::vector<WorkerActor>& workers() const override { return workers_; }
   bool splits_move() const override { return !Keeps(); }
+  std::vector<uint32_t> leaving() const override {
+    std::vector<uint32_t> all;
+    for (uint32_t worker = 0; worker < cluster_.workers; ++worker) {
+      const Child& child = WorkerChild(worker);
+      if (child.leaves > 0 && child.leaves == child.incarnation) all.push_back(worker);
+    }
+    return all;
+  }
+  void LetGo(uint32_t worker) override {
+    Child& child = WorkerChild(worker);
+    const uint64_t incarnation = child.leaves;
+    if (incarnation > 0 && incarnation == child.incarnation && child.let_go.exchange(incarnation) != incarnation) End(child, incarnation);
+  }
   const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   std::string move_folder() const override { return launcher_->folder(); }
   uint64_t restarts() const override { return restarts_; }
@@ -203,6 +216,8 @@ class ProcessCluster final : public Cluster {
     std::atomic<std::shared_ptr<Heard>> heard{};
     std::atomic<uint64_t> attached{0};   // the last life that has said where it listens
     uint64_t spawned = 0;                // and the last that was told what it is
+    std::atomic<uint64_t> leaves{0};     // of a worker: the last life whose node is drained,
+    std::atomic<uint64_t> let_go{0};     // and that has handed over its splits
   };
 
   /// One life of a child, about to be started.
@@ -289,8 +304,12 @@ class ProcessCluster final : public Cluster {
     if (heir) return heir;
     return StartChild(*children_[holder]);
   }
-  void OnLeaves(const Child& child, uint64_t incarnation) {
+  void OnLeaves(Child& child, uint64_t incarnation) {
     if (options_.log) options_.log(absl::StrCat(child.name, " leaves: its node is drained"));
+    if (child.role == "worker") {
+      child.leaves = incarnation;
+      return;
+    }
     std::optional<Begun> begun;
     {
       const std::lock_guard lock(hand_over_mutex_);
@@ -317,14 +336,19 @@ class ProcessCluster final : public Cluster {
         return std::ranges::find(view.members, MemberOf(*children_[life.process], life.incarnation)) != view.members.end();
       });
     }
-    if (!ends || closing_) return;
-    // It ends by itself, as its node will say; where it cannot hear, it is ended.
-    const Child& child = *children_[ends->process];
-    system_->network().Request({child.node, Incarnation{ends->incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kGoMax,
-                               [this, name = child.name, incarnation = ends->incarnation](const absl::StatusOr<Frame>& answer) {
+    if (ends) End(*children_[ends->process], ends->incarnation);
+  }
+  /// A life that is wanted no more ends by itself, as its node will say; where it cannot hear, it is ended.
+  void End(const Child& child, uint64_t incarnation) {
+    if (closing_) return;
+    system_->network().Request({child.node, Incarnation{incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kGoMax,
+                               [this, name = child.name, incarnation](const absl::StatusOr<Frame>& answer) {
                                  if (!closing_ && absl::IsDeadlineExceeded(answer.status())) launcher_->Kill(name, incarnation);
                                });
   }
+  Child& WorkerChild(uint32_t worker) const { return *children_[cluster_.shards + worker]; }
+  /// In a run whose splits may move, a worker hands them over before it ends.
+  bool HandsOverSplits(const Child& child) const { return child.role == "worker" && options_.nodes && splits_move() && !cluster_.ranges_move; }
   /// With the mutex held; RunHeir follows, without.
   std::optional<Begun> BeginHeir(std::optional<uint32_t> process) {
     if (!process || closing_) return std::nullopt;
@@ -483,7 +507,7 @@ class ProcessCluster final : public Cluster {
                     OnEnded(child, incarnation);
                     System::Deliver(actor, ProcessEnded{end.normally});
                   }};
-    if (child.role == "shard" && Idle() > 0) launch.leaves = [this, &child, incarnation] { OnLeaves(child, incarnation); };
+    if ((child.role == "shard" && Idle() > 0) || HandsOverSplits(child)) launch.leaves = [this, &child, incarnation] { OnLeaves(child, incarnation); };
     TROUPE_RETURN_IF_ERROR(launcher_->Start(std::move(launch), token_));
     if (own_place_.empty()) SendSpawn(child, incarnation, child.spawn(incarnation));
     return absl::OkStatus();

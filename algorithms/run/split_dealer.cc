@@ -10,6 +10,8 @@ namespace {
 
 // What a move must save of the time that the slower of two workers takes.
 constexpr double kGain = 0.95;
+// What a batch costs at a worker that leaves, in usual ones.
+constexpr double kLeaving = 1e6;
 // So long after its last split what is known of a worker's pace counts.
 constexpr std::chrono::seconds kForgetAfter{10};
 
@@ -84,6 +86,7 @@ void SplitDealer::OnReport(uint32_t worker, const PhaseReport& report, Time now)
   Worker& from = workers_[worker];
   from.answered = now;
   from.away.reset();
+  from.heard = report.share_number;
   std::map<uint32_t, const SplitReport*> told;
   for (const SplitReport& split : report.splits) {
     if (split.split < options_.splits) told[split.split] = &split;
@@ -159,10 +162,12 @@ std::vector<SplitDealer::Load> SplitDealer::Loads(Time now) const {
   for (uint32_t worker = 0; worker < options_.workers; ++worker) {
     Load& load = loads[worker];
     load.there = !Absent(worker, now);
-    load.takes = load.there && workers_[worker].answered && !workers_[worker].stuck;
+    load.leaves = workers_[worker].leaving;
+    load.takes = load.there && workers_[worker].answered && !workers_[worker].away && !workers_[worker].stuck && !load.leaves;
     const auto own = workers_[worker].batch_time;
     const double ratio = median.count() == 0 ? 1 : static_cast<double>(own.count()) / static_cast<double>(median.count());
     if (ratio > options_.slow_factor && own > options_.slow_min) load.cost = ratio;
+    if (load.leaves) load.cost = kLeaving;
   }
   for (uint32_t i = 0; i < options_.splits; ++i) {
     if (!reports_[i].has_ended()) ++loads[splits_[i].next.value_or(splits_[i].worker)].splits;
@@ -191,7 +196,7 @@ void SplitDealer::DropAbsent(Time now) {
   std::vector<Load> loads = Loads(now);
   for (uint32_t i = 0; i < options_.splits; ++i) {
     Split& split = splits_[i];
-    if (split.next && !loads[*split.next].there) CancelMove(split);
+    if (split.next && (!loads[*split.next].there || loads[*split.next].leaves)) CancelMove(split);
     if (loads[split.worker].there) continue;
     const std::optional<uint32_t> to = split.next ? split.next : Best(loads, split.worker);
     if (!to) return;
@@ -235,13 +240,13 @@ void SplitDealer::Balance(Time now, bool at_once) {
       if (loads[worker].Time(0) > loads[from].Time(0)) from = worker;
     }
     const std::optional<uint32_t> to = Best(loads, from);
-    if (!to || std::max(loads[from].Time(-1), loads[*to].Time(1)) >= kGain * loads[from].Time(0)) return;
-    const bool slow = loads[from].cost > 1;
+    const bool leaves = loads[from].leaves && loads[from].splits > 0, slow = loads[from].cost > 1 && !leaves;
+    if (!to || (!leaves && std::max(loads[from].Time(-1), loads[*to].Time(1)) >= kGain * loads[from].Time(0))) return;
     std::optional<uint32_t> chosen;
     for (uint32_t i = 0; i < options_.splits; ++i) {
       const Split& split = splits_[i];
       if (split.worker != from || split.next || reports_[i].has_ended() || (slow && split.rescued)) continue;
-      if (!at_once && split.moved && now - *split.moved < options_.stay) continue;
+      if (!at_once && !leaves && split.moved && now - *split.moved < options_.stay) continue;
       if (!chosen || reports_[i].batches < reports_[*chosen].batches) chosen = i;   // the one with the most left
     }
     if (!chosen) return;
@@ -275,6 +280,16 @@ bool SplitDealer::done() const {
 bool SplitDealer::DoneOf(uint32_t worker) const {
   for (uint32_t i = 0; i < options_.splits; ++i) {
     if (splits_[i].next == worker || (splits_[i].worker == worker && !reports_[i].has_ended())) return false;
+  }
+  return true;
+}
+
+bool SplitDealer::MayLeave(uint32_t worker, Time now) const {
+  if (!options_.at_once && !prepare_) return true;   // nothing moves in such a phase
+  const Worker& of = workers_[worker];
+  if (DoneOf(worker) && of.heard >= of.number) return true;
+  for (uint32_t other = 0; other < options_.workers; ++other) {
+    if (workers_[other].answered && !workers_[other].leaving && !Absent(other, now)) return false;
   }
   return true;
 }

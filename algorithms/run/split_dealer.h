@@ -55,6 +55,10 @@ class SplitDealer {
   void OnReport(uint32_t worker, const PhaseReport& report, Time now);
   /// The worker could not be asked.
   void OnError(uint32_t worker, Time now);
+  /// The node of the worker is drained (or, with false, is not any more, or the worker is another process): it is given nothing, and its splits move to others.
+  void SetLeaving(uint32_t worker, bool leaving) { workers_[worker].leaving = leaving; }
+  /// Does nothing get better by its staying? It knows that it has no split that is not done, or nobody is there to take any, or nothing moves in this phase.
+  bool MayLeave(uint32_t worker, Time now) const;
   /// Whoever asks has stood still itself: nobody is late for it.
   void Excuse(Time now);
   /// Time has passed: looks who is lost, who is stuck, and who has too much.
@@ -85,12 +89,12 @@ class SplitDealer {
     bool rescued = false;   // in this phase, from a slow or stuck worker
   };
   struct Worker {
-    std::optional<Time> answered, away;   // the last time; since when it cannot be asked
-    uint64_t number = 1;
+    std::optional<Time> answered, away;        // the last time; since when it cannot be asked
+    uint64_t number = 1, heard = 0;            // of its share, and of that which it has answered
     std::chrono::microseconds batch_time{0};   // 0: not known
     std::chrono::milliseconds working{0};      // at one batch, as it said last: also of a split that it is to let go
     std::optional<Time> idle;
-    bool stuck = false;
+    bool stuck = false, leaving = false;
   };
 
   void Give(uint32_t split, uint32_t to, std::optional<SplitReport> so_far);
@@ -100,7 +104,7 @@ class SplitDealer {
   void HelpStuck(Time now);
   void Balance(Time now, bool at_once);
   struct Load {
-    bool there = true, takes = true;
+    bool there = true, takes = true, leaves = false;
     uint32_t splits = 0;   // not done, that it has or will have
     double cost = 1;       // how many times as long as usual a batch takes it
     /// That a round takes it, in usual batches, with `more` splits.

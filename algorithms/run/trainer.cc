@@ -112,7 +112,11 @@ class TrainerDriver final : public Driver {
         events_(events),
         map_(tables, options.shards),
         rebalancer_(tables),
-        runner_(cluster.system(), cluster.workers(), {.dealer = DealerOf(options, tables, cluster), .log = events.log}) {}
+        runner_(cluster.system(), cluster.workers(),
+                {.dealer = DealerOf(options, tables, cluster),
+                 .leaving = [&cluster] { return cluster.leaving(); },
+                 .left = [&cluster](uint32_t worker) { cluster.LetGo(worker); },
+                 .log = events.log}) {}
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;

@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(an_expired_certificate_is_refused_and_both_ends_say_so) {
   auto client = ClientWith(member);
   for (const auto lane : {kControl, kBulk}) {
     auto late = ClientWith(expired);
-    BOOST_TEST(Has(StatusOf(Ask(*late, Numbered(1), lane)), absl::StatusCode::kPermissionDenied, place() + ": " + kOurs + ", which it says has expired"));
+    BOOST_TEST(Has(StatusOf(Ask(*late, Numbered(1), lane)), absl::StatusCode::kUnauthenticated, place() + ": " + kOurs + ", which it says has expired"));
   }
   AwaitLine("a connection is ended: the peer's certificate has expired");
   CheckMember(*client);
@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(an_expired_certificate_is_refused_and_both_ends_say_so) {
 BOOST_AUTO_TEST_CASE(a_server_with_an_expired_certificate_is_refused) {
   auto server = ServerWith(expired);
   auto client = ClientWith(member);
-  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kPermissionDenied, place() + ": the peer's certificate has expired"));
+  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(1))), absl::StatusCode::kUnauthenticated, place() + ": the peer's certificate has expired"));
   AwaitLine(std::string("a connection is ended: ") + kOurs + ", which it says has expired");
 }
 
@@ -110,12 +110,12 @@ BOOST_AUTO_TEST_CASE(a_foreign_certificate_is_refused_by_either_end) {
   auto server = ServerWith(member);
   auto client = ClientWith(member);
   auto stranger = ClientWith(foreign);   // to which the server's is foreign: it goes away first
-  BOOST_TEST(Has(StatusOf(Ask(*stranger, Numbered(1))), absl::StatusCode::kPermissionDenied, place() + ": the peer's certificate is of a foreign authority"));
+  BOOST_TEST(Has(StatusOf(Ask(*stranger, Numbered(1))), absl::StatusCode::kUnauthenticated, place() + ": the peer's certificate is of a foreign authority"));
   AwaitLine(std::string("a connection is ended: ") + kOurs + ", which is of a foreign authority");
   TlsCertificates sly = foreign;   // that knows the server's authority
   sly.authorities = member.authorities;
   auto spy = ClientWith(sly);
-  BOOST_TEST(Has(StatusOf(Ask(*spy, Numbered(1))), absl::StatusCode::kPermissionDenied, place() + ": " + kOurs + ", which is of a foreign authority"));
+  BOOST_TEST(Has(StatusOf(Ask(*spy, Numbered(1))), absl::StatusCode::kUnauthenticated, place() + ": " + kOurs + ", which is of a foreign authority"));
   AwaitLine("a connection is ended: the peer's certificate is of a foreign authority");
   CheckMember(*client);
 }
@@ -196,7 +196,7 @@ BOOST_AUTO_TEST_CASE(a_certificate_does_not_replace_the_token_and_no_line_holds_
   auto guesser = Start(std::move(options));
   guesser->Locate(kServer, {place()});
   const absl::Status status = StatusOf(Ask(*guesser, Numbered(1)));
-  BOOST_TEST(Has(status, absl::StatusCode::kPermissionDenied, "the peer's token is wrong"));
+  BOOST_TEST(Has(status, absl::StatusCode::kUnauthenticated, "the peer's token is wrong"));
   AwaitLine("token is wrong");
   BOOST_TEST(Message(status).find("a-guess") == std::string_view::npos);
   BOOST_TEST(Lines("a-guess") == 0u);
@@ -264,7 +264,7 @@ BOOST_DATA_TEST_CASE_F(TlsFixture, a_token_is_good_for_what_its_role_may_do, boo
         if (type <= may)
           BOOST_TEST(status.ToString() == "OK");
         else
-          BOOST_TEST(Has(status, absl::StatusCode::kPermissionDenied,
+          BOOST_TEST(Has(status, absl::StatusCode::kUnauthenticated,
                          std::string("a token for '") + ToString(static_cast<Role>(may)) + "' is not enough for this, which takes one for '" +
                              ToString(static_cast<Role>(type)) + "'"));
       }
@@ -284,7 +284,7 @@ BOOST_AUTO_TEST_CASE(with_other_tokens_none_is_no_token) {
   without.token = "";
   auto client = Start(std::move(without));
   client->Locate(kServer, {place()});
-  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(0))), absl::StatusCode::kPermissionDenied, "the peer's token is wrong"));
+  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(0))), absl::StatusCode::kUnauthenticated, "the peer's token is wrong"));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------------------- floods

@@ -306,6 +306,80 @@ BOOST_AUTO_TEST_CASE(the_next_phase_is_dealt_anew_at_once) {
   for (uint32_t worker = 0; worker < 4; ++worker) BOOST_TEST(job.Of(worker).size() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(whoever_leaves_hands_over_what_is_not_done_one_after_the_other_is_prepared_and_is_given_nothing) {
+  Job job({.splits = 6, .workers = 3, .first = 3});
+  job.dealer.Begin(true, job.now);
+  job.PassFor(milliseconds(500));
+  BOOST_TEST(!job.dealer.MayLeave(1, job.now));
+  job.dealer.SetLeaving(1, true);
+  job.dealer.Look(job.now);
+  BOOST_TEST(job.Of(1).size() == 2u);   // until the others are prepared
+  job.PassFor(milliseconds(400));
+  BOOST_TEST(job.Of(1).empty());
+  BOOST_TEST(job.Of(0).size() == 3u);
+  BOOST_TEST(job.Of(2).size() == 3u);
+  BOOST_TEST(job.dealer.moved() == 2u);
+  BOOST_TEST(job.dealer.taken() == 0u);
+  BOOST_TEST(job.dealer.MayLeave(1, job.now));
+  job.CheckEachHasOne();
+  job.dealer.Begin(true, job.now);   // nothing in the next phase either
+  job.PassFor(milliseconds(3'000));
+  BOOST_TEST(job.dealer.ShareOf(1).empty());
+  job.workers[1].Forget();   // another process takes its place
+  job.dealer.SetLeaving(1, false);
+  job.PassFor(milliseconds(3'000));
+  BOOST_TEST(job.Of(1).size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(whoever_leaves_hands_over_however_many_splits_it_has) {
+  Job job({.splits = 60, .workers = 2, .first = 2});
+  job.dealer.Begin(true, job.now);
+  job.PassFor(milliseconds(500));
+  job.dealer.SetLeaving(0, true);
+  job.PassFor(milliseconds(500));
+  BOOST_TEST(job.Of(0).empty());
+  BOOST_TEST(job.Of(1).size() == 60u);
+  BOOST_TEST(job.dealer.MayLeave(0, job.now));
+}
+
+BOOST_AUTO_TEST_CASE(whoever_leaves_between_two_phases_may_when_it_has_heard_of_it) {
+  Job job({.splits = 4, .workers = 2, .first = 2});
+  job.dealer.Begin(true, job.now);
+  job.PassFor(milliseconds(500));
+  job.dealer.SetLeaving(0, true);
+  job.dealer.Begin(true, job.now);
+  BOOST_TEST(job.Of(0).empty());
+  BOOST_TEST(!job.dealer.MayLeave(0, job.now));
+  job.Ask(0);
+  BOOST_TEST(job.dealer.MayLeave(0, job.now));
+  Job still({.splits = 4, .workers = 2, .first = 2, .at_once = false});
+  still.dealer.Begin(false, still.now);   // nothing moves, so there is nothing to wait for
+  still.dealer.SetLeaving(0, true);
+  still.PassFor(milliseconds(500));
+  BOOST_TEST(still.Of(0).size() == 2u);
+  BOOST_TEST(still.dealer.MayLeave(0, still.now));
+}
+
+BOOST_AUTO_TEST_CASE(whoever_leaves_and_has_nobody_to_hand_over_to_may_leave_at_once) {
+  Job job({.splits = 4, .workers = 2, .first = 2});
+  job.dealer.Begin(true, job.now);
+  job.PassFor(milliseconds(500));
+  job.dealer.SetLeaving(0, true);
+  job.dealer.SetLeaving(1, true);
+  job.PassFor(milliseconds(500));
+  BOOST_TEST(job.Of(0).size() == 2u);
+  BOOST_TEST(job.Of(1).size() == 2u);
+  BOOST_TEST(job.dealer.MayLeave(0, job.now));
+  job.dealer.SetLeaving(1, false);
+  BOOST_TEST(!job.dealer.MayLeave(0, job.now));
+  job.Pass();
+  job.dealer.SetLeaving(1, true);   // in the middle of the move to it
+  job.dealer.SetLeaving(0, false);
+  job.PassFor(milliseconds(1'000));
+  BOOST_TEST(job.Of(0).size() == 4u);
+  job.CheckEachHasOne();
+}
+
 BOOST_AUTO_TEST_CASE(whatever_happens_each_split_has_one_worker_and_is_done_in_the_end) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     Random random(seed);
@@ -325,6 +399,7 @@ BOOST_AUTO_TEST_CASE(whatever_happens_each_split_has_one_worker_and_is_done_in_t
             if (random.Below(2) == 0) silent.push_back(worker);
           }
         }
+        if (random.Below(30) == 0) job.dealer.SetLeaving(static_cast<uint32_t>(random.Below(options.workers)), random.Below(2) == 0);
         if (random.Below(40) == 0) job.workers[random.Below(options.workers)].Forget();
         if (random.Below(30) == 0) job.workers[random.Below(options.workers)].working = milliseconds(random.Below(4'000));
         job.Pass(silent);

@@ -74,6 +74,26 @@ struct Growing : testing::Cluster {
     BOOST_REQUIRE_MESSAGE(shown.code == 0, shown.err);
     return shown.out;
   }
+  /// One that has neither the driver nor the shard.
+  std::string NodeOfWorkersAlone(const std::map<std::string, std::unique_ptr<Daemon>>& nodes) {
+    const Ended status = Ask({"status", "--json"});
+    std::string found;
+    for (const auto& [name, node] : nodes) {
+      const std::string on = "\"node\":\"" + name + "\"";
+      const auto has = [&](const std::string& process) {
+        const size_t at = status.out.find("\"" + process + "\"");
+        return at != std::string::npos && status.out.find(on, at) < status.out.find('}', at);
+      };
+      if (!has("driver") && !has("shard 0")) found = name;
+    }
+    BOOST_REQUIRE_MESSAGE(!found.empty(), status.out);
+    return found;
+  }
+  static long LongestPause(const std::vector<long>& times) {
+    long pause = 0;
+    for (size_t i = 1; i < times.size(); ++i) pause = std::max(pause, times[i] - times[i - 1]);
+    return pause;
+  }
   /// What one process makes of it, without sleep.
   std::string Alone(const std::string& rows) {
     const auto alone = Begin(Flags("here", rows, {"--param", "sleep_ms=0", "--workers", "1"}));
@@ -108,11 +128,9 @@ BOOST_AUTO_TEST_CASE(nodes_that_join_get_a_share_of_what_runs) {
   const auto rate = [&](long from, long to) {
     return static_cast<double>(std::ranges::count_if(times, [&](long time) { return time >= from && time < to; })) * 1e3 / static_cast<double>(to - from);
   };
-  long pause = 0;
-  for (size_t i = 1; i < times.size(); ++i) pause = std::max(pause, times[i] - times[i - 1]);
   const double before = rate(times.front() + 200, joined), after = rate(times.back() - 2'500, times.back() - 500);
-  BOOST_TEST_MESSAGE("batches a second with two workers " << before << ", with four " << after << ": " << after / before << "; longest pause " << pause
-                                                          << " ms");
+  BOOST_TEST_MESSAGE("batches a second with two workers " << before << ", with four " << after << ": " << after / before << "; longest pause "
+                                                          << LongestPause(times) << " ms");
 }
 
 BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_waits_for_another_node) {
@@ -121,23 +139,31 @@ BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_wai
   for (const char* name : {"a", "b", "c"}) nodes[name] = Small(name);
   const auto job = Begin(Flags("there", "9600", Words{"--param", "sleep_ms=20", "--shards", "1", "--log", scratch / "log"} + At()));
   testing::Await("batches", [&] { return Times().size() > 100; });
-  // Not the driver's node, nor the shard's.
-  const Ended status = Ask({"status", "--json"});
-  std::string victim;
-  for (const auto& [name, node] : nodes) {
-    const std::string on = "\"node\":\"" + name + "\"";
-    const auto has = [&](const std::string& process) {
-      const size_t at = status.out.find("\"" + process + "\"");
-      return at != std::string::npos && status.out.find(on, at) < status.out.find('}', at);
-    };
-    if (!has("driver") && !has("shard 0")) victim = name;
-  }
-  BOOST_REQUIRE_MESSAGE(!victim.empty(), status.out);
+  const std::string victim = NodeOfWorkersAlone(nodes);
   nodes[victim]->Kill();
   const Ended ended = job->Wait();
   BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
   BOOST_TEST(Number(ended.out, "taken") >= 1);
   BOOST_TEST((Model("there") == model));
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_is_drained_hands_its_splits_over_before_its_worker_ends) {
+  const std::string model = Alone("9600");
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b", "c"}) nodes[name] = Small(name);
+  const auto job = Begin(Flags("there", "9600", Words{"--param", "sleep_ms=20", "--shards", "1", "--log", scratch / "log"} + At()));
+  testing::Await("batches", [&] { return Times().size() > 100; });
+  const std::string leaves = NodeOfWorkersAlone(nodes);
+  const Ended drained = Ask({"drain", leaves});
+  BOOST_TEST(drained.code == 0, drained.err);
+  const size_t by_then = Times().size();
+  BOOST_TEST(by_then < 480U);   // the job goes on without it
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(Number(ended.out, "moved") >= 2);
+  BOOST_TEST(Number(ended.out, "taken") == 0, ReadText(scratch / "log"));
+  BOOST_TEST((Model("there") == model));
+  BOOST_TEST_MESSAGE("drained after " << by_then << " of 480 batches; longest pause " << LongestPause(Times()) << " ms");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

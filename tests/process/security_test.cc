@@ -105,10 +105,10 @@ struct SecurityFixture {
   }
 };
 
-/// One line, and the exit code of a refusal.
-bool Refused(const Ended& ended, const std::string& why) {
+/// One line, and the exit code of a refusal: 1 where it is the peer's, of a token or a certificate.
+bool Refused(const Ended& ended, const std::string& why, int code = 2) {
   BOOST_TEST_INFO(ended.code << " " << ended.err);
-  return ended.code == 2 && Lines(ended.err) == 1 && Holds(ended.err, why);
+  return ended.code == code && Lines(ended.err) == 1 && Holds(ended.err, why);
 }
 
 }   // namespace
@@ -156,11 +156,11 @@ BOOST_AUTO_TEST_CASE(only_members_get_in_and_a_run_speaks_tls_throughout) {
     AwaitUp(name, member);
   }
   BOOST_TEST(Refused(Ask({"status"}, token), own.empty() ? "this process has no certificates (--tls)" : "this process has none (--tls)"));
-  BOOST_TEST(Refused(Ask({"status"}, token + Tls("late")), "the peer refuses this process's certificate, which it says has expired"));
+  BOOST_TEST(Refused(Ask({"status"}, token + Tls("late")), "the peer refuses this process's certificate, which it says has expired", 1));
   AwaitLog("the peer's certificate has expired");
-  BOOST_TEST(Refused(Ask({"status"}, token + Tls("foreign")), "the peer's certificate is of a foreign authority"));
+  BOOST_TEST(Refused(Ask({"status"}, token + Tls("foreign")), "the peer's certificate is of a foreign authority", 1));
   AwaitLog("the peer refuses this process's certificate, which is of a foreign authority");
-  BOOST_TEST(Refused(Ask({"status"}, Words{"--token-file", File("guess", "0123456789abcdef-guess")} + Tls("member")), "the peer's token is wrong"));
+  BOOST_TEST(Refused(Ask({"status"}, Words{"--token-file", File("guess", "0123456789abcdef-guess")} + Tls("member")), "the peer's token is wrong", 1));
   AwaitLog("the peer's token is wrong");
 
   const std::string model = scratch / "model";
@@ -182,15 +182,15 @@ BOOST_AUTO_TEST_CASE(a_token_is_good_for_its_role) {
   AwaitUp("a", with("read"));
   const std::string script = Script("echo done");
   const Words submit{"submit", script};
-  BOOST_TEST(Refused(Ask(submit, with("read")), "a token for 'read' is not enough for this, which takes one for 'submit'"));
+  BOOST_TEST(Refused(Ask(submit, with("read")), "a token for 'read' is not enough for this, which takes one for 'submit'", 1));
   const Ended ran = Ask(submit, with("submit"));
   BOOST_TEST((ran.code == 0 && ran.out == "done\n"), ran.err);
   BOOST_TEST(Ask({"job", "logs", "1"}, with("read")).out == "done\n");
-  BOOST_TEST(Refused(Ask({"job", "stop", "1"}, with("read")), "takes one for 'submit'"));
+  BOOST_TEST(Refused(Ask({"job", "stop", "1"}, with("read")), "takes one for 'submit'", 1));
   BOOST_TEST(Refused(Ask({"job", "stop", "1"}, with("submit")), "job 1 is over"));
-  BOOST_TEST(Refused(Ask({"drain", "a"}, with("submit")), "a token for 'submit' is not enough for this, which takes one for 'admin'"));
+  BOOST_TEST(Refused(Ask({"drain", "a"}, with("submit")), "a token for 'submit' is not enough for this, which takes one for 'admin'", 1));
   BOOST_TEST(Ask({"drain", "a"}, {"--token-file", scratch / "tokens"}).code == 0);   // of several the strongest
-  BOOST_TEST(Refused(Ask({"status"}, {}), "the peer's token is wrong"));
+  BOOST_TEST(Refused(Ask({"status"}, {}), "the peer's token is wrong", 1));
 }
 
 BOOST_AUTO_TEST_CASE(ten_thousand_strangers_do_not_disturb_a_head) {

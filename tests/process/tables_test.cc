@@ -164,7 +164,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_in_one_line) {
   BOOST_TEST(Refused(testing::Run(scratch, {"table", "list", "--cluster", "127.0.0.1:1"}), "", 1));
   WriteText(scratch / "wrong", "another token, which is long enough\n");
   const Words wrong = {"--cluster", places, "--token-file", scratch / "wrong"};
-  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + wrong), "token is wrong"));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + wrong), "token is wrong", 1));
   BOOST_TEST(Ask({"job", "stop", "1"}).code == 0);   // its files stay, and say what they are
   const Ended other = Import("w", good, {"--shards", "2"});
   BOOST_TEST(Refused(other, "tables/w holds a table of width 1, sparse, rule add, 1 shard, and not of width 1, sparse, rule add, 2 shards"), other.err);

@@ -147,6 +147,10 @@ BOOST_FIXTURE_TEST_CASE(who_is_sent_everything_again_is_as_the_lost_one_was_befo
     const auto opened = Ask<Opened>(shard, Open{.writer = WriterId{writer}, .through = MakeRound(1, 4)});
     BOOST_TEST((**opened)->clock == kFirstRound);
   }
+  const auto state = AskLater<ShardState>(system(), caf::actor_cast<caf::actor>(shard), AskState{});   // what is kept is in no state
+  Settle();
+  BOOST_REQUIRE(state->has_value());
+  BOOST_TEST(absl::IsUnavailable((*state)->status()));
   std::vector<Later<Pushed>> answers;
   for (const uint32_t writer : {1U, 0U}) {   // all of one, then all of the other
     BOOST_TEST(!before->has_value());

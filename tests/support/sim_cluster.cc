@@ -35,6 +35,7 @@ class SimCluster final : public Cluster {
       shard.tier_folder = absl::StrCat(options_.folder, "/shard-", i, ".rows");
       shard.snapshot_interval = options_.snapshot_interval;
       shard.pull_wait_max = options_.pull_wait_max;
+      shard.catch_up_max = options_.catch_up_max;
       if (chains_ == nullptr) AddShard(EncodeShardJob(shard));
       for (uint32_t r = 0; chains_ != nullptr && r < cluster_.replication; ++r) AddMember(i, shard);
     }
@@ -91,6 +92,7 @@ class SimCluster final : public Cluster {
   void AddShard(Block arguments) {
     nodes_.push_back(sim_.AddNode([arguments](System& system) -> absl::StatusOr<std::vector<caf::actor>> {
       TROUPE_TRY(ShardActorOptions options, DecodeShardJob(arguments));
+      if (system.incarnation() == Incarnation{1}) options.catch_up_max = {};
       TROUPE_TRY(ShardActor shard, SpawnShard(system, options));
       Expose(system, kJobActor, shard);
       return std::vector<caf::actor>{caf::actor_cast<caf::actor>(shard)};

@@ -26,6 +26,8 @@ struct SimClusterOptions {
   /// A request ends after `request_timeout`; a pull waits at the shard for at most `pull_wait_max`, which must be less.
   std::chrono::milliseconds request_timeout{1'500};
   std::chrono::milliseconds pull_wait_max{800};
+  /// Of a shard's lives but the first.
+  std::chrono::milliseconds catch_up_max{1'000};
   /// The first worker's compute jobs take this many times as long as the others'.
   double first_workers_pace = 1;
   bool splits_move = true;   ///< to other workers, where these keep no tables

@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(of_many_that_fail_together_one_goes_on) {
 
 BOOST_AUTO_TEST_CASE(what_another_head_would_say_too_and_what_other_nodes_say_changes_nothing) {
   Fixture heads;
-  for (const absl::Status& status : {absl::NotFoundError("there is no job 7"), absl::PermissionDeniedError("token"), absl::CancelledError("stopped")}) {
+  for (const absl::Status& status : {absl::NotFoundError("there is no job 7"), absl::UnauthenticatedError("token"), absl::CancelledError("stopped")}) {
     heads.Ask();
     heads.Answer(status);
   }
