@@ -161,7 +161,8 @@ struct Assign {
 struct Assigned {};
 
 /// Writes the shard's state to `uri` when all writers' rounds up to `at` have been applied (0: now); under BSP right after that round, and a shard that is past
-/// it answers OutOfRange. A later request takes the place of one that waits.
+/// it answers OutOfRange. A later request takes the place of one that waits. One in parts that comes again is answered as before, since others may refer to
+/// what it has written; where another one was made in between, Aborted.
 struct TakeSnapshot {
   std::string uri;
   Round at = 0;

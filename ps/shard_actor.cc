@@ -5,6 +5,8 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -113,6 +115,8 @@ struct State {
   std::optional<CatchUp> catch_up;               // pulls and pushes wait
   std::shared_ptr<Writing> writing;              // at most one snapshot at a time
   std::shared_ptr<const SnapshotRecord> parts;   // the last snapshot in parts
+  SnapshotTaken parts_taken;                     // what was answered for it, where this life has made it
+  std::set<std::string> parts_before;            // URIs of those that it has made before
   uint64_t version_saved = 0;
   bool ticking = false, snapshots_needed = true;
   int failures = 0;               // snapshots in a row that could not be written
@@ -307,9 +311,24 @@ void SnapshotForRestart(Self* self) {
   });
 }
 
+/// Was it made as `request` wants it? Then it must not be made again: others refer to what lies there.
+bool IsTaken(const State& state, const TakeSnapshot& request) {
+  if (!request.in_parts || state.parts == nullptr || state.parts->uri != request.uri || state.parts_taken.files.empty()) return false;
+  if (request.at == 0 || state.parts_taken.clock == request.at) return true;
+  return !state.shard->options().consistency.all.in_rounds() && state.parts_taken.clock > request.at;
+}
+
 void TakeHeldSnapshot(Self* self) {
   State& state = self->state;
   if (!state.held || state.writing != nullptr || state.running || !state.unsaved.empty()) return;
+  if (IsTaken(state, state.held->request)) {   // since it came
+    const auto answers = std::move(state.held->answers);
+    state.held.reset();
+    for (const auto& answer : answers) answer(state.parts_taken);
+    Resume(self);
+    FreezeIfReached(self);
+    return;
+  }
   if (!state.shard->Reached(state.held->request.at)) return;
   auto [request, answers] = std::move(*state.held);
   state.held.reset();
@@ -318,7 +337,12 @@ void TakeHeldSnapshot(Self* self) {
     State& now = self->state;
     absl::StatusOr<SnapshotTaken> taken = SnapshotTaken{clock, now.writing->parts.bytes, now.writing->parts.files};
     if (!status.ok()) taken = status;
-    if (status.ok() && in_parts) now.parts = std::make_shared<const SnapshotRecord>(std::move(now.writing->parts.record));
+    if (status.ok() && in_parts) {
+      if (now.parts != nullptr) now.parts_before.insert(now.parts->uri);
+      now.parts = std::make_shared<const SnapshotRecord>(std::move(now.writing->parts.record));
+      now.parts_before.erase(now.parts->uri);
+      now.parts_taken = *taken;
+    }
     for (const auto& answer : answers) answer(taken);
   };
   StartSnapshot(self, request.uri, done, request);
@@ -328,6 +352,10 @@ void TakeHeldSnapshot(Self* self) {
 
 void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer) {
   State& state = self->state;
+  if (IsTaken(state, request)) return answer(state.parts_taken);
+  if (request.in_parts && state.parts_before.contains(request.uri)) {
+    return answer(absl::AbortedError(absl::StrCat(request.uri, ": was written before the last one: whoever wants it anew has an answer")));
+  }
   if (state.held && state.held->request.uri == request.uri && state.held->request.at == request.at) {
     state.held->answers.push_back(std::move(answer));
     return;

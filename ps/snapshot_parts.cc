@@ -33,7 +33,7 @@ class PartsWriter {
         continue;
       }
       main_.push_back(view.Take(i));
-      if (!section.rows) continue;
+      if (!section.rows || main_.back().bytes.size() <= kPlaceBytes) continue;
       pending_.push_back({main_.size() - 1, section.version});
       pending_bytes_ += main_.back().bytes.size();
       if (pending_bytes_ >= part_bytes_) TROUPE_RETURN_IF_ERROR(WritePart());

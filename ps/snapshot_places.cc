@@ -15,8 +15,6 @@ namespace {
 
 /// Before the name of a section that is elsewhere.
 constexpr std::string_view kAt = "at/";
-/// Rows of so few bytes are no longer than where they lie.
-constexpr size_t kPlaceBytes = 64;
 
 struct Header {   // then the file's name
   uint64_t bytes, checksum;

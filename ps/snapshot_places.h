@@ -2,6 +2,7 @@
 // can be dealt out anew without its bytes. A reference goes to the file that has the bytes, never to another reference.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ struct PlacedSection {
   SectionPlace place;
 };
 
+/// Rows of no more bytes are not worth a place: they are in each file themselves.
+inline constexpr size_t kPlaceBytes = 64;
 /// The section that says so.
 SnapshotSection PlaceSection(const std::string& name, const SectionPlace& place);
 /// nullopt: it is a section of its own. InvalidArgument: it is cut.

@@ -77,6 +77,22 @@ BOOST_FIXTURE_TEST_CASE(what_has_not_changed_since_the_one_that_stands_is_not_wr
   BOOST_TEST(Files(5, 0) == "shard-0.5.snapshot");
 }
 
+BOOST_FIXTURE_TEST_CASE(one_that_is_asked_for_again_is_answered_as_before_and_nothing_that_stands_is_written_over, Fixture) {
+  Set(7, 1);
+  BOOST_REQUIRE(Take(1, 0).ok());
+  BOOST_TEST(Files(2, 1) == "shard-0.1.snapshot shard-0.2.snapshot");
+  Set(7, 2);
+  BOOST_TEST(Files(2, 1) == "shard-0.1.snapshot shard-0.2.snapshot");   // a message that came twice, or whose answer was lost
+  BOOST_TEST(Value(2, 7) == 1.0F);
+  BOOST_TEST(Files(3, 2) == "shard-0.1.snapshot shard-0.3.snapshot");
+  const auto late = Take(1, 0);
+  BOOST_TEST(absl::IsAborted(late.status()));
+  BOOST_TEST(Message(late.status()) == Uri(1) + ": was written before the last one: whoever wants it anew has an answer");
+  BOOST_TEST(Value(1, 7) == 1.0F);
+  BOOST_TEST(Value(3, 7) == 2.0F);
+  BOOST_TEST(Files(4, 3) == "shard-0.1.snapshot shard-0.3.snapshot shard-0.4.snapshot");   // what the last one has is known still
+}
+
 BOOST_FIXTURE_TEST_CASE(a_snapshot_that_is_one_file_is_that_whatever_was_before, Fixture) {
   BOOST_REQUIRE(Take(1, 0).ok());
   const auto whole = Take(2, 1, false);

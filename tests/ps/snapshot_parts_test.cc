@@ -82,6 +82,21 @@ struct Wide {
 
 BOOST_AUTO_TEST_SUITE(SnapshotPartsTest)
 
+BOOST_AUTO_TEST_CASE(rows_of_few_bytes_are_in_each_file_and_are_not_referred_to) {   // whoever keeps the files that are referred to would not know of them
+  const TableSpec spec{.name = "s", .width = 4, .rows = {}, .rule = "adagrad", .rule_options = {}, .ranges = 20};
+  const Shard shard = *Shard::Make({.tables = {spec}, .shard = 0, .shards = 1, .writers = 1, .consistency = Consistency{.kind = Consistency::Kind::kAsp}});
+  const auto storage = MakeMemoryStorage();
+  ShardView view = shard.View();
+  const auto first = WriteParts(*storage, kFirst, view, nullptr);
+  BOOST_REQUIRE(first.ok());
+  BOOST_TEST(FilesOf(*ReadPlaces(*storage, kFirst))->empty());
+  ShardView again = shard.View();
+  const auto second = WriteParts(*storage, kSecond, again, &first->record);
+  BOOST_REQUIRE(second.ok());
+  BOOST_TEST(absl::StrJoin(second->files, " ") == "shard-0.2.snapshot");
+  BOOST_TEST(ReadPlacedSnapshot(*storage, kSecond)->size() == ReadPlacedSnapshot(*storage, kFirst)->size());
+}
+
 BOOST_AUTO_TEST_CASE(a_large_state_is_several_files_and_a_small_one_is_one) {
   Wide wide;
   wide.Fill();
