@@ -20,10 +20,6 @@ struct PhaseRunnerOptions {
   SplitDealerOptions dealer;
   /// Where nobody answers who could have a split, the last error is final after this time.
   std::chrono::milliseconds patience{120'000};
-  /// Workers whose nodes are drained, rising; asked ten times a second. May be empty.
-  std::function<std::vector<uint32_t>()> leaving = nullptr;
-  /// One of them has nothing left to do, and may end. Not empty where `leaving` is not.
-  std::function<void(uint32_t)> left = nullptr;
   /// What was decided about splits. May be empty.
   std::function<void(const std::string&)> log = nullptr;
 };
@@ -34,6 +30,10 @@ struct PhaseEvents {
   std::function<void(std::span<const SplitReport>)> progress;
   /// All splits are done: is the phase? Workers are asked on until it is.
   std::function<bool()> may_end;
+  /// Workers whose nodes are drained, rising; asked ten times a second.
+  std::function<std::vector<uint32_t>()> leaving;
+  /// One of them has nothing left to do, and may end.
+  std::function<void(uint32_t)> left;
   /// Called once: the reports by split, or the first final error.
   std::function<void(absl::StatusOr<std::vector<SplitReport>>)> done;
 };

@@ -124,13 +124,13 @@ class PhaseAsker : public std::enable_shared_from_this<PhaseAsker> {
       }
     }
     looked_ = now;
-    const std::vector<uint32_t> leaving = options_.leaving ? options_.leaving() : std::vector<uint32_t>();
+    const std::vector<uint32_t> leaving = events_.leaving();
     for (uint32_t worker = 0; worker < workers_.size(); ++worker) dealer_->SetLeaving(worker, std::ranges::binary_search(leaving, worker));
     dealer_->Look(now);
     TellNotes();
     AskChanged();
     for (const uint32_t worker : leaving) {
-      if (dealer_->MayLeave(worker, now)) options_.left(worker);
+      if (dealer_->MayLeave(worker, now)) events_.left(worker);
     }
     for (const SplitReport& report : dealer_->reports()) {
       const Asked& asked = asked_[dealer_->WorkerOf(report.split)];

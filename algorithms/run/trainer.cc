@@ -112,11 +112,7 @@ class TrainerDriver final : public Driver {
         events_(events),
         map_(tables, options.shards),
         rebalancer_(tables),
-        runner_(cluster.system(), cluster.workers(),
-                {.dealer = DealerOf(options, tables, cluster),
-                 .leaving = [&cluster] { return cluster.leaving(); },
-                 .left = [&cluster](uint32_t worker) { cluster.LetGo(worker); },
-                 .log = events.log}) {}
+        runner_(cluster.system(), cluster.workers(), {.dealer = DealerOf(options, tables, cluster), .log = events.log}) {}
   ~TrainerDriver() override { lifeline_->Cut(); }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
@@ -255,6 +251,13 @@ absl::StatusOr<std::vector<SplitReport>> TrainerDriver::AwaitPhase(RunPhase mess
                          lifeline->IfAlive([&] { may_end = busy() == nullptr; });
                          return may_end;
                        },
+                   .leaving =
+                       [this, lifeline] {
+                         std::vector<uint32_t> leaving;
+                         lifeline->IfAlive([&] { leaving = cluster_.leaving(); });
+                         return leaving;
+                       },
+                   .left = [this, lifeline](uint32_t worker) { lifeline->IfAlive([&] { cluster_.LetGo(worker); }); },
                    .done =
                        [shared](absl::StatusOr<std::vector<SplitReport>> result) {
                          shared->result = std::move(result);
