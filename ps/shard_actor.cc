@@ -120,7 +120,7 @@ struct State {
   uint64_t version_saved = 0;
   bool ticking = false, snapshots_needed = true;
   int failures = 0;               // snapshots in a row that could not be written
-  absl::Status disk;              // the last of them, once there were too many, or what ended the log: pushes are refused with it
+  absl::Status disk;              // the last of them, once there were too many, or what ended the log: pushes are answered with it
   std::shared_ptr<PushLog> log;   // null: none
   std::deque<std::function<void(const absl::Status&)>> unsynced;   // answers to what the log does not have yet
   size_t syncing = 0;                                              // how many of them wait for the sync under way
@@ -376,7 +376,7 @@ void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(
 
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   State& state = self->state;
-  TROUPE_RETURN_IF_ERROR(state.disk);
+  if (state.log != nullptr) TROUPE_RETURN_IF_ERROR(state.disk);
   const auto told = [&] { return std::pair(state.shard->version(), state.shard->min_clock()); };
   const auto before = told();
   auto pushed = state.shard->OnPush(push);
@@ -389,6 +389,7 @@ absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   AnswerReadyPulls(self);
   FreezeIfReached(self);
   if (state.changes.empty()) StartReadyCall(self);
+  TROUPE_RETURN_IF_ERROR(state.disk);   // it counts all the same, as with a replica that joins and has heard of it
   return pushed;
 }
 
