@@ -177,14 +177,14 @@ BOOST_AUTO_TEST_CASE(whoever_has_not_the_token_is_refused_with_one_line) {
   for (const Words& token : {Words{}, Words{"--token-file", scratch / "wrong"}}) {
     for (const Words& words : {Words{"status"}, Words{"job", "list"}, Words{"submit", Script("true")}}) {
       const Ended refused = testing::Run(scratch, words + Words{"--cluster", head->place} + token);
-      BOOST_TEST(refused.code == 2);
+      BOOST_TEST(refused.code == 1);
       BOOST_TEST(refused.out == "");
       BOOST_TEST(Lines(refused.err) == 1u, refused.err);
       BOOST_TEST(Holds(refused.err, "token"), refused.err);
     }
     Command node(scratch, {.arguments = Words{"node", "--join", head->place, "--name", "x"} + token, .environment = {}});
     const Ended refused = node.Wait(60);
-    BOOST_TEST((refused.code == 2 && Lines(refused.err) == 1 && Holds(refused.err, "token")), refused.err);
+    BOOST_TEST((refused.code == 1 && Lines(refused.err) == 1 && Holds(refused.err, "token")), refused.err);
   }
   const Ended too_short = testing::Run(scratch, {"status", "--cluster", head->place, "--token-file", scratch / "short"});
   BOOST_TEST((too_short.code == 2 && too_short.err == scratch / "short:1: a token of 5 characters, expected at least 16\n"));

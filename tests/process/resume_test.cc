@@ -20,7 +20,7 @@ using testing::Names;
 using testing::Number;
 using testing::Scratch;
 
-constexpr char kEpochs[] = "12";
+constexpr char kEpochs[] = "30";
 
 std::vector<std::string> Arguments(const Scratch& scratch, const std::string& model, bool processes, std::vector<std::string> more = {}) {
   std::vector<std::string> arguments{"train",

@@ -177,9 +177,9 @@ BOOST_AUTO_TEST_CASE(a_token_is_good_for_its_role) {
   const auto with = [&](const std::string& role) { return Words{"--cluster", places, "--token-file", File(role, role + " 0123456789abcdef-" + role)}; };
   BOOST_TEST(testing::Run(scratch, Words{"table", "export", "w"} + with("submit")).out == "key,v0\n1,2\n");
   const std::string refusal = "a token for 'read' is not enough for this, which takes one for 'submit'";
-  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + with("read")), refusal));
-  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "drop", "w"} + with("read")), refusal));
-  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "import", "w", scratch / "good.csv"} + with("read")), refusal));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + with("read")), refusal, 1));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "drop", "w"} + with("read")), refusal, 1));
+  BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "import", "w", scratch / "good.csv"} + with("read")), refusal, 1));
   BOOST_TEST(testing::Run(scratch, Words{"table", "list", "--json"} + with("read")).out ==
              "{\"tables\":[{\"name\":\"w\",\"owner\":\"job 1\",\"state\":\"running\",\"replicas\":1}]}\n");
   // The secret of the table's network is nowhere to be seen.
