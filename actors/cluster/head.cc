@@ -317,6 +317,7 @@ void Head::LoseProcesses(Node& node, const std::string& reason, int64_t wall_ms)
 bool Head::HandsOver(Job& job, Process& process, Clock::Time now) {
   if (!process.known) return true;
   if (process.order.hand_over_max.count() == 0) return false;
+  if (std::exchange(process.spreads, false)) process.leaves_by.reset();   // now it must leave, and has as long as any other
   if (!process.leaves_by) {
     process.leaves_by = now + process.order.hand_over_max;
     Touch(job);
@@ -471,6 +472,7 @@ void Head::Tick(Clock::Time now, int64_t wall_ms) {
   ForgetJobs();
   ForgetNodes(wall_ms);
   Place(now, wall_ms);
+  Spread(now, wall_ms);
 }
 
 }   // namespace troupe

@@ -29,6 +29,8 @@ struct HeadOptions {
   Clock::Duration lease = std::chrono::seconds(2);
   /// After a start: how long nodes and drivers that were there before may take to come back.
   Clock::Duration return_max = std::chrono::seconds(10);
+  /// So long nodes must have stayed as they are before anything moves to one that has come.
+  Clock::Duration spread_after = std::chrono::seconds(1);
   size_t events_max = 200;
   size_t jobs_over_max = 1000;                                   ///< jobs that are over and still shown; older ones are forgotten
   size_t tries_max = 3;                                          ///< nodes that one life of a process is tried on where it cannot be started
@@ -95,7 +97,8 @@ class Head {
     std::string reason = {};
     bool kept = false;    // ended, and its node remembers it until the driver replaces or drops it: a head that starts again must hear of it
     bool moves = false;   // its node is drained, or it gives way: it is ended there, and waits for another place when that is done
-    std::optional<Clock::Time> leaves_by = {};   // its node is drained: its driver has another one begun before, until then
+    std::optional<Clock::Time> leaves_by = {};   // its node is drained, or it spreads: its driver has another one begun before, until then
+    bool spreads = false;                        // it is to leave for a node that has come, or was, and nobody has taken its place in time
     std::vector<NodeId> refused = {};            // nodes that could not start it
   };
   using Processes = std::map<std::string, Process>;
@@ -118,6 +121,7 @@ class Head {
     // WhyNever of what it wants, as of these versions of rooms and wishes.
     std::string never;
     uint64_t never_rooms = 0, never_wishes = 0;   // the former plus one; 0: not asked yet
+    std::optional<ProcessId> spreading = {};      // the process that leaves for a node that has come
   };
   struct Node {
     NodeStatus status;
@@ -190,6 +194,9 @@ class Head {
   bool PlaceThese(Job& job, const std::vector<std::string>& names, Clock::Time now, int64_t wall_ms);
   void PlaceSpare(Clock::Time now, int64_t wall_ms);
   void MakeWay(std::span<const PlacementWish> wanted, int64_t wall_ms);
+  void Spread(Clock::Time now, int64_t wall_ms);
+  bool SpreadOne(Job& job, Clock::Time now, int64_t wall_ms);
+  bool IsSpreading(Job& job, Clock::Time now, int64_t wall_ms);
   void Begin(Job& job, NodeId node, Clock::Time now, int64_t wall_ms);
   void Explain(Job& job, const std::string& why);
   /// Why what the job wants has no room even if nobody else were there; empty: it has.
@@ -224,6 +231,8 @@ class Head {
   uint64_t version_ = 1;
   uint64_t placed_ = 0;         // version when Place last looked
   uint64_t placed_rooms_ = 0;   // likewise of rooms_
+  uint64_t spread_rooms_ = 0;   // likewise when Spread last looked,
+  Clock::Time spread_due_{};    // and when it does something about it
   std::map<std::string, std::optional<std::string>> changes_;
   News news_;
   std::deque<std::string> events_;
@@ -236,6 +245,7 @@ class Head {
   std::set<std::pair<Clock::Time, NodeId>> watch_;   // when their silence may begin to say something
   std::set<std::pair<int64_t, NodeId>> gone_;        // nodes that are down or have left, by since_ms
   std::map<std::string, JobId> requests_;            // of Submit
+  std::set<JobId> unspread_;                         // running, to be looked at by Spread
   std::set<JobId> needy_;                            // running, with processes that wait
   std::set<JobId> hopeless_;                         // queued, for what no node has
   std::set<JobId> driverless_;                       // of an earlier head, whose driver no node has shown yet

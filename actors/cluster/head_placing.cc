@@ -1,6 +1,7 @@
 // What runs where and what waits for room: every change of a process goes through here, so that nodes, queues and jobs know what is used without looking at
 // all of them. Then what waits is placed: jobs that run first, the oldest first; then queues by their shares; then what is spare, which gives way again.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -275,6 +276,70 @@ void Head::PlaceSpare(Clock::Time now, int64_t wall_ms) {
     if (!rooms_.Choose({&wish, 1}).ok()) continue;
     PlaceThese(job, {*name}, now, wall_ms);
     jobs.emplace(job.cores, job.status.job);
+  }
+}
+
+/// Does a process of the job leave for a node that has come, and has time left for it?
+bool Head::IsSpreading(Job& job, Clock::Time now, int64_t wall_ms) {
+  if (!job.spreading) return false;
+  const auto it = job.processes.find(job.spreading->name);
+  Process* process = it == job.processes.end() || it->second.order.id != *job.spreading ? nullptr : &it->second;
+  if (process != nullptr && process->state == ProcessState::kRunning && process->spreads) {
+    if (now < *process->leaves_by) return true;
+    process->leaves_by.reset();
+    Note(wall_ms, absl::StrCat(ToString(process->order.id), " stays on node ", NameOf(process->node), ": nobody has taken its place in time"));
+    Touch(job);
+  }
+  job.spreading.reset();
+  return false;
+}
+
+/// Has a process of the job leave its node for one that suits it better. False: there is none. Those that are promised cores have what they need wherever they
+/// are, and others cannot leave without a loss.
+bool Head::SpreadOne(Job& job, Clock::Time now, int64_t wall_ms) {
+  const auto may_leave = [](const Process& process) { return process.order.needs.cores == 0 && process.order.hand_over_max.count() > 0; };
+  std::map<std::string, uint32_t> fewest;   // by the last word
+  for (const auto& [name, process] : job.processes) {
+    if (name == kDriverName) continue;
+    if (!process.known || (may_leave(process) && process.state != ProcessState::kRunning)) return true;   // when it runs
+  }
+  for (auto& [name, process] : job.processes) {
+    const std::vector<std::string>& words = process.order.needs.apart;
+    if (name == kDriverName || !may_leave(process) || process.moves || process.spreads || process.leaves_by || words.empty()) continue;
+    const Node* node = Find(process.node);
+    if (node == nullptr || node->status.state != NodeState::kUp) continue;
+    const auto count = [&](const std::string& word) { return rooms_.CountApart(process.node, job.status.job, word); };
+    const auto [least, fresh] = fewest.try_emplace(words.back());
+    if (fresh) least->second = rooms_.FewestApart(job.status.job, words.back());
+    const bool alone = std::all_of(words.begin(), words.end() - 1, [&](const std::string& word) { return count(word) <= 1; });
+    if (alone && count(words.back()) <= least->second + 1) continue;   // without a look at all nodes
+    const std::optional<NodeId> better = rooms_.BetterThan(process.node, {&process.order.id, &process.order.needs, &process.refused});
+    if (!better) continue;
+    process.leaves_by = now + process.order.hand_over_max;
+    process.spreads = true;
+    job.spreading = process.order.id;
+    Note(wall_ms, absl::StrCat(ToString(process.order.id), " leaves node ", NameOf(process.node), ": node ", NameOf(*better), " has fewer of its job"));
+    Touch(job);
+    return true;
+  }
+  return false;
+}
+
+/// A node that comes takes processes of jobs that run already, of each job one after the other.
+void Head::Spread(Clock::Time now, int64_t wall_ms) {
+  if (spread_rooms_ != rooms_.version()) {
+    spread_rooms_ = rooms_.version();
+    spread_due_ = now + options_.spread_after;
+    for (const auto& [id, job] : jobs_) {
+      if (job.status.state == JobState::kRunning) unspread_.insert(id);
+    }
+  }
+  if (now < spread_due_ || !AllReturned()) return;
+  for (auto it = unspread_.begin(); it != unspread_.end();) {
+    const auto job = jobs_.find(*it);
+    const bool more = job != jobs_.end() && job->second.status.state == JobState::kRunning &&
+                      (IsSpreading(job->second, now, wall_ms) || SpreadOne(job->second, now, wall_ms));
+    it = more ? std::next(it) : unspread_.erase(it);
   }
 }
 

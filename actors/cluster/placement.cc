@@ -1,6 +1,7 @@
 #include "actors/cluster/placement.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -132,6 +133,39 @@ const Rooms::Used& Rooms::UsedOf(NodeId node) const {
   return it == rooms_.end() ? kNothing : it->second.used;
 }
 
+std::vector<uint32_t> Rooms::ApartOf(const Room& room, const PlacementWish& wish) {
+  std::vector<uint32_t> apart;
+  for (const std::string& word : wish.needs->apart) {
+    const auto it = room.apart.find({wish.id->job, word});
+    apart.push_back(it == room.apart.end() ? 0 : it->second);
+  }
+  return apart;
+}
+
+std::optional<NodeId> Rooms::BetterThan(NodeId from, const PlacementWish& wish) const {
+  const auto room = rooms_.find(from);
+  NodeId node{};
+  const Room* best = Best(wish, &node);
+  if (room == rooms_.end() || best == nullptr || node == from) return std::nullopt;
+  std::vector<uint32_t> others = ApartOf(room->second, wish);
+  for (uint32_t& count : others) count -= std::min(count, 1U);   // itself
+  if (ApartOf(*best, wish) >= others) return std::nullopt;
+  return node;
+}
+
+uint32_t Rooms::CountApart(NodeId node, JobId job, const std::string& word) const {
+  const auto room = rooms_.find(node);
+  if (room == rooms_.end()) return 0;
+  const auto it = room->second.apart.find({job, word});
+  return it == room->second.apart.end() ? 0 : it->second;
+}
+
+uint32_t Rooms::FewestApart(JobId job, const std::string& word) const {
+  uint32_t fewest = std::numeric_limits<uint32_t>::max();
+  for (const Place& place : order_) fewest = std::min(fewest, CountApart(std::get<2>(place), job, word));
+  return order_.empty() ? 0 : fewest;
+}
+
 const Rooms::Room* Rooms::Best(const PlacementWish& wish, NodeId* node) const {
   const Room* best = nullptr;
   std::vector<uint32_t> best_apart;
@@ -140,11 +174,7 @@ const Rooms::Room* Rooms::Best(const PlacementWish& wish, NodeId* node) const {
     const NodeId id = std::get<2>(place);
     const Room& room = rooms_.at(id);
     if (!HasLabels(room.capacity, *wish.needs) || !Fits(room.capacity, room.used, *wish.needs) || Refused(wish, id)) continue;
-    std::vector<uint32_t> apart;
-    for (const std::string& word : wish.needs->apart) {
-      const auto it = room.apart.find({wish.id->job, word});
-      apart.push_back(it == room.apart.end() ? 0 : it->second);
-    }
+    std::vector<uint32_t> apart = ApartOf(room, wish);
     if (best != nullptr && best_apart <= apart) continue;
     best = &room;
     *node = id;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -50,6 +51,13 @@ class Rooms {
   /// Why no open node could ever run it, even if nobody else were there, in words; empty: one could.
   std::string WhyNever(const PlacementWish& wish) const;
 
+  /// The node that Choose would name for a process that runs on `from`, where its words of `apart` say that it is better off there: fewer others with the first
+  /// word than where it is, or as many and fewer with the second, and so on. Nothing: it is as well off where it is.
+  std::optional<NodeId> BetterThan(NodeId from, const PlacementWish& wish) const;
+  /// How many processes of the job with this word a node has; and the open node with the fewest.
+  uint32_t CountApart(NodeId node, JobId job, const std::string& word) const;
+  uint32_t FewestApart(JobId job, const std::string& word) const;
+
   /// Zero for a node that is not there.
   const Used& UsedOf(NodeId node) const;
   size_t open() const { return order_.size(); }
@@ -69,6 +77,7 @@ class Rooms {
     return {static_cast<int64_t>(room.used.cores) - static_cast<int64_t>(room.capacity.cores), room.used.processes, node};
   }
   void Change(NodeId node, JobId job, const ProcessNeeds& needs, bool take);
+  static std::vector<uint32_t> ApartOf(const Room& room, const PlacementWish& wish);
   const Room* Best(const PlacementWish& wish, NodeId* node) const;
   absl::Status NoRoom(const PlacementWish& wish) const;
 

@@ -133,6 +133,37 @@ BOOST_AUTO_TEST_CASE(nodes_that_join_get_a_share_of_what_runs) {
                                                           << LongestPause(times) << " ms");
 }
 
+BOOST_AUTO_TEST_CASE(nodes_that_join_take_processes_of_chains) {
+  const std::string model = Alone("24000");
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b"}) nodes[name] = Small(name);
+  Words flags = Flags("there", "24000", Words{"--param", "sleep_ms=20", "--shards", "2", "--log", scratch / "log"} + At());
+  *(std::ranges::find(flags, "--replication") + 1) = "2";
+  const auto job = Begin(flags);
+  testing::Await("a second of batches", [&] {
+    const auto times = Times();
+    return times.size() > 1 && times.back() - times.front() > 1'000;
+  });
+  for (const char* name : {"c", "d"}) nodes[name] = Small(name);
+  // Each node has one of the four in the end, and nobody leaves any more.
+  AwaitStatus("each node has a process of a shard", [&](const std::string& all) {
+    const std::string status = all.substr(0, all.find("\"tree\":"));   // which has them once more
+    std::map<std::string, int> counts;
+    const std::string shard = "{\"name\":\"shard ", node = "\"node\":\"";
+    for (size_t at = status.find(shard); at != std::string::npos; at = status.find(shard, at + 1)) {
+      const size_t name = status.find(node, at) + node.size();
+      ++counts[status.substr(name, status.find('"', name) - name)];
+    }
+    return counts == std::map<std::string, int>{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}};
+  });
+  const size_t by_then = Times().size();
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(by_then < 1'200U);   // while it ran
+  BOOST_TEST((Model("there") == model));
+  BOOST_TEST_MESSAGE("spread after " << by_then << " of 1,200 batches; longest pause " << LongestPause(Times()) << " ms");
+}
+
 BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_waits_for_another_node) {
   const std::string model = Alone("9600");
   std::map<std::string, std::unique_ptr<Daemon>> nodes;

@@ -172,6 +172,39 @@ BOOST_AUTO_TEST_CASE(the_first_word_of_apart_counts_before_the_second) {
   BOOST_TEST(Place(one, {Wants("r", 1, 0, {}, {"x"}), Wants("s", 1, 0, {}, {"x"})}) == (Ids{1, 1}), boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(who_is_better_off_on_a_node_that_comes) {
+  Rooms rooms = MakeRooms({Has(4), Has(4)});
+  const auto member = [](int shard, const std::string& name) { return Wants(name, 0, 0, {}, {"shard " + std::to_string(shard), "shard"}); };
+  const Wish first = member(0, "shard 0"), second = member(0, "shard 0/2"), other = member(1, "shard 1"), last = member(1, "shard 1/2");
+  BOOST_TEST(Place(rooms, {first, second, other, last}) == (Ids{1, 2, 1, 2}), boost::test_tools::per_element());
+  const auto better = [&rooms](uint32_t from, const Wish& wish) {
+    const auto node = rooms.BetterThan(NodeId{from}, {&wish.id, &wish.needs, &wish.refused});
+    return node ? static_cast<uint32_t>(*node) : 0;
+  };
+  const auto move = [&rooms](uint32_t from, uint32_t to, const Wish& wish) {
+    rooms.Give(NodeId{from}, 1, wish.needs);
+    rooms.Take(NodeId{to}, 1, wish.needs);
+  };
+  BOOST_TEST(better(1, first) == 0u);   // the other one has its chain's second
+  rooms.Put(NodeId{3}, Has(4), false);
+  BOOST_TEST(better(1, first) == 0u);
+  rooms.Put(NodeId{3}, Has(4), true);
+  BOOST_TEST(better(1, first) == 3u);
+  BOOST_TEST(rooms.CountApart(NodeId{1}, 1, "shard") == 2u);
+  BOOST_TEST(rooms.CountApart(NodeId{1}, 2, "shard") == 0u);
+  BOOST_TEST(rooms.CountApart(NodeId{9}, 1, "shard") == 0u);
+  BOOST_TEST(rooms.FewestApart(1, "shard") == 0u);
+  move(1, 3, first);
+  BOOST_TEST(rooms.FewestApart(1, "shard") == 1u);
+  BOOST_TEST(better(2, second) == 0u);   // two here, one there: no better
+  move(2, 3, second);                    // both members of a chain on one node, say since there was no other
+  BOOST_TEST(better(3, second) == 1u);   // then more of others do not keep it from leaving
+  const Wish refused{second.id, second.needs, {NodeId{1}}};
+  BOOST_TEST(better(3, refused) == 2u);
+  BOOST_TEST(better(9, second) == 0u);
+  BOOST_TEST(Rooms().FewestApart(1, "shard") == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(rooms_that_are_overfull_closed_or_have_refused_take_nothing) {
   Rooms rooms = MakeRooms({Has(2)});
   rooms.Take(NodeId{1}, 1, Wants("", 5).needs);   // the node came back with fewer cores than it has given away
