@@ -305,26 +305,28 @@ class ProcessCluster final : public Cluster {
     return StartChild(*children_[holder]);
   }
   void OnLeaves(Child& child, uint64_t incarnation) {
-    if (options_.log) options_.log(absl::StrCat(child.name, " leaves: its node is drained"));
+    if (options_.log) options_.log(absl::StrCat(child.name, " leaves its node: another process takes its place elsewhere"));
     if (child.role == "worker") {
       child.leaves = incarnation;
       return;
     }
-    std::optional<Begun> begun;
-    {
-      const std::lock_guard lock(hand_over_mutex_);
-      begun = BeginHeir(hand_overs_->Leaves(child.number, LifeOf(child, incarnation)));
-    }
-    RunHeir(begun);
+    BeginHeirOf([this, &child, incarnation] { return hand_overs_->Leaves(child.number, LifeOf(child, incarnation)); });
   }
   void OnEnded(const Child& child, uint64_t incarnation) {
     if (child.role != "shard" || Idle() == 0) return;
-    std::optional<Begun> begun;
-    {
-      const std::lock_guard lock(hand_over_mutex_);
-      begun = BeginHeir(hand_overs_->Ended(child.number, LifeOf(child, incarnation)));
-    }
-    RunHeir(begun);
+    BeginHeirOf([this, &child, incarnation] { return hand_overs_->Ended(child.number, LifeOf(child, incarnation)); });
+  }
+  /// By a thread of our own: an actor that a launcher's thread spawned would keep our actor system from ending as long as that thread lives, for CAF notes
+  /// whose thread it is.
+  void BeginHeirOf(std::function<std::optional<uint32_t>()> decide) {
+    system_->compute().Submit(Compute::Priority::kStep, [this, decide = std::move(decide)] {
+      std::optional<Begun> begun;
+      {
+        const std::lock_guard lock(hand_over_mutex_);
+        begun = BeginHeir(decide());
+      }
+      RunHeir(begun);
+    });
   }
   /// In the keeper's context.
   void OnChain(uint32_t shard, const ChainView& view) {
