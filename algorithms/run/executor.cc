@@ -49,10 +49,11 @@ absl::Status MakeShardHere(System& system, ActorId id, const Block& arguments) {
   return absl::OkStatus();
 }
 
-/// The members of chains in this process, at most one: who is to hear that the driver has been heard.
+/// The members of chains in this process, at most one: who is to hear that the driver has been heard, also of the last time before it was there.
 struct Leased {
   std::mutex mutex;
   ChainMemberActor member;
+  std::chrono::steady_clock::time_point until{};
 };
 
 /// Its chain takes another process in, which gets the first one's state.
@@ -74,6 +75,7 @@ absl::Status MakeReplicaHere(System& system, const Block& arguments, std::chrono
   if (leased == nullptr) return absl::OkStatus();
   const std::lock_guard lock(leased->mutex);
   leased->member = std::move(member);
+  System::Deliver(leased->member, GrantLease{leased->until});
   return absl::OkStatus();
 }
 
@@ -122,7 +124,8 @@ int StayAttached(System& system, const std::string& driver, const Attach& attach
     if (asked->status.ok()) {
       answered = std::chrono::steady_clock::now();
       const std::lock_guard lock(leased.mutex);
-      if (leased.member) System::Deliver(leased.member, GrantLease{asked_at + kShardLease});
+      leased.until = asked_at + kShardLease;
+      if (leased.member) System::Deliver(leased.member, GrantLease{leased.until});
     }
     if (!asked->status.ok() && !IsRetryable(asked->status)) _exit(1);   // replaced
     std::this_thread::sleep_for(asked->status.ok() ? kAttachEvery : kAttachEvery / 20);
