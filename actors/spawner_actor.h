@@ -10,7 +10,8 @@
 
 namespace troupe {
 
-/// Make an actor by `factory` and make it reachable as `actor`. Asked again for the same actor it changes nothing.
+/// Make an actor by `factory`, which runs as a compute job, and make it reachable as `actor`. Asked again for the same actor it changes nothing, and waits for
+/// the first one's end.
 struct Spawn {
   std::string factory;
   ActorId actor{};
