@@ -1,9 +1,9 @@
-# TroupeLayer(name [OBJECT|WHOLE] [DEPENDS layers...] [LINK targets...]): the library troupe_<name> of every .cc and .capnp below <name>/ (those with a CMakeLists of their own apart: dataflow/arrow, ps/rocksdb).
+# TroupeLayer(name [OBJECT|WHOLE] [DEPENDS layers...] [LINK targets...]): the library troupe_<name> of every .cc and .capnp below <name>/ (those with a CMakeLists of their own apart: actors/storage/s3, dataflow/arrow, ps/rocksdb).
 # What registers itself must stay in the link: OBJECT for the layer on top, WHOLE (an archive that is linked whole, also by layers between) for those below.
 function(TroupeLayer name)
   cmake_parse_arguments(LAYER "OBJECT;WHOLE" "" "DEPENDS;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.cc)
-  list(FILTER sources EXCLUDE REGEX "/(dataflow/arrow|ps/rocksdb)/")
+  list(FILTER sources EXCLUDE REGEX "/(actors/storage/s3|dataflow/arrow|ps/rocksdb)/")
   file(GLOB_RECURSE schemas CONFIGURE_DEPENDS ${name}/*.capnp)
   set(target troupe_${name})
   if(NOT sources AND NOT schemas)

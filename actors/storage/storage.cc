@@ -2,9 +2,11 @@
 #include "actors/storage/storage.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "absl/strings/ascii.h"
 #include "actors/status.h"
+#include "actors/storage/remote_storage.h"
 #include "actors/text.h"
 
 namespace troupe {
@@ -62,11 +64,21 @@ class AnyStorage final : public Storage {
     const std::string_view scheme = Scheme(uri);
     if (scheme.empty() || scheme == "file") return local_.get();
     if (scheme == "mem") return memory_.get();
-    return UnknownScheme(uri, {"file", "mem"});
+    if (scheme == "s3") return Remote();
+    return UnknownScheme(uri, {"file", "mem", "s3"});
+  }
+  absl::StatusOr<Storage*> Remote() {
+    const std::lock_guard lock(mutex_);
+    if (s3_ == nullptr) {
+      TROUPE_TRY(s3_, MakeS3Storage());
+    }
+    return s3_.get();
   }
 
   std::unique_ptr<Storage> local_ = MakeLocalStorage();
   std::unique_ptr<Storage> memory_ = MakeMemoryStorage();
+  std::mutex mutex_;
+  std::unique_ptr<Storage> s3_;   // null: not asked for yet
 };
 
 }   // namespace

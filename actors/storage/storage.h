@@ -1,4 +1,5 @@
-// Files by URI, one interface: file: (or a plain path) and mem:. Writes are atomic: a temporary name beside the target, then a rename.
+// Files by URI, one interface: file: (or a plain path), mem: and s3: (remote_storage.h). Writes are atomic: on a disk a temporary name beside the target, then
+// a rename.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +41,8 @@ std::unique_ptr<Storage> MakeLocalStorage(bool exchange = true);
 /// In memory, for tests and for state that need not outlive the process. Takes every URI, with or without "mem:" in front. `bytes_max`: a full disk
 /// beyond that (a replaced file and its replacement count both while writing, as on a disk).
 std::unique_ptr<Storage> MakeMemoryStorage(uint64_t bytes_max = UINT64_MAX);
-/// Sends each URI to the storage of its scheme: file:, plain paths -> local; mem: -> memory. InvalidArgument: unknown scheme, with the known ones.
+/// Sends each URI to the storage of its scheme: file:, plain paths -> local; mem: -> memory; s3: -> an object store. InvalidArgument: unknown scheme, with the
+/// known ones.
 std::unique_ptr<Storage> MakeStorage();
 
 /// "file:///a/b" and "file:a/b" and "a/b" -> path. Other schemes: InvalidArgument.

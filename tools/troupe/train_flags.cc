@@ -28,7 +28,7 @@ void TrainFlags::Declare(CommandLine& line) {
   line.Value("--workers-max", "N", &workers_max,
              "on a cluster: so many workers there may be when nodes join (default: one for each split; splits are by default twice the workers there, where "
              "neither is given)");
-  line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept");
+  line.Value("--checkpoint", "DIR", &checkpoint, "folder where the run's state is kept: a path, or s3://BUCKET/FOLDER");
   line.Value("--checkpoint-every", "TIME", &checkpoint_every, "time between checkpoints (default 60s)");
   line.Value("--checkpoints", "N", &checkpoints, "how many checkpoints are kept, the newest (default 2)");
   line.Switch("--resume", &resume, "go on from the last state in --checkpoint, where there is one; --shards and --workers may be others than before");

@@ -9,6 +9,7 @@
 #include "actors/cluster/cluster_link.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
+#include "actors/text.h"
 #include "tools/troupe/job_run.h"
 
 namespace troupe {
@@ -32,6 +33,9 @@ void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
 
 absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments) {
   if (flags.processes) return absl::InvalidArgumentError("--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)");
+  if (const absl::StatusOr<std::string> path = LocalPath(flags.model); !path.ok()) {
+    return WithContext(path.status(), "--model (on a cluster a path, and the job's folder is beside it)");
+  }
   JobSpec spec;
   spec.name = absl::StrCat("train ", flags.algorithm);
   spec.queue = flags.queue;
