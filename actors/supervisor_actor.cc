@@ -150,6 +150,8 @@ void OnDown(Self* self, const caf::down_msg& down) {
   const std::string id = child->first;
   state.running.erase(child);
   if (state.ending) return;
+  const auto supervised = std::ranges::find(state.children, id, [](const SupervisedChild& of) { return of.spec.id; });
+  if (supervised->planned && supervised->planned()) return StartChild(self, id, false);
   Decide(self, id, down.reason == caf::exit_reason::normal);
 }
 

@@ -16,6 +16,8 @@ struct SupervisedChild {
   ChildSpec spec;
   /// Starts the child, or its replacement. The supervisor holds the handle: as long as it does, the child lives. An error counts as an end.
   std::function<absl::StatusOr<caf::actor>()> start;
+  /// May be empty. It has ended: was it to, so that another one takes its place? Then that is started at once, and counts as no restart.
+  std::function<bool()> planned = nullptr;
 };
 
 /// Called in the supervisor's context.

@@ -31,6 +31,7 @@ struct HeadOptions {
   Clock::Duration return_max = std::chrono::seconds(10);
   /// So long nodes must have stayed as they are before anything moves to one that has come.
   Clock::Duration spread_after = std::chrono::seconds(1);
+  Clock::Duration spread_max = std::chrono::minutes(10);   ///< that a process which moves to one may take: a state may be large
   size_t events_max = 200;
   size_t jobs_over_max = 1000;                                   ///< jobs that are over and still shown; older ones are forgotten
   size_t tries_max = 3;                                          ///< nodes that one life of a process is tried on where it cannot be started

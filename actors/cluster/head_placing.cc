@@ -299,9 +299,12 @@ bool Head::IsSpreading(Job& job, Clock::Time now, int64_t wall_ms) {
 bool Head::SpreadOne(Job& job, Clock::Time now, int64_t wall_ms) {
   const auto may_leave = [](const Process& process) { return process.order.needs.cores == 0 && process.order.hand_over_max.count() > 0; };
   std::map<std::string, uint32_t> fewest;   // by the last word
+  std::vector<NodeId> refused;              // what could not be started there cannot in its next life either
   for (const auto& [name, process] : job.processes) {
     if (name == kDriverName) continue;
-    if (!process.known || (may_leave(process) && process.state != ProcessState::kRunning)) return true;   // when it runs
+    const bool leaves = process.leaves_by && !process.spreads && process.state == ProcessState::kRunning;
+    if (leaves || !process.known || (may_leave(process) && process.state != ProcessState::kRunning)) return true;   // first this
+    refused.insert(refused.end(), process.refused.begin(), process.refused.end());
   }
   for (auto& [name, process] : job.processes) {
     const std::vector<std::string>& words = process.order.needs.apart;
@@ -310,12 +313,12 @@ bool Head::SpreadOne(Job& job, Clock::Time now, int64_t wall_ms) {
     if (node == nullptr || node->status.state != NodeState::kUp) continue;
     const auto count = [&](const std::string& word) { return rooms_.CountApart(process.node, job.status.job, word); };
     const auto [least, fresh] = fewest.try_emplace(words.back());
-    if (fresh) least->second = rooms_.FewestApart(job.status.job, words.back());
+    if (fresh) least->second = rooms_.FewestApart(job.status.job, words.back(), refused);
     const bool alone = std::all_of(words.begin(), words.end() - 1, [&](const std::string& word) { return count(word) <= 1; });
     if (alone && count(words.back()) <= least->second + 1) continue;   // without a look at all nodes
-    const std::optional<NodeId> better = rooms_.BetterThan(process.node, {&process.order.id, &process.order.needs, &process.refused});
+    const std::optional<NodeId> better = rooms_.BetterThan(process.node, {&process.order.id, &process.order.needs, &refused});
     if (!better) continue;
-    process.leaves_by = now + process.order.hand_over_max;
+    process.leaves_by = now + options_.spread_max;
     process.spreads = true;
     job.spreading = process.order.id;
     Note(wall_ms, absl::StrCat(ToString(process.order.id), " leaves node ", NameOf(process.node), ": node ", NameOf(*better), " has fewer of its job"));

@@ -66,8 +66,8 @@ struct ProcessOrder {
   std::vector<std::string> environment;   ///< NAME=VALUE, added to the node's own
   std::string folder;                     ///< where it starts, as a path that exists there; empty: where its output lies
   Placing placing = Placing::kTogether;
-  /// Where its node is drained it goes on for so long, and its driver, which is told (ClaimedProcess::leaves), replaces it by another process before it wants
-  /// it no more. 0: it is ended at once.
+  /// Where its node is drained it goes on for so long (where it moves to a node that has come, until that is done), and its driver, which is told
+  /// (ClaimedProcess::leaves), replaces it by another process before it wants it no more. 0: it is ended at once.
   std::chrono::milliseconds hand_over_max{0};
 };
 
@@ -166,7 +166,7 @@ struct ClaimedProcess {
   std::string reason;        ///< why it waits, or ended
   std::string node;          ///< name
   std::string before = {};   ///< to Inspect: how the life before it ended, and where; empty: this head knows of none
-  bool leaves = false;       ///< its node is drained, and it runs on until its driver has another one in its place (ProcessOrder::hand_over_max)
+  bool leaves = false;       ///< it is to leave its node, and runs on until its driver has another one in its place (ProcessOrder::hand_over_max)
 };
 /// reply to Claim
 struct Claimed {

@@ -160,10 +160,14 @@ uint32_t Rooms::CountApart(NodeId node, JobId job, const std::string& word) cons
   return it == room->second.apart.end() ? 0 : it->second;
 }
 
-uint32_t Rooms::FewestApart(JobId job, const std::string& word) const {
-  uint32_t fewest = std::numeric_limits<uint32_t>::max();
-  for (const Place& place : order_) fewest = std::min(fewest, CountApart(std::get<2>(place), job, word));
-  return order_.empty() ? 0 : fewest;
+uint32_t Rooms::FewestApart(JobId job, const std::string& word, const std::vector<NodeId>& refused) const {
+  uint32_t fewest = std::numeric_limits<uint32_t>::max() - 1;
+  for (const Place& place : order_) {
+    if (std::get<0>(place) > 0) break;   // nor has one that comes later
+    const NodeId node = std::get<2>(place);
+    if (std::ranges::find(refused, node) == refused.end()) fewest = std::min(fewest, CountApart(node, job, word));
+  }
+  return fewest;
 }
 
 const Rooms::Room* Rooms::Best(const PlacementWish& wish, NodeId* node) const {

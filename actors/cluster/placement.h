@@ -54,9 +54,10 @@ class Rooms {
   /// The node that Choose would name for a process that runs on `from`, where its words of `apart` say that it is better off there: fewer others with the first
   /// word than where it is, or as many and fewer with the second, and so on. Nothing: it is as well off where it is.
   std::optional<NodeId> BetterThan(NodeId from, const PlacementWish& wish) const;
-  /// How many processes of the job with this word a node has; and the open node with the fewest.
+  /// How many processes of the job with this word a node has; and the fewest that an open node has, those `refused` and those that have promised more than they
+  /// have apart (very many where there is none).
   uint32_t CountApart(NodeId node, JobId job, const std::string& word) const;
-  uint32_t FewestApart(JobId job, const std::string& word) const;
+  uint32_t FewestApart(JobId job, const std::string& word, const std::vector<NodeId>& refused = {}) const;
 
   /// Zero for a node that is not there.
   const Used& UsedOf(NodeId node) const;

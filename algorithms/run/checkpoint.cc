@@ -178,7 +178,8 @@ absl::Status CheckpointFolder::Write(const Checkpoint& checkpoint) {
   next_id_ = std::max(next_id_, checkpoint.id + 1);
   standing_.push_back(checkpoint);
   if (standing_.size() > kept_) standing_.erase(standing_.begin(), standing_.end() - kept_);
-  return Tidy();
+  const absl::Status tidied = Tidy();
+  return absl::IsUnavailable(tidied) ? absl::OkStatus() : tidied;   // what is left goes with the next one
 }
 
 absl::Status CheckpointFolder::Tidy() {

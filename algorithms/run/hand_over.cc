@@ -12,7 +12,7 @@ HandOvers::HandOvers(uint32_t places, uint32_t shards) : holders_(places) {
 }
 
 std::optional<uint32_t> HandOvers::Begin(Shard& shard) {
-  if (shard.leaving.empty() || shard.heir || shard.tries >= kTriesMax) return std::nullopt;
+  if (shard.leaving.empty() || shard.heir || shard.told || shard.tries >= kTriesMax) return std::nullopt;
   ++shard.tries;
   shard.heir = Life{shard.idle, 0};
   return shard.idle;
@@ -20,8 +20,16 @@ std::optional<uint32_t> HandOvers::Begin(Shard& shard) {
 
 std::optional<uint32_t> HandOvers::Leaves(uint32_t number, const Life& leaving) {
   Shard& shard = shards_[number];
-  if (std::ranges::find(shard.leaving, leaving) != shard.leaving.end()) return std::nullopt;
-  shard.leaving.push_back(leaving);
+  if (over_[leaving.process] >= leaving.incarnation) return std::nullopt;
+  const auto known = std::ranges::find(shard.leaving, leaving);
+  const bool stuck = !shard.leaving.empty() && !shard.heir && !shard.told && shard.tries >= kTriesMax;
+  if (!stuck) {
+    if (known == shard.leaving.end()) shard.leaving.push_back(leaving);
+    return Begin(shard);
+  }
+  if (known != shard.leaving.end()) shard.leaving.erase(known);
+  shard.leaving.push_front(leaving);
+  shard.tries = 0;
   return Begin(shard);
 }
 
@@ -38,14 +46,16 @@ std::optional<HandOvers::Life> HandOvers::ChainChanged(uint32_t number, const st
 
 std::optional<uint32_t> HandOvers::Ended(uint32_t number, const Life& life) {
   Shard& shard = shards_[number];
+  over_[life.process] = std::max(over_[life.process], life.incarnation);
   if (shard.heir != life) return std::nullopt;
   shard.heir.reset();
-  return shard.told ? std::nullopt : Begin(shard);
+  return Begin(shard);
 }
 
 HandOvers::Replaced HandOvers::Replace(uint32_t place, uint32_t number, uint64_t incarnation) {
   Shard& shard = shards_[number];
   const Life gone{holders_[place], incarnation};
+  over_[gone.process] = std::max(over_[gone.process], gone.incarnation);
   const auto it = std::ranges::find(shard.leaving, gone);
   if (it == shard.leaving.end()) return {};
   const bool first = it == shard.leaving.begin();

@@ -1,11 +1,12 @@
-// Who takes the place of a process that holds a shard, and whose node is drained: one more process of the shard begins on another node, and when it has joined
-// the shard's chain, the leaving one ends. So a chain has no member less at any time. Processes are numbered: first the places that are supervised, which hold
-// processes from the start; behind them one more for each shard, which is idle at first. Pure.
+// Who takes the place of a process that holds a shard, and that is to leave its node, which is drained or has more than others: one more process of the shard
+// begins on another node, and when it has joined the shard's chain, the leaving one ends. So a chain has no member less at any time. Processes are numbered:
+// first the places that are supervised, which hold processes from the start; behind them one more for each shard, which is idle at first. Pure.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -24,7 +25,8 @@ class HandOvers {
 
   /// The process that holds the place.
   uint32_t HolderOf(uint32_t place) const { return holders_[place]; }
-  /// The node of `leaving` is drained, which holds `shard`. Returns the process to be started, if any (Starts follows).
+  /// `leaving`, which holds `shard`, is to leave its node. Returns the process to be started, if any (Starts follows). Told again, or where those before it
+  /// have had all their heirs in vain, it has kTriesMax of its own. Nothing happens where it has ended (Ended, Replace).
   std::optional<uint32_t> Leaves(uint32_t shard, const Life& leaving);
   /// The process that Leaves, Ended or Replace have named begins as this life.
   void Starts(uint32_t shard, uint64_t incarnation);
@@ -50,6 +52,7 @@ class HandOvers {
   std::optional<uint32_t> Begin(Shard& shard);
   std::vector<uint32_t> holders_;   // by place
   std::vector<Shard> shards_;
+  std::map<uint32_t, uint64_t> over_;   // by process: the last life that has ended
 };
 
 }   // namespace troupe

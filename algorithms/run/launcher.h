@@ -37,7 +37,8 @@ struct Launch {
   };
   /// Called once, from any thread.
   std::function<void(const End&)> ended;
-  /// Called at most once, from any thread: its node is drained. It goes on for kHandOverMax, or until it is ended. Null: it ends at once then.
+  /// Called from any thread, each time that it is to leave its node: that is drained, and it goes on for kHandOverMax or until it is ended, or another one has
+  /// more room for it, and it may stay. Null: it ends at once where its node is drained.
   std::function<void()> leaves = nullptr;
   std::string name() const { return role + " " + index; }
 };

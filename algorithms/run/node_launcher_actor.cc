@@ -11,6 +11,7 @@
 #include "actors/cluster/node_actor.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
+#include "actors/storage/remote_storage.h"
 #include "algorithms/run/launcher.h"
 #include "caf/event_based_actor.hpp"
 
@@ -41,7 +42,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
 
   void Want(ProcessOrder order, std::function<void(const Launch::End&)> ended, std::function<void()> leaves) {
     const std::string name = order.id.name;
-    wanted_[name] = {std::move(order), std::move(ended), std::move(leaves)};
+    wanted_[name] = {std::move(order), std::move(ended), std::move(leaves), false};
     if (std::exchange(gathering_, true)) return;
     self_->delayed_send(self_, kGather, Thunk{[me = weak_from_this()] {   // what is wanted together is placed together
                           const auto claimer = me.lock();
@@ -63,7 +64,8 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   struct Wanted {
     ProcessOrder order;
     std::function<void(const Launch::End&)> ended;
-    std::function<void()> leaves;   // null: it was called
+    std::function<void()> leaves;   // may be null
+    bool told;                      // it was called, and is to leave still
   };
 
   void End(std::map<std::string, Wanted>::iterator it, const Launch::End& end) {
@@ -96,8 +98,8 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
       if (process.state == ProcessState::kEnded) {
         End(it, {.normally = process.code == 0, .certain = process.code != kLostCode, .how = process.reason});
-      } else if (process.leaves) {
-        if (const auto leaves = std::exchange(it->second.leaves, nullptr)) leaves();
+      } else if (std::exchange(it->second.told, process.leaves) != process.leaves && process.leaves) {
+        if (const auto leaves = it->second.leaves) leaves();
       }
     }
     Send();
@@ -160,6 +162,9 @@ class NodeLauncher final : public Launcher {
     order.arguments = {launch.role, launch.index};
     order.arguments.insert(order.arguments.end(), launch.flags.begin(), launch.flags.end());
     order.environment = {absl::StrCat(kJobTokenVariable, "=", token)};
+    for (const char* name : kS3Places) {
+      if (const char* value = ::getenv(name)) order.environment.push_back(absl::StrCat(name, "=", value));
+    }
     order.needs = {.cores = launch.role == "worker" ? 1u : 0u, .memory = 0, .labels = {}, .apart = ApartOf(launch)};
     order.placing = launch.placing;
     std::error_code ignored;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/compute_pool.h"
 #include "actors/rpc_network.h"
 #include "actors/spawner_actor.h"
 #include "actors/status.h"
@@ -95,6 +96,7 @@ class ProcessCluster final : public Cluster {
     closing_ = true;
     if (supervisor_) StopAndWait(*system_, std::vector{supervisor_});   // starts nothing any more
     supervisor_ = nullptr;
+    EndHandOvers();
     if (chains_ != nullptr) StopAndWait(*system_, std::vector{chains_->actor()});
     if (!own_place_.empty()) SendLeave();
     if (launcher_ != nullptr) launcher_->KillAll();
@@ -147,6 +149,7 @@ class ProcessCluster final : public Cluster {
     if (cluster_.replication > 1) StartChains();
     std::vector<SupervisedChild> children;
     hand_overs_.emplace(Processes(), Idle());
+    if (Idle() > 0) hand_over_thread_ = MakeComputePool(system_->actors(), 1);
     for (uint32_t i = 0; i < Processes() + Idle(); ++i) {
       children_.push_back(Describe(i));
       if (i >= Processes()) continue;
@@ -158,7 +161,9 @@ class ProcessCluster final : public Cluster {
       } else if (chains_ == nullptr) {
         places_of_rows_.push_back(SpawnProxy<ShardActor>(*system_, proxy));
       }
-      children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent}, .start = [this, i] { return StartPlace(i); }});
+      children.push_back({.spec = {.id = child.name, .restart = Restart::kPermanent},
+                          .start = [this, i] { return StartPlace(i); },
+                          .planned = [this, i] { return WasToEnd(i); }});
     }
     described_ = true;
     if (Keeps()) {
@@ -218,6 +223,7 @@ class ProcessCluster final : public Cluster {
     uint64_t spawned = 0;                // and the last that was told what it is
     std::atomic<uint64_t> leaves{0};     // of a worker: the last life whose node is drained,
     std::atomic<uint64_t> let_go{0};     // and that has handed over its splits
+    std::atomic<uint64_t> to_end{0};     // the last life that was told to end, as another process has its place
   };
 
   /// One life of a child, about to be started.
@@ -312,14 +318,26 @@ class ProcessCluster final : public Cluster {
     }
     BeginHeirOf([this, &child, incarnation] { return hand_overs_->Leaves(child.number, LifeOf(child, incarnation)); });
   }
+  void EndHandOvers() {
+    std::unique_ptr<Compute> thread;
+    const std::lock_guard lock(hand_over_mutex_);
+    thread.swap(hand_over_thread_);
+  }
+  bool WasToEnd(uint32_t place) {
+    const std::lock_guard lock(hand_over_mutex_);
+    const Child& child = *children_[hand_overs_->HolderOf(place)];
+    return child.to_end > 0 && child.to_end == child.incarnation;
+  }
   void OnEnded(const Child& child, uint64_t incarnation) {
     if (child.role != "shard" || Idle() == 0) return;
     BeginHeirOf([this, &child, incarnation] { return hand_overs_->Ended(child.number, LifeOf(child, incarnation)); });
   }
-  /// By a thread of our own: an actor that a launcher's thread spawned would keep our actor system from ending as long as that thread lives, for CAF notes
-  /// whose thread it is.
+  /// By a thread of its own: an actor that a launcher's thread spawned would keep our actor system from ending as long as that thread lives, for CAF notes
+  /// whose thread it is. And nothing else is to be waited for.
   void BeginHeirOf(std::function<std::optional<uint32_t>()> decide) {
-    system_->compute().Submit(Compute::Priority::kStep, [this, decide = std::move(decide)] {
+    const std::lock_guard lock(hand_over_mutex_);
+    if (hand_over_thread_ == nullptr) return;
+    hand_over_thread_->Submit(Compute::Priority::kStep, [this, decide = std::move(decide)] {
       std::optional<Begun> begun;
       {
         const std::lock_guard lock(hand_over_mutex_);
@@ -341,8 +359,9 @@ class ProcessCluster final : public Cluster {
     if (ends) End(*children_[ends->process], ends->incarnation);
   }
   /// A life that is wanted no more ends by itself, as its node will say; where it cannot hear, it is ended.
-  void End(const Child& child, uint64_t incarnation) {
+  void End(Child& child, uint64_t incarnation) {
     if (closing_) return;
+    child.to_end = incarnation;
     system_->network().Request({child.node, Incarnation{incarnation}, kDirectoryActor}, Codec<Leave>::Encode({}), Network::Lane::kControl, kGoMax,
                                [this, name = child.name, incarnation](const absl::StatusOr<Frame>& answer) {
                                  if (!closing_ && absl::IsDeadlineExceeded(answer.status())) launcher_->Kill(name, incarnation);
@@ -617,9 +636,10 @@ class ProcessCluster final : public Cluster {
   std::unique_ptr<System> system_;
   std::vector<std::unique_ptr<Child>> children_;
   caf::actor supervisor_;
-  std::mutex hand_over_mutex_;               // never held while something is started or ended, which may call back at once
-  std::optional<HandOvers> hand_overs_;      // set before anything is started
-  std::map<uint32_t, caf::actor> heirs_;     // by shard: of the process that has no place yet
+  std::mutex hand_over_mutex_;             // never held while something is started or ended, which may call back at once
+  std::optional<HandOvers> hand_overs_;    // set before anything is started
+  std::map<uint32_t, caf::actor> heirs_;   // by shard: of the process that has no place yet
+  std::unique_ptr<Compute> hand_over_thread_;
   std::unique_ptr<ChainKeepers> chains_;     // null: each shard is one process
   std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;

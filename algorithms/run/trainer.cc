@@ -113,7 +113,10 @@ class TrainerDriver final : public Driver {
         map_(tables, options.shards),
         rebalancer_(tables),
         runner_(cluster.system(), cluster.workers(), {.dealer = DealerOf(options, tables, cluster), .log = events.log}) {}
-  ~TrainerDriver() override { lifeline_->Cut(); }
+  ~TrainerDriver() override {
+    lifeline_->Cut();
+    writing_->Cut();
+  }
 
   absl::StatusOr<PhaseResult> Run(const Phase& phase) override;
   absl::StatusOr<FunctionValue> Call(const FunctionCall& call) override;
@@ -200,7 +203,8 @@ class TrainerDriver final : public Driver {
   std::map<std::string, std::string> identity_;
 
   std::shared_ptr<Lifeline> lifeline_ = std::make_shared<Lifeline>();
-  mutable std::mutex mutex_;   // progress and checkpoints are made in actors' contexts while the driver waits
+  std::shared_ptr<Lifeline> writing_ = std::make_shared<Lifeline>();   // of what takes its time: who holds the other one is waited for by the network
+  mutable std::mutex mutex_;                                           // progress and checkpoints are made in actors' contexts while the driver waits
   uint64_t run_ = 0;
   uint64_t phase_number_ = 0;   // of the latest pushing phase
   uint64_t data_epoch_ = 0;     // shuffled phases so far
@@ -394,7 +398,11 @@ void TrainerDriver::StartCheckpoint(Round at) {
             finish(absl::OkStatus(), /*again=*/true);
             return;
           }
-          finish(taken.ok() ? Stands(checkpoint, *taken) : taken.status(), false);
+          if (!taken.ok()) return finish(taken.status(), false);
+          // The storage may be far away, and this may be the network's thread.
+          cluster_.system().compute().Submit(Compute::Priority::kStep, [this, writing = writing_, checkpoint, all = *taken, finish] {
+            writing->IfAlive([&] { finish(Stands(checkpoint, all), false); });
+          });
         });
       });
 }
@@ -631,6 +639,7 @@ absl::StatusOr<std::optional<Checkpoint>> BeginWith(CheckpointFolder& folder, co
   if (!found) return std::nullopt;
   TROUPE_RETURN_IF_ERROR(CheckIdentity(options.checkpoint_uri, found->checkpoint.identity, identity));
   if (!found->lost.empty() && events.warn) events.warn(found->lost);
+  if (events.log) events.log(absl::StrCat("the run goes on from checkpoint ", found->checkpoint.id));
   if (found->checkpoint.shards == options.shards) return found->checkpoint;
   TROUPE_TRY(Checkpoint dealt, folder.Reshard(found->checkpoint, tables, AnyInRounds(options.consistency, tables), options.shards));
   return dealt;

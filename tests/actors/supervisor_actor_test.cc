@@ -177,6 +177,22 @@ BOOST_AUTO_TEST_CASE(a_restart_that_waits_is_forgotten_when_the_supervisor_gives
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_child_that_was_to_end_is_replaced_at_once_and_counts_as_no_restart) {
+  bool planned = true;
+  SupervisedChild a = Make("a");
+  a.planned = [&planned] { return planned; };
+  Start({.intensity = 1}, {a, Make("b")});
+  News();
+  for (int i = 0; i < 5; ++i) End("a", i % 2 == 0 ? exit_reason::normal : exit_reason::unhandled_exception);
+  BOOST_TEST(News() == "-a, +a, -a, +a, -a, +a, -a, +a, -a, +a");
+  failures["a"] = 1;
+  End("a");
+  BOOST_TEST(News() == "-a, !a, +a, again a");   // a start that fails is one
+  planned = false;
+  End("a");
+  BOOST_TEST(News() == "-a, -b, over");
+}
+
 BOOST_AUTO_TEST_CASE(restarts_longer_ago_than_the_period_do_not_count) {
   Start({.intensity = 1, .period = seconds(60)}, {Make("a")});
   for (int i = 0; i < 5; ++i) {

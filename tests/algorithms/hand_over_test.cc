@@ -68,6 +68,34 @@ BOOST_AUTO_TEST_CASE(an_heir_that_ends_is_started_again_some_times) {
   BOOST_TEST(all.Leaves(0, {0, 2}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(who_is_told_again_or_comes_after_one_whose_heirs_have_all_ended_has_tries_of_its_own) {
+  BOOST_TEST(all.Leaves(0, {0, 1}).has_value());
+  const auto fail = [&](uint64_t first) {
+    for (uint64_t life = first; life < first + HandOvers::kTriesMax; ++life) {
+      all.Starts(0, life);
+      BOOST_TEST(all.Ended(0, {3, life}).has_value() == (life + 1 < first + HandOvers::kTriesMax));
+    }
+  };
+  fail(1);
+  BOOST_TEST((all.Leaves(0, {0, 1}) == std::optional<uint32_t>(3)));   // its node is drained now
+  fail(4);
+  BOOST_TEST((all.Leaves(0, {2, 1}) == std::optional<uint32_t>(3)));   // before the other, which stays
+  all.Starts(0, 7);
+  BOOST_TEST((all.ChainChanged(0, Are({{0, 1}, {2, 1}, {3, 7}})) == std::optional<Life>(Life{2, 1})));
+  const HandOvers::Replaced replaced = all.Replace(2, 0, 1);
+  BOOST_TEST((replaced.heir == std::optional<uint32_t>(3)));
+  BOOST_TEST((replaced.begins == std::optional<uint32_t>(2)));   // the other's turn
+}
+
+BOOST_AUTO_TEST_CASE(who_has_ended_does_not_leave_any_more) {
+  BOOST_TEST(!all.Replace(2, 0, 5).heir);
+  BOOST_TEST(!all.Leaves(0, {2, 5}));
+  BOOST_TEST(!all.Leaves(0, {2, 4}));
+  BOOST_TEST(!all.Ended(0, {0, 1}));
+  BOOST_TEST(!all.Leaves(0, {0, 1}));
+  BOOST_TEST((all.Leaves(0, {2, 6}) == std::optional<uint32_t>(3)));
+}
+
 BOOST_AUTO_TEST_CASE(who_ends_before_its_time_is_replaced_by_its_heir_or_by_its_next_life) {
   BOOST_TEST(all.Leaves(0, {0, 1}).has_value());
   BOOST_TEST(!all.Leaves(0, {2, 1}));

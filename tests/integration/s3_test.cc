@@ -14,7 +14,6 @@ using testing::ClickLog;
 using testing::Command;
 using testing::Ended;
 using testing::ModelText;
-using testing::Number;
 using testing::S3Server;
 using testing::Scratch;
 using List = std::vector<std::string>;
@@ -84,6 +83,8 @@ BOOST_FIXTURE_TEST_CASE(renaming_copies_and_removes, Server) {
   BOOST_TEST(!storage->Exists("s3://bucket/to/x").value());
   BOOST_TEST(absl::IsFailedPrecondition(storage->Rename("s3://bucket/w", "s3://bucket/to")));
   BOOST_TEST(absl::IsFailedPrecondition(storage->Rename("s3://bucket/to", "s3://bucket/w")));
+  BOOST_TEST(Message(storage->Rename("s3://bucket/to", "s3://bucket/to/in")) == "s3://bucket/to/in: is in s3://bucket/to");
+  BOOST_TEST(storage->Exists("s3://bucket/to/deep/y").value());
   BOOST_TEST(Message(storage->Rename("s3://bucket/w", "s3://other/w")) == "s3://other/w: not in the bucket of s3://bucket/w, expected the same one");
   BOOST_TEST(Message(storage->Rename("s3://bucket/w", "mem:w")) == "mem:w: not in the storage of s3://bucket/w, expected the same scheme");
 }
@@ -103,7 +104,7 @@ BOOST_FIXTURE_TEST_CASE(what_is_missing_is_named, Server) {
   BOOST_TEST(Message(storage->Read("s3://bucket/folder").status()) == "s3://bucket/folder: is a folder, expected a file");
   BOOST_TEST(Message(storage->List("s3://bucket/folder/file").status()) == "s3://bucket/folder/file: is a file, expected a folder");
   BOOST_TEST(Message(storage->Write("s3://bucket", {Of("x")}, true)) == "s3://bucket: is a folder, expected a file");
-  for (const char* uri : {"s3:", "s3://", "s3://../a"}) {
+  for (const char* uri : {"s3:", "s3://", "s3://../a", "s3://bucket/../other/a"}) {
     BOOST_TEST(Message(storage->Read(uri).status()) == std::string(uri) + ": expected s3://BUCKET/KEY");
   }
   BOOST_TEST(absl::IsInvalidArgument(storage->Remove("s3://bucket")));
@@ -168,9 +169,10 @@ BOOST_FIXTURE_TEST_CASE(a_run_goes_on_from_its_checkpoint_there, Server) {
     BOOST_TEST(command.Wait().code == -SIGKILL);
   }
   List again = keeping;
-  again.insert(again.end(), {"--resume", "--shards", "3"});
+  again.insert(again.end(), {"--resume", "--shards", "3", "--log", scratch / "log"});
   const Ended resumed = testing::Run(scratch, arguments("killed", again));
   BOOST_REQUIRE_MESSAGE(resumed.code == 0, resumed.err);
+  BOOST_TEST(testing::ReadText(scratch / "log").find("the run goes on from checkpoint") != std::string::npos);
   BOOST_TEST((ModelText(scratch, scratch / "killed") == ModelText(scratch, scratch / "calm")));
   BOOST_TEST(newest() <= 2u);
   const Ended refused = testing::Run(scratch, arguments("refused", {"--checkpoint", "s3://none/kept"}));

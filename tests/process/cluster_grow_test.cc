@@ -161,6 +161,11 @@ BOOST_AUTO_TEST_CASE(nodes_that_join_take_processes_of_chains) {
   BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
   BOOST_TEST(by_then < 1'200U);   // while it ran
   BOOST_TEST((Model("there") == model));
+  BOOST_TEST(Number(ended.out, "restarts") == 0);   // nothing was lost
+  const std::string log = ReadText(scratch / "log");
+  size_t moves = 0;
+  for (size_t at = log.find("leaves its node"); at != std::string::npos; at = log.find("leaves its node", at + 1)) ++moves;
+  BOOST_TEST(moves == 2U);   // and then nobody moves any more
   BOOST_TEST_MESSAGE("spread after " << by_then << " of 1,200 batches; longest pause " << LongestPause(Times()) << " ms");
 }
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "actors/cluster/cluster_link.h"
 #include "actors/status.h"
+#include "actors/storage/remote_storage.h"
 #include "actors/storage/storage.h"
 #include "actors/text.h"
 #include "tools/troupe/job_run.h"
@@ -49,6 +51,9 @@ absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments)
   for (const auto& [name, value] : ProcessEnvironment()) {   // settings hold there as they do here
     if (name.starts_with("TROUPE_") && !name.starts_with("TROUPE_JOB") && name != "TROUPE_CLUSTER" && name != "TROUPE_TOKEN_FILE" && name != "TROUPE_TLS")
       spec.environment.push_back(absl::StrCat(name, "=", value));
+    if (std::ranges::find(kS3Places, name) != std::end(kS3Places)) {
+      spec.environment.push_back(absl::StrCat(name, "=", value));
+    }
   }
   std::error_code error;
   spec.folder = std::filesystem::current_path(error).string();

@@ -138,6 +138,7 @@ class S3Storage final : public Storage {
     if (!there.ok()) return Failed(to, there.status());
     if (info->type() == fs::FileType::NotFound) return Missing(from, files, source);
     if (source.path == target.path) return absl::OkStatus();
+    if (target.path.starts_with(source.path + "/")) return absl::InvalidArgumentError(absl::StrCat(to, ": is in ", from));
     if (there->type() != fs::FileType::NotFound && there->type() != info->type()) {
       return absl::FailedPreconditionError(absl::StrCat(to, info->IsFile() ? ": is a folder, expected a file" : ": is a file, expected a folder"));
     }
@@ -164,30 +165,33 @@ class S3Storage final : public Storage {
   }
 
   static arrow::Status MoveFolder(fs::S3FileSystem& files, const std::string& from, const std::string& to) {
-    std::set<std::string> stale, fresh;
-    if (const auto before = Below(files, to, true); before.ok()) {
-      for (const fs::FileInfo& entry : *before) {
-        if (entry.IsFile()) stale.insert(entry.path());
-      }
+    std::set<std::string> stale;
+    fs::FileSelector target;
+    target.base_dir = to;
+    target.recursive = target.allow_not_found = true;
+    ARROW_ASSIGN_OR_RAISE(const std::vector<fs::FileInfo> before, files.GetFileInfo(target));
+    for (const fs::FileInfo& entry : before) {
+      if (entry.IsFile()) stale.insert(entry.path());
     }
     ARROW_ASSIGN_OR_RAISE(const std::vector<fs::FileInfo> entries, Below(files, from, true));
     for (const fs::FileInfo& entry : entries) {
       if (!entry.IsFile()) continue;
-      const std::string target = to + entry.path().substr(from.size());
-      ARROW_RETURN_NOT_OK(files.CopyFile(entry.path(), target));
-      stale.erase(target);
+      const std::string copy = to + entry.path().substr(from.size());
+      ARROW_RETURN_NOT_OK(files.CopyFile(entry.path(), copy));
+      stale.erase(copy);
     }
     for (const std::string& path : stale) ARROW_RETURN_NOT_OK(files.DeleteFile(path));
     return files.DeleteDir(from);
   }
 
+  static absl::Status NoBucket(const std::string& uri) { return absl::FailedPreconditionError(absl::StrCat(uri, ": there is no such bucket")); }
   static absl::Status IsFolder(const std::string& uri) { return absl::FailedPreconditionError(absl::StrCat(uri, ": is a folder, expected a file")); }
 
   /// Nothing is there: not even a bucket?
   static absl::Status Missing(const std::string& uri, fs::S3FileSystem& files, const Place& place) {
     const auto bucket = files.GetFileInfo(place.bucket);
     if (!bucket.ok()) return Failed(uri, bucket.status());
-    if (bucket->type() == fs::FileType::NotFound) return absl::FailedPreconditionError(absl::StrCat(uri, ": there is no such bucket"));
+    if (bucket->type() == fs::FileType::NotFound) return NoBucket(uri);
     const auto info = files.GetFileInfo(place.path);
     if (info.ok() && info->IsDirectory()) return IsFolder(uri);
     return absl::NotFoundError(absl::StrCat(uri, ": no such file or directory"));
@@ -202,11 +206,14 @@ class S3Storage final : public Storage {
     };
     if (arrow::internal::ErrnoFromStatus(status) == ENOENT) return absl::NotFoundError(absl::StrCat(uri, ": no such file or directory"));
     if (arrow::internal::ErrnoFromStatus(status) == EISDIR) return IsFolder(uri);
-    if (says({"NO_SUCH_BUCKET", "NoSuchBucket"})) return absl::FailedPreconditionError(absl::StrCat(uri, ": there is no such bucket"));
+    if (says({"NO_SUCH_BUCKET", "NoSuchBucket"})) return NoBucket(uri);
     if (says({"ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "INVALID_CLIENT_TOKEN_ID", "HTTP response code: 403", "HTTP status 403"})) {
       return absl::PermissionDeniedError(absl::StrCat(uri, ": ", text));
     }
-    if (says({"NETWORK_CONNECTION", "SLOW_DOWN", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT"})) return absl::UnavailableError(absl::StrCat(uri, ": ", text));
+    if (says({"NETWORK_CONNECTION", "SLOW_DOWN", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT", "THROTTLING", "INTERNAL_FAILURE", "HTTP status 429", "HTTP status 5",
+              "response code: 429", "response code: 5"})) {
+      return absl::UnavailableError(absl::StrCat(uri, ": ", text));
+    }
     return absl::InternalError(absl::StrCat(uri, ": ", text));
   }
 
@@ -215,19 +222,23 @@ class S3Storage final : public Storage {
     std::string_view path = uri;
     path.remove_prefix(path.find(':') + 1);
     while (path.starts_with('/')) path.remove_prefix(1);
-    std::string clean = std::filesystem::path(path).lexically_normal().generic_string();
+    const std::filesystem::path parts(path);
+    const bool climbs = std::find(parts.begin(), parts.end(), "..") != parts.end();
+    std::string clean = parts.lexically_normal().generic_string();
     while (clean.ends_with('/')) clean.pop_back();
-    if (clean.empty() || clean == "." || clean.starts_with("..")) {
+    if (clean.empty() || clean == "." || climbs) {
       return absl::InvalidArgumentError(absl::StrCat(uri, ": expected s3://BUCKET/KEY"));
     }
     *place = {clean.substr(0, clean.find('/')), clean};
-    const std::lock_guard lock(mutex_);
-    std::shared_ptr<fs::S3FileSystem>& files = buckets_[place->bucket];
-    if (files != nullptr) return files;
-    auto made = MakeClient(place->bucket);
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto known = buckets_.find(place->bucket); known != buckets_.end()) return known->second;
+    }
+    auto made = MakeClient(place->bucket);   // may ask where the bucket is
+    if (!made.ok() && absl::StrContains(made.status().message(), "not found")) return NoBucket(uri);
     if (!made.ok()) return Failed(uri, made.status());
-    files = *std::move(made);
-    return files;
+    const std::lock_guard lock(mutex_);
+    return buckets_.try_emplace(place->bucket, *std::move(made)).first->second;
   }
 
   static arrow::Result<std::shared_ptr<fs::S3FileSystem>> MakeClient(const std::string& bucket) {

@@ -994,6 +994,8 @@ BOOST_AUTO_TEST_CASE(a_process_of_a_drained_node_that_hands_over_ends_when_its_d
 /// A job on two nodes whose two shards have two processes each, "shard 0", "shard 0/2" and so on; its driver has a fifth begun for one that leaves.
 struct Spreading : Fixture {
   Spreading() {
+    options.spread_max = 5s;
+    Restart();
     Run(1s, {&a, &b});
     job = Submit(1);
     Run(300ms, {&a, &b});

@@ -202,7 +202,9 @@ BOOST_AUTO_TEST_CASE(who_is_better_off_on_a_node_that_comes) {
   const Wish refused{second.id, second.needs, {NodeId{1}}};
   BOOST_TEST(better(3, refused) == 2u);
   BOOST_TEST(better(9, second) == 0u);
-  BOOST_TEST(Rooms().FewestApart(1, "shard") == 0u);
+  BOOST_TEST(rooms.FewestApart(1, "shard") == 1u);
+  BOOST_TEST(rooms.FewestApart(1, "shard", {NodeId{1}, NodeId{2}}) == 2u);
+  BOOST_TEST(Rooms().FewestApart(1, "shard") > 1'000'000u);
 }
 
 BOOST_AUTO_TEST_CASE(rooms_that_are_overfull_closed_or_have_refused_take_nothing) {
