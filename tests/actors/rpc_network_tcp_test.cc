@@ -326,10 +326,11 @@ BOOST_AUTO_TEST_CASE(requests_out_of_order_wait_within_limits) {
   auto options = ServerOptions();
   options.in_flight_bytes_max = 1'000;
   std::vector<size_t> seen;
-  std::promise<void> three;
+  std::promise<void> three, seven;
   options.handlers = {{kEcho, [&](const Frame&, const Network::Reply& reply) {
                          seen.push_back(seen.size());
                          if (seen.size() == 3) three.set_value();
+                         if (seen.size() == 7) seven.set_value();
                          reply(Frame{});
                        }}};
   auto server = Start(std::move(options));
@@ -353,12 +354,16 @@ BOOST_AUTO_TEST_CASE(requests_out_of_order_wait_within_limits) {
   std::vector<RawSocket> many;   // of one connection so much is not even read
   for (uint32_t i = 0; i < 4; ++i) {
     many.emplace_back(place());
+    send(many.back(), hello(79) + Request({.question = 2, .actor = 5, .order = i + 1}));
+  }
+  seven.get_future().wait();   // all four are of the link: one that came when it had ended would begin another
+  for (uint32_t i = 0; i < 4; ++i) {
     std::string requests;
-    for (uint32_t n = 2; n < 40; ++n) requests += Request({.question = n, .actor = 5, .order = 100 * i + n});
-    send(many.back(), hello(79) + requests);
+    for (uint32_t n = 3; n < 41; ++n) requests += Request({.question = n, .actor = 5, .order = 100 * i + 100 + n});
+    send(many[i], requests);
   }
   for (const RawSocket& one : many) one.Drain();
-  AwaitLine("more than 2000 bytes of requests before the one of order 1");
+  AwaitLine("more than 2000 bytes of requests before the one of order 5");
   auto client = Client();
   BOOST_TEST(Ask(*client, Numbered(1), kBulk).get().status().ToString() == "OK");
 }
