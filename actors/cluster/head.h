@@ -122,7 +122,6 @@ class Head {
     // WhyNever of what it wants, as of these versions of rooms and wishes.
     std::string never;
     uint64_t never_rooms = 0, never_wishes = 0;   // the former plus one; 0: not asked yet
-    std::optional<ProcessId> spreading = {};      // the process that leaves for a node that has come
   };
   struct Node {
     NodeStatus status;
@@ -197,7 +196,6 @@ class Head {
   void MakeWay(std::span<const PlacementWish> wanted, int64_t wall_ms);
   void Spread(Clock::Time now, int64_t wall_ms);
   bool SpreadOne(Job& job, Clock::Time now, int64_t wall_ms);
-  bool IsSpreading(Job& job, Clock::Time now, int64_t wall_ms);
   void Begin(Job& job, NodeId node, Clock::Time now, int64_t wall_ms);
   void Explain(Job& job, const std::string& why);
   /// Why what the job wants has no room even if nobody else were there; empty: it has.

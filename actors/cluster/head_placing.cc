@@ -279,36 +279,26 @@ void Head::PlaceSpare(Clock::Time now, int64_t wall_ms) {
   }
 }
 
-/// Does a process of the job leave for a node that has come, and has time left for it?
-bool Head::IsSpreading(Job& job, Clock::Time now, int64_t wall_ms) {
-  if (!job.spreading) return false;
-  const auto it = job.processes.find(job.spreading->name);
-  Process* process = it == job.processes.end() || it->second.order.id != *job.spreading ? nullptr : &it->second;
-  if (process != nullptr && process->state == ProcessState::kRunning && process->spreads) {
-    if (now < *process->leaves_by) return true;
-    process->leaves_by.reset();
-    Note(wall_ms, absl::StrCat(ToString(process->order.id), " stays on node ", NameOf(process->node), ": nobody has taken its place in time"));
-    Touch(job);
-  }
-  job.spreading.reset();
-  return false;
-}
-
-/// Has a process of the job leave its node for one that suits it better. False: there is none. Those that are promised cores have what they need wherever they
-/// are, and others cannot leave without a loss.
+/// Has a process of the job leave its node for one that suits it better, when none leaves already. False: there is none. Those that are promised cores have
+/// what they need wherever they are, and others cannot leave without a loss.
 bool Head::SpreadOne(Job& job, Clock::Time now, int64_t wall_ms) {
   const auto may_leave = [](const Process& process) { return process.order.needs.cores == 0 && process.order.hand_over_max.count() > 0; };
   std::map<std::string, uint32_t> fewest;   // by the last word
   std::vector<NodeId> refused;              // what could not be started there cannot in its next life either
-  for (const auto& [name, process] : job.processes) {
+  for (auto& [name, process] : job.processes) {
     if (name == kDriverName) continue;
-    const bool leaves = process.leaves_by && !process.spreads && process.state == ProcessState::kRunning;
-    if (leaves || !process.known || (may_leave(process) && process.state != ProcessState::kRunning)) return true;   // first this
+    const bool running = process.state == ProcessState::kRunning;
+    if (running && process.spreads && process.leaves_by && now >= *process.leaves_by) {
+      process.leaves_by.reset();
+      Note(wall_ms, absl::StrCat(ToString(process.order.id), " stays on node ", NameOf(process.node), ": nobody has taken its place in time"));
+      Touch(job);
+    }
+    if ((running && process.leaves_by) || !process.known || (may_leave(process) && !running)) return true;   // first this
     refused.insert(refused.end(), process.refused.begin(), process.refused.end());
   }
   for (auto& [name, process] : job.processes) {
     const std::vector<std::string>& words = process.order.needs.apart;
-    if (name == kDriverName || !may_leave(process) || process.moves || process.spreads || process.leaves_by || words.empty()) continue;
+    if (name == kDriverName || !may_leave(process) || process.moves || process.spreads || words.empty()) continue;
     const Node* node = Find(process.node);
     if (node == nullptr || node->status.state != NodeState::kUp) continue;
     const auto count = [&](const std::string& word) { return rooms_.CountApart(process.node, job.status.job, word); };
@@ -320,7 +310,6 @@ bool Head::SpreadOne(Job& job, Clock::Time now, int64_t wall_ms) {
     if (!better) continue;
     process.leaves_by = now + options_.spread_max;
     process.spreads = true;
-    job.spreading = process.order.id;
     Note(wall_ms, absl::StrCat(ToString(process.order.id), " leaves node ", NameOf(process.node), ": node ", NameOf(*better), " has fewer of its job"));
     Touch(job);
     return true;
@@ -340,8 +329,7 @@ void Head::Spread(Clock::Time now, int64_t wall_ms) {
   if (now < spread_due_ || !AllReturned()) return;
   for (auto it = unspread_.begin(); it != unspread_.end();) {
     const auto job = jobs_.find(*it);
-    const bool more = job != jobs_.end() && job->second.status.state == JobState::kRunning &&
-                      (IsSpreading(job->second, now, wall_ms) || SpreadOne(job->second, now, wall_ms));
+    const bool more = job != jobs_.end() && job->second.status.state == JobState::kRunning && SpreadOne(job->second, now, wall_ms);
     it = more ? std::next(it) : unspread_.erase(it);
   }
 }

@@ -194,7 +194,7 @@ class ProcessCluster final : public Cluster {
   void LetGo(uint32_t worker) override {
     Child& child = WorkerChild(worker);
     const uint64_t incarnation = child.leaves;
-    if (incarnation > 0 && incarnation == child.incarnation && child.let_go.exchange(incarnation) != incarnation) End(child, incarnation);
+    if (incarnation > 0 && incarnation == child.incarnation && child.to_end != incarnation) End(child, incarnation);
   }
   const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   std::string move_folder() const override { return launcher_->folder(); }
@@ -221,9 +221,8 @@ class ProcessCluster final : public Cluster {
     std::atomic<std::shared_ptr<Heard>> heard{};
     std::atomic<uint64_t> attached{0};   // the last life that has said where it listens
     uint64_t spawned = 0;                // and the last that was told what it is
-    std::atomic<uint64_t> leaves{0};     // of a worker: the last life whose node is drained,
-    std::atomic<uint64_t> let_go{0};     // and that has handed over its splits
-    std::atomic<uint64_t> to_end{0};     // the last life that was told to end, as another process has its place
+    std::atomic<uint64_t> leaves{0};     // of a worker: the last life whose node is drained
+    std::atomic<uint64_t> to_end{0};     // the last life that was told to end: others have its place, or its splits
   };
 
   /// One life of a child, about to be started.

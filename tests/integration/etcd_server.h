@@ -1,12 +1,9 @@
 // An etcd of one member or several on one host, for tests: started, killed, started again with what it kept.
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +17,7 @@
 
 #include "actors/internal/http_post.h"
 #include "actors/storage/scratch_folder.h"
+#include "tests/support/free_port.h"
 
 extern char** environ;
 
@@ -114,17 +112,6 @@ class EtcdServer {
     }
     BOOST_FAIL("etcd does not answer within 30 s");
     return false;
-  }
-  static int FreePort() {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-    ::close(fd);
-    BOOST_REQUIRE(bound);
-    return ntohs(address.sin_port);
   }
 
   const ScratchFolder folder_;

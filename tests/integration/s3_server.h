@@ -1,11 +1,7 @@
 // A server of object stores on this host, by another maker (moto), for tests.
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
@@ -15,6 +11,7 @@
 #include <vector>
 
 #include "tests/process/command.h"
+#include "tests/support/free_port.h"
 
 namespace troupe::testing {
 
@@ -56,17 +53,6 @@ for _ in range(300):
     time.sleep(0.1)
 sys.exit(str(last))
 )";
-  static int FreePort() {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-    ::close(fd);
-    BOOST_REQUIRE(bound);
-    return ntohs(address.sin_port);
-  }
 
   std::string place_;
   std::unique_ptr<Command> server_;

@@ -6,6 +6,7 @@
 #include "actors/storage/storage.h"
 #include "actors/text.h"
 #include "tests/integration/s3_server.h"
+#include "tests/process/cluster_fixture.h"
 
 namespace troupe {
 namespace {
@@ -16,6 +17,7 @@ using testing::Ended;
 using testing::ModelText;
 using testing::S3Server;
 using testing::Scratch;
+using testing::operator+;
 using List = std::vector<std::string>;
 
 Block Of(const std::string& text) {
@@ -178,6 +180,45 @@ BOOST_FIXTURE_TEST_CASE(a_run_goes_on_from_its_checkpoint_there, Server) {
   const Ended refused = testing::Run(scratch, arguments("refused", {"--checkpoint", "s3://none/kept"}));
   BOOST_TEST(refused.code == 2, refused.err);
   BOOST_TEST(refused.err.find("s3://none/kept: there is no such bucket") != std::string::npos, refused.err);
+}
+
+/// Its nodes have the keys; where the server is a job says.
+BOOST_FIXTURE_TEST_CASE(a_job_of_a_cluster_keeps_its_checkpoints_there, testing::Cluster) {
+  const S3Server server(scratch);
+  const std::string where = ::getenv("AWS_ENDPOINT_URL");
+  ::unsetenv("AWS_ENDPOINT_URL");
+  const auto a = Node("a"), b = Node("b");
+  ::setenv("AWS_ENDPOINT_URL", where.c_str(), 1);
+  const auto arguments = [&](const std::string& model, const List& more) {
+    return List{"train",
+                "--algorithm",
+                "logistic_regression",
+                "--data",
+                ClickLog(),
+                "--model",
+                scratch / model,
+                "--workers",
+                "2",
+                "--splits",
+                "4",
+                "--shards",
+                "2",
+                "--json",
+                "--epochs",
+                "10"} +
+           more;
+  };
+  const Ended calm = testing::Run(scratch, arguments("calm", {}));
+  BOOST_REQUIRE_MESSAGE(calm.code == 0, calm.err);
+  const Ended kept = Ask(arguments("kept", {"--checkpoint", "s3://bucket/kept", "--checkpoint-every", "0.1s"}));
+  BOOST_REQUIRE_MESSAGE(kept.code == 0, kept.err);
+  BOOST_TEST((ModelText(scratch, scratch / "kept") == ModelText(scratch, scratch / "calm")));
+  const auto names = MakeStorage()->List("s3://bucket/kept");
+  BOOST_REQUIRE_MESSAGE(names.ok(), names.status().ToString());
+  BOOST_TEST(std::ranges::any_of(*names, [](const std::string& name) { return name.starts_with("checkpoint."); }));
+  const Ended refused = Ask(List{"train", "--algorithm", "naive_bayes", "--data", ClickLog(), "--model", "s3://bucket/model"});
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(refused.err.starts_with("--model (on a cluster a path, and the job's folder is beside it): s3://bucket/model: "), refused.err);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
