@@ -237,14 +237,19 @@ BOOST_AUTO_TEST_CASE(ten_thousand_strangers_do_not_disturb_a_head) {
   });
   testing::Sleep(2.5);   // their time for Hello
   const size_t descriptors = Descriptors(head->pid());
-  const long before = ResidentKib(head->pid());
-  flood(10'000);
-  const Ended status = Ask({"status", "--json"}, token + Tls("ca"));
-  BOOST_TEST(Holds(status.out, "{\"name\":\"a\",\"state\":\"up\""), status.err);
-  Await("descriptors are given back", [&] { return Descriptors(head->pid()) <= descriptors; });
-  const long after = ResidentKib(head->pid());
-  BOOST_TEST_MESSAGE("the head's memory: " << before << " KiB, then " << after << " KiB; lines of its log: " << Lines(ReadText(head_log)));
-  BOOST_TEST(after - before < 4 << 10);
+  // What stays after a flood is what most connections at once have needed, and a later flood may meet more of them than an earlier one did. Memory that is lost
+  // with every connection would grow by each flood: 1 MiB of ten thousand is 105 bytes a connection.
+  long growth = 0;
+  for (int floods = 0; floods == 0 || (growth >= 1 << 10 && floods < 5); ++floods) {
+    const long before = ResidentKib(head->pid());
+    flood(10'000);
+    const Ended status = Ask({"status", "--json"}, token + Tls("ca"));
+    BOOST_TEST(Holds(status.out, "{\"name\":\"a\",\"state\":\"up\""), status.err);
+    Await("descriptors are given back", [&] { return Descriptors(head->pid()) <= descriptors; });
+    growth = ResidentKib(head->pid()) - before;
+    BOOST_TEST_MESSAGE("the head's memory: " << before << " KiB, " << growth << " KiB more after a flood; lines of its log: " << Lines(ReadText(head_log)));
+  }
+  BOOST_TEST(growth < 1 << 10);
   BOOST_TEST(Lines(ReadText(head_log)) < 8'000u);
   const Ended ran = Ask({"submit", Script("echo on")}, token + Tls("ca"));
   BOOST_TEST((ran.code == 0 && ran.out == "on\n"), ran.err);
