@@ -49,7 +49,8 @@ class Network {
   virtual ~Network() = default;
 
   /// Where `node` listens: "unix:/path", "tcp:HOST:PORT". Where it listens at several, the best that can be reached is taken. Connecting happens at the first
-  /// request and again, with back-off, after a loss. Replaces earlier places.
+  /// request and again, with back-off, after a loss. Replaces earlier places: requests that are under way to another one end as Unavailable at once. No places:
+  /// it is not known any more where the node is, and later requests wait until it is, as long as their time-outs.
   virtual void Locate(NodeId node, std::vector<std::string> places) = 0;
   /// Sends `frame` to the actor and calls `reply` once, within `timeout`. The request may or may not have been executed when the reply is an error.
   virtual void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) = 0;

@@ -495,6 +495,7 @@ class ProcessCluster final : public Cluster {
         child.heard.load(), std::function<void()>([this, &child, incarnation] {
           if (options_.log) options_.log(absl::StrCat(child.name, " is given up: it has not been heard for ", kSilenceMax.count() / 1000, " s"));
           LeaveChains(child, incarnation, false);
+          ForgetPlace(child, incarnation);
           launcher_->Kill(child.name, incarnation);
         }));
     return {&child, incarnation, std::move(actor)};
@@ -524,6 +525,7 @@ class ProcessCluster final : public Cluster {
                   .ended = [this, actor = begun.actor, &child, incarnation](const Launch::End& end) {
                     if (options_.log) options_.log(absl::StrCat(child.name, " ended: ", end.how));
                     LeaveChains(child, incarnation, end.certain);
+                    ForgetPlace(child, incarnation);
                     OnEnded(child, incarnation);
                     System::Deliver(actor, ProcessEnded{end.normally});
                   }};
@@ -531,6 +533,11 @@ class ProcessCluster final : public Cluster {
     TROUPE_RETURN_IF_ERROR(launcher_->Start(std::move(launch), token_));
     if (own_place_.empty()) SendSpawn(child, incarnation, child.spawn(incarnation));
     return absl::OkStatus();
+  }
+
+  /// Nobody waits for answers of a life that is given up: where its host is cut off or stopped, its connections stand for long. Before the next life begins.
+  void ForgetPlace(const Child& child, uint64_t incarnation) {
+    if (!own_place_.empty() && child.incarnation == incarnation) system_->network().Locate(child.node, {});
   }
 
   /// A process of a node says where it listens; again and again, so that it knows that it is wanted.

@@ -1,6 +1,7 @@
 #include "algorithms/run/split_dealer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -132,6 +133,14 @@ bool SplitDealer::Absent(uint32_t worker, Time now) const {
   return now - *of.answered > options_.absent_after || (of.away && now - *of.away > options_.away_max);
 }
 
+std::string SplitDealer::WhyAbsent(uint32_t worker, Time now) const {
+  const Worker& of = workers_[worker];
+  const auto seconds = [now](Time since) { return std::chrono::duration<double>(now - since) / std::chrono::seconds(1); };
+  if (!of.answered) return absl::StrCat("has not begun within ", std::lround(seconds(started_)), " s");
+  if (of.away) return "cannot be reached";
+  return absl::StrCat("has not answered for ", std::lround(seconds(*of.answered)), " s");
+}
+
 void SplitDealer::OnError(uint32_t worker, Time now) {
   if (!workers_[worker].away) workers_[worker].away = now;
 }
@@ -201,7 +210,7 @@ void SplitDealer::DropAbsent(Time now) {
     const std::optional<uint32_t> to = split.next ? split.next : Best(loads, split.worker);
     if (!to) return;
     if (!split.next) ++loads[*to].splits;
-    TakeOver(i, *to, "is not there", now);
+    TakeOver(i, *to, WhyAbsent(split.worker, now), now);
   }
 }
 

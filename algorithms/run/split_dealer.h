@@ -114,6 +114,7 @@ class SplitDealer {
   /// Where one split more would be done soonest; nothing: nobody takes any.
   static std::optional<uint32_t> Best(const std::vector<Load>& loads, uint32_t but);
   std::chrono::microseconds MedianTime() const;
+  std::string WhyAbsent(uint32_t worker, Time now) const;
   void Note(std::string line) { notes_.push_back(std::move(line)); }
 
   const SplitDealerOptions options_;

@@ -329,6 +329,31 @@ BOOST_AUTO_TEST_CASE(whoever_asks_an_old_life_again_and_again_while_the_new_one_
   BOOST_TEST(refused == 1);   // what is asked after it is located goes there
 }
 
+BOOST_AUTO_TEST_CASE(requests_to_one_that_is_nowhere_any_more_end_at_once_and_later_ones_wait_for_it) {
+  std::promise<void> asked;
+  std::vector<Network::Reply> open;
+  auto options = Options(kServer, 1);
+  options.listen = {"unix:" + path()};
+  options.handlers = {{kEcho, [&](const Frame&, const Network::Reply& reply) {   // does not answer, as behind a cable that is cut
+                         open.push_back(reply);
+                         asked.set_value();
+                       }}};
+  const auto silent = Start(std::move(options));
+  const auto client = Client();
+  auto first = Ask(*client, Numbered(1));
+  asked.get_future().wait();
+  client->Locate(kServer, {});
+  BOOST_TEST(StatusOf(std::move(first)).ToString() == "UNAVAILABLE: lost the connection to node 1");
+  auto second = Ask(*client, Numbered(2));
+  auto next = Options(kServer, 2);
+  next.listen = {"unix:" + folder + "/new"};
+  next.handlers = {{kEcho, [](Frame frame, const Network::Reply& reply) { reply(std::move(frame)); }}};
+  const auto there = Start(std::move(next));
+  client->Locate(kServer, {"unix:" + folder + "/new"});
+  BOOST_TEST(StatusOf(std::move(second)).ok());
+  for (const Network::Reply& reply : open) reply(absl::CancelledError("the test's end"));
+}
+
 BOOST_AUTO_TEST_CASE(a_replacement_takes_the_place_over) {
   auto first = Server(1);
   auto second = Server(2);

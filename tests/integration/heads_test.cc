@@ -187,9 +187,17 @@ BOOST_FIXTURE_TEST_CASE(of_an_etcd_of_three_members_each_may_be_lost_in_turn, He
       BOOST_TEST((ran.code == 0 && ran.out == "on\n"), "without member " << member << ": " << ran.err);
     }
     etcd.Start();
+    for (auto* head : {&a, &b}) {   // one that leads ends where etcd elects for longer than its lease, and is started again, as by its unit
+      if ((*head)->command->running()) continue;
+      const Ended ended = (*head)->command->Wait(0);
+      BOOST_TEST((ended.code == 1 && Lines(ended.err) == 1 && Holds(ended.err, "etcd: ")), ended.err);
+      const std::string place = (*head)->place;
+      *head = Head(head == &a ? "a" : "b", place);
+      (*head)->place = place;
+    }
   }
   if (Generation() != first) BOOST_TEST_MESSAGE("etcd elected for longer than the lease");
-  BOOST_TEST((a->command->running() || b->command->running()));
+  BOOST_TEST((a->command->running() && b->command->running()));
 }
 
 BOOST_AUTO_TEST_CASE(a_store_that_is_none_and_one_that_never_answers_end_a_head_with_one_line) {

@@ -183,6 +183,28 @@ BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_wai
   BOOST_TEST((Model("there") == model));
 }
 
+BOOST_AUTO_TEST_CASE(a_node_that_stands_still_with_all_it_runs_is_given_up_when_the_head_says_so) {
+  const std::string model = Alone("9600");
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b", "c"}) nodes[name] = Small(name);
+  const auto job = Begin(Flags("there", "9600", Words{"--param", "sleep_ms=20", "--shards", "1", "--log", scratch / "log"} + At()));
+  testing::Await("batches", [&] { return Times().size() > 100; });
+  const Command& victim = *nodes[NodeOfWorkersAlone(nodes)]->command;
+  const std::vector<pid_t> all = victim.descendants();
+  victim.Signal(SIGSTOP);
+  for (const pid_t pid : all) kill(pid, SIGSTOP);   // its connections stand, and nobody answers
+  const Ended ended = job->Wait();
+  for (const pid_t pid : all) kill(pid, SIGKILL);
+  victim.Signal(SIGKILL);
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(Number(ended.out, "taken") >= 1);
+  const std::string log = ReadText(scratch / "log");
+  BOOST_TEST(testing::Holds(log, "cannot be reached"), log);   // instead of the ten seconds for those who may only be short of processors
+  BOOST_TEST(!testing::Holds(log, "has not answered"), log);
+  BOOST_TEST((Model("there") == model));
+  BOOST_TEST_MESSAGE("longest pause " << LongestPause(Times()) << " ms");
+}
+
 BOOST_AUTO_TEST_CASE(a_node_that_is_drained_hands_its_splits_over_before_its_worker_ends) {
   const std::string model = Alone("9600");
   std::map<std::string, std::unique_ptr<Daemon>> nodes;
