@@ -134,6 +134,7 @@ struct JobStatus {
   startedMs @7 :Int64;
   endedMs @8 :Int64;
   processes @9 :List(ClaimedProcess);
+  about @10 :Text;
 }
 struct NodeStatus {
   node @0 :UInt32;

@@ -32,6 +32,7 @@ JobStatus Head::StatusOf(const Job& job) const {
   JobStatus status = job.status;
   status.spec.arguments.clear();   // they may be large, and the environment is nobody's business
   status.spec.environment.clear();
+  status.about = job.endpoint.about;
   for (const auto& [name, process] : job.processes) {
     status.processes.push_back(Describe(process));
     const auto end = job.last_ends.find(name);

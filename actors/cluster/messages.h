@@ -212,6 +212,7 @@ struct JobStatus {
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;   ///< since 1970; 0: not yet
   /// Those that are wanted now; of a job that is over, where it is asked for alone: the last life of each that there was.
   std::vector<ClaimedProcess> processes = {};
+  std::string about = {};   ///< in its driver's words (Endpoint::about)
 };
 
 enum class NodeState : uint8_t { kJoining, kUp, kSuspect, kDown, kDraining, kLeft };

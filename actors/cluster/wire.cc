@@ -232,6 +232,7 @@ void Fill(wire::JobStatus::Builder to, const JobStatus& from) {
   to.setSubmittedMs(from.submitted_ms);
   to.setStartedMs(from.started_ms);
   to.setEndedMs(from.ended_ms);
+  to.setAbout(from.about);
   FillAll(to.initProcesses(static_cast<unsigned>(from.processes.size())), from.processes);
 }
 absl::StatusOr<JobStatus> Read(wire::JobStatus::Reader from) {
@@ -242,7 +243,8 @@ absl::StatusOr<JobStatus> Read(wire::JobStatus::Reader from) {
                .attempt = from.getAttempt(),
                .submitted_ms = from.getSubmittedMs(),
                .started_ms = from.getStartedMs(),
-               .ended_ms = from.getEndedMs()};
+               .ended_ms = from.getEndedMs(),
+               .about = Read(from.getAbout())};
   TROUPE_TRY(to.state, ReadEnum(from.getState(), JobState::kStopped, "a job's state"));
   TROUPE_RETURN_IF_ERROR(ReadAll(from.getProcesses(), to.processes));
   return to;

@@ -45,6 +45,8 @@ class Ending {
   bool set_ = false;
 };
 
+class SplitDealer;
+
 class Cluster {
  public:
   virtual ~Cluster() = default;
@@ -57,6 +59,8 @@ class Cluster {
   virtual std::vector<uint32_t> leaving() const { return {}; }
   /// One of those may end now; said again, it is of no effect.
   virtual void LetGo(uint32_t) {}
+  /// After each answer of a worker, in the phase's actor: who has which splits, and how far they are. For whoever tells others of the run.
+  virtual void OnSplits(const SplitDealer&) {}
   /// After so long without an answer a worker's splits are others' (SplitDealerOptions::absent_after).
   virtual std::chrono::milliseconds absent_after() const { return std::chrono::seconds(10); }
   /// The shards, and behind them, where workers keep tables, what keeps those of worker 0 (PlacesOf).

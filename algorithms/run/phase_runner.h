@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -26,8 +25,8 @@ struct PhaseRunnerOptions {
 
 /// Called in the phase's actor.
 struct PhaseEvents {
-  /// After each answer: by split, what is known of it.
-  std::function<void(std::span<const SplitReport>)> progress;
+  /// After each answer of a worker: what is known of the splits, and who has them.
+  std::function<void(const SplitDealer&)> progress;
   /// All splits are done: is the phase? Workers are asked on until it is.
   std::function<bool()> may_end;
   /// Workers whose nodes are drained, rising; asked ten times a second.

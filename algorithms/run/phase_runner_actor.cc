@@ -75,7 +75,7 @@ class PhaseAsker : public std::enable_shared_from_this<PhaseAsker> {
     --asked.open;
     asked.away_since.reset();
     if (report.run == message_.run) dealer_->OnReport(static_cast<uint32_t>(worker), report, Now());
-    events_.progress(dealer_->reports());
+    events_.progress(*dealer_);
     if (dealer_->done() && events_.may_end()) {
       Finish(dealer_->reports());
       return;

@@ -18,9 +18,10 @@
 #include "actors/supervisor_actor.h"
 #include "actors/system.h"
 #include "actors/text.h"
-#include "algorithms/run/about_tables.h"
 #include "algorithms/run/executor.h"
 #include "algorithms/run/hand_over.h"
+#include "algorithms/run/job_about.h"
+#include "algorithms/run/split_dealer.h"
 #include "algorithms/run/start_worker.h"
 #include "algorithms/run/wire.h"
 #include "caf/event_based_actor.hpp"
@@ -50,6 +51,9 @@ constexpr std::chrono::milliseconds kCatchUpMax{1'000};   // a writer that holds
 constexpr std::chrono::milliseconds kGoMax{
     5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
+
+// What is told of the splits, with a claim for all processes: so often, and the less often the more processes there are.
+constexpr std::chrono::milliseconds kPublishEvery{500}, kPublishEveryOf{10};
 
 std::string RandomHex() {
   std::random_device device;
@@ -142,10 +146,8 @@ class ProcessCluster final : public Cluster {
                                       }}));
     if (!launcher_->listen().empty()) own_place_ = network->places().front();
     system_->SetNetwork(std::move(network));
-    launcher_->Publish({.place = options_.network ? own_place_ : "",
-                        .network = options_.network ? job_ : "",
-                        .token = options_.network ? token_ : "",
-                        .about = AboutTables(cluster_.tables, cluster_.shards, cluster_.replication)});
+    about_ = {.tables = AboutTables(cluster_.tables, cluster_.shards, cluster_.replication), .data = cluster_.worker.source.uri, .splits = {}};
+    Publish();
     if (cluster_.replication > 1) StartChains();
     std::vector<SupervisedChild> children;
     hand_overs_.emplace(Processes(), Idle());
@@ -196,6 +198,22 @@ class ProcessCluster final : public Cluster {
     const uint64_t incarnation = child.leaves;
     if (incarnation > 0 && incarnation == child.incarnation && child.to_end != incarnation) End(child, incarnation);
   }
+  void OnSplits(const SplitDealer& dealer) override {
+    const auto now = std::chrono::steady_clock::now();
+    if (!options_.nodes || now < publish_at_) return;
+    publish_at_ = now + kPublishEvery + Processes() * kPublishEveryOf;
+    about_.splits.clear();
+    for (const SplitReport& report : dealer.reports()) {
+      const uint64_t bytes = report.has_ended() ? report.bytes_total : std::min(report.bytes, report.bytes_total);
+      about_.splits.push_back({.split = report.split,
+                               .worker = dealer.WorkerOf(report.split),
+                               .done = report.has_ended(),
+                               .percent = report.bytes_total == 0 ? 0 : static_cast<uint32_t>(100 * bytes / report.bytes_total),
+                               .batches = report.batches,
+                               .rows = report.rows});
+    }
+    Publish();
+  }
   const std::vector<ShardActor>& shards() const override { return places_of_rows_; }
   std::string move_folder() const override { return launcher_->folder(); }
   uint64_t restarts() const override { return restarts_; }
@@ -232,6 +250,13 @@ class ProcessCluster final : public Cluster {
     caf::actor actor;
   };
 
+  /// To the head.
+  void Publish() {
+    launcher_->Publish({.place = options_.network ? own_place_ : "",
+                        .network = options_.network ? job_ : "",
+                        .token = options_.network ? token_ : "",
+                        .about = WriteAbout(about_)});
+  }
   absl::StatusOr<std::unique_ptr<Launcher>> MakeLauncher() {
     if (options_.nodes) return MakeNodeLauncher(*options_.nodes, [this](const absl::Status& status) { Fail(status); });
     return MakeLocalLauncher(options_, Processes());
@@ -649,6 +674,8 @@ class ProcessCluster final : public Cluster {
   std::unique_ptr<ChainKeepers> chains_;     // null: each shard is one process
   std::vector<ShardActor> places_of_rows_;   // the shards, and the tables of worker 0
   std::vector<WorkerActor> workers_;
+  AboutJob about_;   // of Start, then of the phases' actors, one after the other
+  std::chrono::steady_clock::time_point publish_at_{};
   std::atomic<uint64_t> restarts_{0};
   std::atomic<bool> closing_{false}, described_{false};   // the latter: all of children_ are there
   std::mutex mutex_;

@@ -246,27 +246,32 @@ absl::StatusOr<std::vector<SplitReport>> TrainerDriver::AwaitPhase(RunPhase mess
   auto lifeline = std::make_shared<Lifeline>();
   const absl::Cleanup cut = [lifeline] { lifeline->Cut(); };
   const Phase phase = message.current.phase;
-  const caf::actor actor =
-      runner_.Run(std::move(message), again,
-                  {.progress = [this, lifeline, phase](std::span<const SplitReport> reports) { lifeline->IfAlive([&] { Progress(phase, reports); }); },
-                   .may_end =
-                       [this, lifeline] {   // what a shard loses while a checkpoint is written may have to be pushed again
-                         bool may_end = true;
-                         lifeline->IfAlive([&] { may_end = busy() == nullptr; });
-                         return may_end;
-                       },
-                   .leaving =
-                       [this, lifeline] {
-                         std::vector<uint32_t> leaving;
-                         lifeline->IfAlive([&] { leaving = cluster_.leaving(); });
-                         return leaving;
-                       },
-                   .left = [this, lifeline](uint32_t worker) { lifeline->IfAlive([&] { cluster_.LetGo(worker); }); },
-                   .done =
-                       [shared](absl::StatusOr<std::vector<SplitReport>> result) {
-                         shared->result = std::move(result);
-                         shared->ending.Set();
-                       }});
+  const caf::actor actor = runner_.Run(std::move(message), again,
+                                       {.progress =
+                                            [this, lifeline, phase](const SplitDealer& dealer) {
+                                              lifeline->IfAlive([&] {
+                                                Progress(phase, dealer.reports());
+                                                cluster_.OnSplits(dealer);
+                                              });
+                                            },
+                                        .may_end =
+                                            [this, lifeline] {   // what a shard loses while a checkpoint is written may have to be pushed again
+                                              bool may_end = true;
+                                              lifeline->IfAlive([&] { may_end = busy() == nullptr; });
+                                              return may_end;
+                                            },
+                                        .leaving =
+                                            [this, lifeline] {
+                                              std::vector<uint32_t> leaving;
+                                              lifeline->IfAlive([&] { leaving = cluster_.leaving(); });
+                                              return leaving;
+                                            },
+                                        .left = [this, lifeline](uint32_t worker) { lifeline->IfAlive([&] { cluster_.LetGo(worker); }); },
+                                        .done =
+                                            [shared](absl::StatusOr<std::vector<SplitReport>> result) {
+                                              shared->result = std::move(result);
+                                              shared->ending.Set();
+                                            }});
   if (absl::Status status = cluster_.Await(shared->ending); !status.ok()) {
     cluster_.system().Stop(actor);
     return status;

@@ -3,8 +3,6 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "algorithms/run/about_tables.h"
-
 namespace troupe {
 namespace {
 
@@ -64,17 +62,6 @@ BOOST_AUTO_TEST_CASE(what_no_named_table_can_be_is_refused) {
   job = Some();
   job.spec.staleness_scale = true;
   BOOST_TEST(ErrorOf(job).starts_with("table 'w-1.a' makes up for delays"));
-}
-
-BOOST_AUTO_TEST_CASE(what_a_driver_says_of_its_tables_is_read_again) {
-  const std::vector<TableSpec> tables = {{.name = "w", .width = 2, .rows = {}, .rule = "adam", .rule_options = {}},
-                                         {.name = "a table", .width = 1, .rows = 9, .rule = "add", .rule_options = {}},
-                                         {.name = "kept", .width = 1, .rows = 9, .rule = "add", .rule_options = {}, .kept_by = KeptBy::kRing}};
-  const std::string text = AboutTables(tables, 3, 2);
-  const std::vector<AboutTable> expected = {{"w", 2, {}, 3, 2, "adam"}, {"a table", 1, 9, 3, 2, "add"}, {"kept", 1, 9, 0, 1, "add"}};
-  BOOST_TEST((ReadAboutTables(text) == expected));
-  BOOST_TEST((ReadAboutTables("nonsense\n\t\t\t\t\t\n" + text + "x\t1\t1\t1\t1\n1\t-1\t1\t1\t1\tadd\n") == expected));   // lines that are none
-  BOOST_TEST(ReadAboutTables("").empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

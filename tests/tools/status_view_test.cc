@@ -3,6 +3,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "algorithms/run/job_about.h"
+
 namespace troupe {
 namespace {
 
@@ -54,6 +56,10 @@ Inspected Everything() {
   Add(train, "worker 10", second + 3, ProcessState::kWaiting, "worker 10 needs 1 core", "", "killed by signal 9 on node b");
   Add(train, "worker 2", second + 2, ProcessState::kRunning, "", "a", "node b is down");
   Add(train, "scribe", second + 1, ProcessState::kPlaced, "", "a", "cannot be started on node b: no folder");
+  train.about = WriteAbout({.tables = {{"w", 1, {}, 11, 2, "sgd"}},
+                            .data = "clicks.svm",
+                            .splits = {{.split = 0, .worker = 2, .done = true, .percent = 100, .batches = 1'200, .rows = 12'000},
+                                       {.split = 1, .worker = 0, .done = false, .percent = 43, .batches = 1, .rows = 1}}});
   JobStatus nightly;
   nightly.job = 2;
   nightly.spec.name = "nightly";
@@ -102,6 +108,9 @@ cluster
         shard 10 on a: running
       others: 1 placed
         scribe on a: placed; before: cannot be started on node b: no folder
+      data clicks.svm: 2 splits: 1 running, 1 done
+        split 0 at worker 2: done, 100 % read, 1,200 batches, 12,000 rows
+        split 1 at worker 0: running, 43 % read, 1 batch, 1 row
   job 2 nightly: queued: driver needs 1 core, label zone=y, and no node has label zone=y [queue night, priority -3, attempt 1 of 3]
   2 older jobs are over: troupe job list
   job 5 old: succeeded
@@ -145,11 +154,26 @@ BOOST_AUTO_TEST_CASE(scripts_get_the_same_as_json) {
         R"("queue":"night","priority":-3,"state":"queued","code":0,"reason":"driver needs 1 core, label zone=y, and no node has label zone=y")",
         R"("tree":[{"job":1,"name":"train","state":"running","driver":{"name":"driver","incarnation":2,"state":"running","node":"a","reason":"","restarts":1,)",
         R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)",
+        R"("data":{"uri":"clicks.svm","splits":[{"split":0,"worker":"worker 2","state":"done","percent":100,"batches":1200,"rows":12000},{"split":1,)",
         R"(},{"job":2,"name":"nightly","state":"queued"}])"}) {
     BOOST_TEST(json.find(part) != std::string::npos, part << " in " << json);
   }
   BOOST_TEST(JobsJson(Everything().jobs).starts_with(R"({"jobs":[{"job":1,"name":"train",)"));
   BOOST_TEST(JobsText(Everything().jobs).find("nightly") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(of_very_many_splits_people_see_the_first_and_their_sum) {
+  JobStatus job;
+  job.job = 1;
+  job.state = JobState::kRunning;
+  Add(job, "driver", 1, ProcessState::kRunning, "", "a", "");
+  AboutJob about{.tables = {}, .data = "d", .splits = {}};
+  for (uint32_t i = 0; i < 40; ++i) about.splits.push_back({.split = i, .worker = 0});
+  job.about = WriteAbout(about);
+  const std::string text = StatusText({.version = 1, .generation = 1, .nodes = {}, .jobs = {job}});
+  BOOST_TEST(text.find("data d: 40 splits: 40 running\n") != std::string::npos, text);
+  BOOST_TEST(text.find("        split 31 at worker 0: running, 0 % read, 0 batches, 0 rows\n        8 more: --json\n") != std::string::npos, text);
+  BOOST_TEST(text.find("split 32") == std::string::npos, text);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -9,12 +9,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "actors/text.h"
+#include "algorithms/run/job_about.h"
 #include "tools/troupe/table.h"
 
 namespace troupe {
 namespace {
 
-constexpr size_t kEventsShown = 10, kOverShown = 10;
+constexpr size_t kEventsShown = 10, kOverShown = 10, kSplitsShown = 32;
 
 std::string Time(int64_t ms) {
   return ms == 0 ? "" : absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(ms), absl::UTCTimeZone());
@@ -83,6 +85,22 @@ std::string ProcessLine(const ClaimedProcess& process) {
   return line;
 }
 
+/// "data clicks.svm: 8 splits: 5 running, 3 done"
+std::string DataLine(const AboutJob& about) {
+  const auto done = static_cast<size_t>(std::ranges::count_if(about.splits, &AboutSplit::done)), all = about.splits.size();
+  std::vector<std::string> words;
+  if (done < all) words.push_back(absl::StrCat(all - done, " running"));
+  if (done > 0) words.push_back(absl::StrCat(done, " done"));
+  return absl::StrCat("data ", about.data, ": ", all, all == 1 ? " split: " : " splits: ", absl::StrJoin(words, ", "));
+}
+
+/// "split 3 at worker 1: running, 43 % read, 24 batches, 4,800 rows"
+std::string SplitLine(const AboutSplit& split) {
+  return absl::StrCat("split ", split.split, " at worker ", split.worker, ": ", split.done ? "done" : "running", ", ", split.percent, " % read, ",
+                      WithThousands(split.batches), split.batches == 1 ? " batch, " : " batches, ", WithThousands(split.rows),
+                      split.rows == 1 ? " row" : " rows");
+}
+
 std::string JobLine(const JobStatus& job) {
   std::string line = absl::StrCat("job ", job.job, " ", job.spec.name, ": ", ToString(job.state), job.reason.empty() ? "" : absl::StrCat(": ", job.reason));
   if (IsOver(job.state)) return line;
@@ -102,6 +120,11 @@ std::string Tree(const std::vector<JobStatus>& jobs) {
       line(3, absl::StrCat(group.name, ": ", Summary(group)));
       for (const ClaimedProcess* process : group.processes) line(4, ProcessLine(*process));
     }
+    const AboutJob about = ReadAbout(job.about);
+    if (about.splits.empty()) continue;
+    line(3, DataLine(about));
+    for (size_t i = 0; i < std::min(about.splits.size(), kSplitsShown); ++i) line(4, SplitLine(about.splits[i]));
+    if (about.splits.size() > kSplitsShown) line(4, absl::StrCat(about.splits.size() - kSplitsShown, " more: --json"));
   }
   std::vector<const JobStatus*> over;
   for (const JobStatus& job : jobs) {
@@ -178,6 +201,16 @@ JsonObject JobJson(const JobStatus& job) {
       .List("processes", processes);
 }
 
+JsonObject SplitJson(const AboutSplit& split) {
+  return JsonObject()
+      .Whole("split", split.split)
+      .Text("worker", absl::StrCat("worker ", split.worker))
+      .Text("state", split.done ? "done" : "running")
+      .Whole("percent", split.percent)
+      .Whole("batches", split.batches)
+      .Whole("rows", split.rows);
+}
+
 /// A job that is not over, as a tree.
 JsonObject TreeJson(const JobStatus& job) {
   JsonObject tree;
@@ -189,6 +222,11 @@ JsonObject TreeJson(const JobStatus& job) {
     std::vector<JsonObject> processes;
     for (const ClaimedProcess* process : group.processes) processes.push_back(ProcessJson(*process));
     root.List(group.name, processes);
+  }
+  if (const AboutJob about = ReadAbout(job.about); !about.splits.empty()) {
+    std::vector<JsonObject> splits;
+    for (const AboutSplit& split : about.splits) splits.push_back(SplitJson(split));
+    root.Object("data", JsonObject().Text("uri", about.data).List("splits", splits));
   }
   return tree.Object("driver", root);
 }

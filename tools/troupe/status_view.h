@@ -1,4 +1,5 @@
-// How a cluster is shown to people and scripts: nodes, queues, and the supervision tree level by level, cluster -> job -> driver -> workers and tables. Pure.
+// How a cluster is shown to people and scripts: nodes, queues, and the supervision tree level by level, cluster -> job -> driver -> workers, tables
+// and data. Pure.
 #pragma once
 
 #include <string>

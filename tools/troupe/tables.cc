@@ -20,7 +20,7 @@
 #include "actors/status.h"
 #include "actors/storage/storage.h"
 #include "actors/text.h"
-#include "algorithms/run/about_tables.h"
+#include "algorithms/run/job_about.h"
 #include "algorithms/run/table_driver.h"
 #include "dataflow/keyed_rows.h"
 #include "ps/named_table.h"
@@ -83,11 +83,10 @@ Listed LookAt(const ClusterAddress& cluster, const JobStatus& job, const std::st
 }
 
 /// The tables of another job that runs: what its driver has told the head.
-std::vector<Listed> TablesOf(ClusterLink& link, const JobStatus& job) {
+std::vector<Listed> TablesOf(const JobStatus& job) {
   std::vector<Listed> tables;
-  const absl::StatusOr<Endpoint> driver = link.AskHead<Endpoint>(FindEndpoint{job.job}, std::chrono::milliseconds(0));
-  if (!driver.ok()) return tables;
-  for (const AboutTable& about : ReadAboutTables(driver->about)) {
+  const AboutJob all = ReadAbout(job.about);
+  for (const AboutTable& about : all.tables) {
     tables.push_back({.name = about.name,
                       .owner = absl::StrCat("job ", job.job, ": ", job.spec.name),
                       .state = ToString(job.state),
@@ -142,7 +141,7 @@ absl::Status List(const TableFlags& flags) {
       tables.push_back(LookAt(address, job, job.spec.name.substr(mark.size())));
       continue;
     }
-    for (Listed& table : TablesOf(*link, job)) tables.push_back(std::move(table));
+    for (Listed& table : TablesOf(job)) tables.push_back(std::move(table));
   }
   std::ranges::stable_sort(tables, {}, &Listed::name);
   Print(flags.json ? ListJson(tables) + "\n" : ListText(tables));
