@@ -26,14 +26,15 @@ inline constexpr NodeId kHeadNode{0};             ///< nodes have numbers of the
 /// One life of one process of a job: "job 3: worker 1", for the second time.
 struct ProcessId {
   JobId job = 0;
-  std::string name;           ///< unique in its job: "driver", "worker 1", "shard 0"
-  uint64_t incarnation = 1;   ///< rises with every replacement; those of the n-th driver's processes begin behind (n - 1) * kLivesOfAttempt
+  std::string name;   ///< unique in its job: "driver", "worker 1", "shard 0"
+  /// Rises with every replacement. Those of the n-th driver's processes begin behind (n - 1) * kLivesOfAttempt, in its k-th run kLivesOfRun * (k - 1) further.
+  uint64_t incarnation = 1;
   auto operator<=>(const ProcessId&) const = default;
 };
-inline constexpr uint64_t kLivesOfAttempt = uint64_t{1} << 20;
-/// 1, 2, ... of one driver's process.
+inline constexpr uint64_t kLivesOfRun = uint64_t{1} << 16, kLivesOfAttempt = uint64_t{1} << 32;
+/// 1, 2, ... in one run of one driver.
 inline uint64_t LifeOf(uint64_t incarnation) {
-  return (incarnation - 1) % kLivesOfAttempt + 1;
+  return (incarnation - 1) % kLivesOfRun + 1;
 }
 std::string ToString(const ProcessId& id);
 

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <system_error>
@@ -25,6 +26,9 @@ std::vector<std::string> ApartOf(const Launch& launch) {
   if (launch.role != "shard") return {launch.role};
   return {absl::StrCat(launch.role, " ", launch.index.substr(0, launch.index.find('/'))), launch.role};
 }
+
+/// A driver's claims are numbered through all of its runs: to the head they are one driver's.
+std::atomic<uint64_t> claims{0};
 
 /// Tells the head which processes are to run, again and again, and hears what has become of them. Everything happens in its actor's context.
 class Claimer : public std::enable_shared_from_this<Claimer> {
@@ -75,9 +79,9 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   }
 
   void Send() {
-    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = number_ + 1, .endpoint = endpoint_};
+    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = ++claims, .endpoint = endpoint_};
     for (const auto& [name, wanted] : wanted_) claim.wanted.push_back(wanted.order);
-    const uint64_t number = ++number_;
+    const uint64_t number = number_ = claim.number;
     auto me = weak_from_this();
     self_->request(head_, caf::infinite, std::move(claim))
         .then(

@@ -55,6 +55,8 @@ constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of
 // What is told of the splits, with a claim for all processes: so often, and the less often the more processes there are.
 constexpr std::chrono::milliseconds kPublishEvery{500}, kPublishEveryOf{10};
 
+std::atomic<uint64_t> runs_of_nodes{0};   // that this process has driven
+
 std::string RandomHex() {
   std::random_device device;
   std::string hex;
@@ -443,8 +445,8 @@ class ProcessCluster final : public Cluster {
     return child;
   }
 
-  /// Lives of drivers before this one have other numbers, and so have their processes.
-  uint64_t LivesBefore() const { return options_.nodes ? (options_.nodes->attempt - 1) * kLivesOfAttempt : 0; }
+  /// Lives in other runs have other numbers, of drivers before this one and of this one.
+  uint64_t LivesBefore() const { return options_.nodes ? (options_.nodes->attempt - 1) * kLivesOfAttempt + run_ * kLivesOfRun : 0; }
 
   /// Where this life of what is called `what` keeps its state, and which state it begins with.
   void KeepIn(const std::string& what, uint64_t incarnation, ShardActorOptions& options) const {
@@ -661,6 +663,7 @@ class ProcessCluster final : public Cluster {
 
   const ProcessOptions options_;
   const ClusterOptions cluster_;
+  const uint64_t run_ = options_.nodes ? runs_of_nodes++ : 0;   // of this process
   std::string job_, token_;
   std::string own_place_;   // where processes of nodes attach; empty: they are children of this one
   std::unique_ptr<Launcher> launcher_;

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
-#include "tools/troupe/process.h"
+#include "actors/this_process.h"
 
 namespace troupe {
 absl::StatusOr<std::vector<RoleToken>> ReadTokens(const std::string& path) {

@@ -6,10 +6,10 @@
 
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/json.h"
 #include "tools/troupe/options.h"
-#include "tools/troupe/process.h"
 
 namespace troupe {
 namespace {

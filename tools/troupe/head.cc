@@ -21,7 +21,7 @@
 #include "actors/stop_actors.h"
 #include "actors/storage/storage.h"
 #include "actors/text.h"
-#include "tools/troupe/process.h"
+#include "actors/this_process.h"
 
 namespace troupe {
 namespace {

@@ -9,11 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "ps/named_table.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/job_run.h"
-#include "tools/troupe/process.h"
 #include "tools/troupe/status_view.h"
 
 namespace troupe {

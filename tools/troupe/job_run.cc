@@ -10,7 +10,7 @@
 #include "actors/cluster/programs.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
-#include "tools/troupe/process.h"
+#include "actors/this_process.h"
 
 namespace troupe {
 namespace {

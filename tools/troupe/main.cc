@@ -8,9 +8,9 @@
 #include "absl/strings/str_replace.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "tools/troupe/child_roles.h"
 #include "tools/troupe/commands.h"
-#include "tools/troupe/process.h"
 #include "tools/troupe/table.h"
 
 namespace troupe {

@@ -19,13 +19,13 @@
 #include "actors/stop_actors.h"
 #include "actors/storage/scratch_folder.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "actors/unreachable.h"
 #include "algorithms/run/cluster.h"
 #include "tools/troupe/cluster_flags.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/head.h"
 #include "tools/troupe/node_flags.h"
-#include "tools/troupe/process.h"
 
 namespace troupe {
 namespace {

@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "actors/port_range.h"
 #include "actors/status.h"
+#include "actors/this_process.h"
 #include "tools/troupe/cluster_flags.h"
-#include "tools/troupe/process.h"
 
 namespace troupe {
 

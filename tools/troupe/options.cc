@@ -1,11 +1,9 @@
 // CLI11 cuts the command line into flags and values; what it finds wrong is said in our words. Its exceptions end here.
 #include "tools/troupe/options.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <optional>
-#include <thread>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -15,6 +13,7 @@
 #include "actors/check.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "tools/troupe/table.h"
 
 namespace troupe {
@@ -168,10 +167,6 @@ absl::Status ParseCount(const std::string& flag, const std::string& text, const 
   }
   (*counts)[text.substr(0, equals)] = static_cast<uint32_t>(count);
   return absl::OkStatus();
-}
-
-int Cores() {
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));   // glibc: of this process's affinity
 }
 
 uint32_t Workers(const Config& config) {

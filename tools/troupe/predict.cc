@@ -3,12 +3,12 @@
 
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "algorithms/run/scorer.h"
 #include "dataflow/prediction_writer.h"
 #include "tools/troupe/commands.h"
 #include "tools/troupe/json.h"
 #include "tools/troupe/model_data.h"
-#include "tools/troupe/process.h"
 
 namespace troupe {
 namespace {

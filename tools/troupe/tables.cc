@@ -20,6 +20,7 @@
 #include "actors/status.h"
 #include "actors/storage/storage.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "algorithms/run/job_about.h"
 #include "algorithms/run/table_driver.h"
 #include "dataflow/keyed_rows.h"
@@ -28,7 +29,6 @@
 #include "tools/troupe/commands.h"
 #include "tools/troupe/job_run.h"
 #include "tools/troupe/json.h"
-#include "tools/troupe/process.h"
 #include "tools/troupe/table.h"
 
 namespace troupe {

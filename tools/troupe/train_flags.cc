@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
 #include "actors/text.h"
+#include "actors/this_process.h"
 #include "algorithms/registry.h"
 #include "algorithms/run/launcher.h"
 

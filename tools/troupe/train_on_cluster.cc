@@ -15,23 +15,6 @@
 #include "tools/troupe/job_run.h"
 
 namespace troupe {
-namespace {
-
-std::string FolderOfAttempt(const NodeJob& job, const std::string& model, uint64_t attempt) {
-  std::filesystem::path path = std::filesystem::absolute(LocalPath(model).value_or(model)).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  return (path.parent_path() / absl::StrCat(".", path.filename().string(), ".job-", job.job, ".", attempt)).string();
-}
-
-}   // namespace
-
-std::string JobFolderOf(const NodeJob& job, const std::string& model) {
-  return FolderOfAttempt(job, model, job.attempt);
-}
-void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
-  std::error_code ignored;
-  for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(FolderOfAttempt(job, model, attempt), ignored);
-}
 
 absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments) {
   if (flags.processes) return absl::InvalidArgumentError("--processes and --cluster: expected one of them (on a cluster each worker and shard is a process)");
@@ -60,18 +43,6 @@ absl::Status TrainOnCluster(const TrainFlags& flags, const Arguments& arguments)
   if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, flags.cluster.Open());
   return RunJob(*link, "/proc/self/exe", std::move(spec));
-}
-
-absl::StatusOr<ClusterShare> ShareOf(const NodeJob& job) {
-  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
-  TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
-  ClusterShare share{.cores = 0, .nodes = 0};
-  for (const NodeStatus& node : cluster.nodes) {
-    if (node.state != NodeState::kUp) continue;
-    share.cores += node.capacity.cores;
-    ++share.nodes;
-  }
-  return ClusterShare{.cores = std::max(1u, share.cores), .nodes = std::max(1u, share.nodes)};
 }
 
 }   // namespace troupe

@@ -1,14 +1,16 @@
 // Signals, the time of the start, stdout.
-#include "tools/troupe/process.h"
+#include "actors/this_process.h"
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <system_error>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "actors/process_table.h"
@@ -39,6 +41,10 @@ const std::atomic<bool>& StopAsked() {
 }
 absl::Status Stopped() {
   return absl::CancelledError("stopped by a signal");
+}
+
+int Cores() {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));   // glibc: of this process's affinity
 }
 
 double SecondsSinceStart() {

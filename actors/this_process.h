@@ -1,4 +1,4 @@
-// This process as a whole: when it began, whether it is asked to stop, and whether what it printed arrived.
+// This process as a whole: what it may use, when it began, whether it is asked to stop, and whether what it printed arrived.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,8 @@ void CatchStopSignals();
 const std::atomic<bool>& StopAsked();
 /// What a command that was stopped returns: exit code 1.
 absl::Status Stopped();
+/// That it may use.
+int Cores();
 /// Since the process was made (the kernel's account, in steps of 10 ms; without it: since main).
 double SecondsSinceStart();
 /// Internal: "stdout: why not all of it could be written".

@@ -1,0 +1,49 @@
+#include "algorithms/run/cluster_job.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "actors/cluster/cluster_link.h"
+#include "actors/status.h"
+#include "actors/storage/storage.h"
+#include "actors/text.h"
+
+namespace troupe {
+namespace {
+
+std::string FolderOfAttempt(const NodeJob& job, const std::string& model, uint64_t attempt) {
+  std::filesystem::path path = std::filesystem::absolute(LocalPath(model).value_or(model)).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return (path.parent_path() / absl::StrCat(".", path.filename().string(), ".job-", job.job, ".", attempt)).string();
+}
+
+}   // namespace
+
+std::string JobFolderOf(const NodeJob& job, const std::string& model) {
+  return FolderOfAttempt(job, model, job.attempt);
+}
+void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
+  std::error_code ignored;
+  for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(FolderOfAttempt(job, model, attempt), ignored);
+}
+
+absl::Status CheckModelOfJob(const std::string& model) {
+  return WithContext(LocalPath(model).status(), "the model of a job of a cluster is a path, and the job's folder is beside it");
+}
+
+absl::StatusOr<ClusterShare> ShareOf(const NodeJob& job) {
+  TROUPE_TRY(const std::unique_ptr<ClusterLink> link, ClusterLink::Open({.address = job.head}));
+  TROUPE_TRY(const Inspected cluster, link->AskHead<Inspected>(Inspect{}, std::chrono::seconds(60)));
+  ClusterShare share{.cores = 0, .nodes = 0};
+  for (const NodeStatus& node : cluster.nodes) {
+    if (node.state != NodeState::kUp) continue;
+    share.cores += node.capacity.cores;
+    ++share.nodes;
+  }
+  return ClusterShare{.cores = std::max(1u, share.cores), .nodes = std::max(1u, share.nodes)};
+}
+
+}   // namespace troupe
