@@ -32,7 +32,8 @@ absl::StatusOr<TrainReport> Job::Train(TrainOptions options, const TrainEvents& 
   if (options.cancelled == nullptr) options.cancelled = &StopAsked();
   if (on_cluster()) return TrainOnNodes(std::move(options), events);
   if (options.workers == 0) options.workers = static_cast<uint32_t>(Cores());
-  return troupe::Train(options, storage(), [this](const ClusterOptions& cluster) { return MakeLocalCluster(*system_, cluster); }, events);
+  return troupe::Train(
+      options, storage(), [this](const ClusterOptions& cluster) { return MakeLocalCluster(*system_, cluster); }, events);
 }
 
 absl::StatusOr<TrainReport> Job::TrainOnNodes(TrainOptions options, const TrainEvents& events) {
@@ -49,7 +50,8 @@ absl::StatusOr<TrainReport> Job::TrainOnNodes(TrainOptions options, const TrainE
   processes.nodes = *node_;
   processes.nodes->folder = JobFolderOf(*node_, options.model_uri);
   processes.log = events.log;
-  auto report = troupe::Train(options, storage(), [&](const ClusterOptions& cluster) { return MakeProcessCluster(processes, cluster); }, events);
+  auto report = troupe::Train(
+      options, storage(), [&](const ClusterOptions& cluster) { return MakeProcessCluster(processes, cluster); }, events);
   RemoveEarlierFolders(*node_, options.model_uri);   // now that nobody writes there any more
   return report;
 }

@@ -60,7 +60,7 @@ int RunJobProgram(int argc, char** argv, JobFunction function);
 
 }   // namespace troupe
 
-#define TROUPE_JOB(function)                                   \
-  int main(int argc, char** argv) {                            \
-    return ::troupe::RunJobProgram(argc, argv, function);      \
+#define TROUPE_JOB(function)                              \
+  int main(int argc, char** argv) {                       \
+    return ::troupe::RunJobProgram(argc, argv, function); \
   }

@@ -25,7 +25,8 @@ struct Program : testing::Cluster {
     return Command(scratch, std::move(options)).Wait();
   }
   std::unique_ptr<Command> Submitted(const std::string& models) {
-    return std::make_unique<Command>(scratch, Command::Options{.arguments = Words{"submit", TROUPE_JOB_PROGRAM} + At() + Words{"--", models}, .environment = {}});
+    return std::make_unique<Command>(scratch,
+                                     Command::Options{.arguments = Words{"submit", TROUPE_JOB_PROGRAM} + At() + Words{"--", models}, .environment = {}});
   }
   std::string Model(const std::string& path) {
     const Ended shown = testing::Run(scratch, {"model", "show", path, "--csv"});
