@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "actors/process_table.h"
 #include "actors/status.h"
@@ -29,9 +31,17 @@ uint64_t Job::attempt() const {
 }
 
 absl::StatusOr<TrainReport> Job::Train(TrainOptions options, const TrainEvents& events) {
+  if (training_.exchange(true)) return absl::FailedPreconditionError("two runs of a job at once: expected one after the other");
+  const absl::Cleanup over = [this] { training_ = false; };
+  if (!options.checkpoint_uri.empty() && !checkpoints_.insert(options.checkpoint_uri).second) {
+    return absl::InvalidArgumentError(absl::StrCat(options.checkpoint_uri, ": is the checkpoint of an earlier run of this job, expected one for each run"));
+  }
   if (options.cancelled == nullptr) options.cancelled = &StopAsked();
   if (on_cluster()) return TrainOnNodes(std::move(options), events);
-  if (options.workers == 0) options.workers = static_cast<uint32_t>(Cores());
+  if (options.workers == 0) {
+    options.workers = std::min(static_cast<uint32_t>(Cores()), options.splits.value_or(UINT32_MAX));
+    options.threads = Cores();
+  }
   return troupe::Train(
       options, storage(), [this](const ClusterOptions& cluster) { return MakeLocalCluster(*system_, cluster); }, events);
 }
@@ -39,13 +49,18 @@ absl::StatusOr<TrainReport> Job::Train(TrainOptions options, const TrainEvents& 
 absl::StatusOr<TrainReport> Job::TrainOnNodes(TrainOptions options, const TrainEvents& events) {
   TROUPE_RETURN_IF_ERROR(CheckModelOfJob(options.model_uri));
   TROUPE_TRY(const ClusterShare share, ShareOf(*node_));
-  if (options.workers == 0) {
-    options.workers = options.workers_max == 0 ? share.cores : std::min(share.cores, options.workers_max);
-    if (!options.splits) options.splits = options.workers_max == 0 ? 2 * options.workers : options.workers_max;
-    options.workers_max = *options.splits;
+  const uint32_t given = options.workers;
+  const bool chooses_splits = !options.splits;
+  if (given == 0) {
+    const uint32_t most = std::min(options.workers_max == 0 ? UINT32_MAX : options.workers_max, options.splits.value_or(UINT32_MAX));
+    options.workers = std::min(share.cores, most);
+    if (chooses_splits) options.splits = options.workers_max == 0 ? 2 * options.workers : options.workers_max;
+    options.workers_max = std::min(options.workers_max == 0 ? *options.splits : options.workers_max, *options.splits);
+    options.threads = Cores();
   }
   options.replication_default = std::min(2u, share.nodes);
   if (attempt() > 1 && !options.checkpoint_uri.empty()) options.resume = true;   // its driver before was lost
+  if (options.resume && chooses_splits) KeepSplits(given, storage(), options);
   ProcessOptions processes;
   processes.nodes = *node_;
   processes.nodes->folder = JobFolderOf(*node_, options.model_uri);

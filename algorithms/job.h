@@ -7,8 +7,10 @@
 // processes of the same program on the cluster's nodes, so that algorithms of its own (TROUPE_REGISTER) are there as well. What it prints is the job's output.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,9 +41,11 @@ class Job {
   uint64_t attempt() const;
 
   /// One run, any number of them one after the other. In this process; on a cluster on its nodes, which must all reach data, model (a path) and checkpoint
-  /// under the names given. `workers` 0: one for each core, of this machine or of all nodes; on a cluster the data then have twice as many splits, and nodes
-  /// that join get some. A job's later drivers resume from `checkpoint_uri`, where there is one. SIGINT and SIGTERM stop it, where `cancelled` is null.
-  /// Errors as troupe::Train; InvalidArgument: on a cluster, a model that is no path.
+  /// under the names given. `workers` 0: one for each core, of this machine or of all nodes, at most one for each split, and `threads` likewise; on a cluster
+  /// the data then have twice as many splits, unless they are given, and nodes that join get some. A job's later drivers begin the function again, and there
+  /// a run resumes from its `checkpoint_uri`, where it has one: each run of a job its own. SIGINT and SIGTERM stop it, where `cancelled` is null.
+  /// Errors as troupe::Train; InvalidArgument: on a cluster, a model that is no path; a checkpoint that another run of this job had; FailedPrecondition: a run
+  /// is under way.
   absl::StatusOr<TrainReport> Train(TrainOptions options, const TrainEvents& events = {});
 
  private:
@@ -51,6 +55,8 @@ class Job {
   const std::unique_ptr<NodeJob> node_;
   const std::unique_ptr<Storage> storage_;   // on a cluster; else it is the system's, whose actors have mem: in common with this function
   const std::unique_ptr<System> system_;     // of runs in this process
+  std::atomic<bool> training_{false};
+  std::set<std::string> checkpoints_;   // of runs so far
 };
 
 using JobFunction = absl::Status (*)(Job& job);

@@ -3,7 +3,7 @@
 //
 //   troupe node --head --token-file token                                      # prints where it listens
 //   troupe node --join 127.0.0.1:7460 --token-file token                       # on each host
-//   troupe submit --cluster 127.0.0.1:7460 --token-file token build/release/bin/04_train_on_a_cluster -- /shared/models
+//   troupe submit --cluster 127.0.0.1:7460 --token-file token build/release/bin/04_train_on_a_cluster -- /shared/models /shared/checkpoints
 #include <cstdio>
 #include <string>
 
@@ -30,11 +30,13 @@ absl::Status BestOfTwo(Job& job) {
   options.valid = options.data;
   options.valid->uri = "generate:ctr?rows=5000&seed=1&first=20000";
   options.workers = 0;   // one for each core: of this machine, or of all nodes
+  options.checkpoint_every_s = 0.2;
   std::string best;
   double best_auc = 0;
   for (const std::string rate : {"0.0001", "0.1"}) {
     options.params = {{"learning_rate", rate}};
     options.model_uri = folder + "rate-" + rate;
+    if (job.arguments().size() > 1) options.checkpoint_uri = job.arguments()[1] + "/rate-" + rate;   // where a lost driver's successor goes on
     TROUPE_TRY(const TrainReport report, job.Train(options));
     const double auc = MetricOf(report, "auc");
     std::printf("learning rate %s: %llu rows, auc %.2f\n", rate.c_str(), static_cast<unsigned long long>(report.rows), auc);

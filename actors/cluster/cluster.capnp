@@ -90,6 +90,7 @@ struct Claim @0x8f3d5b7c10020003 {
   seen @3 :UInt64;
   number @4 :UInt64;
   endpoint @5 :Endpoint;
+  sameEndpoint @6 :Bool;
 }
 struct ClaimedProcess {
   id @0 :ProcessId;

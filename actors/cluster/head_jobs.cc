@@ -42,8 +42,10 @@ absl::Status Head::OnClaim(const Claim& claim, Clock::Time now, int64_t wall_ms)
     }
   }
   if (claim.number < job.claim) return absl::OkStatus();   // overtaken
+  if (claim.same_endpoint && job.endpoint == Endpoint{})
+    return absl::UnavailableError(absl::StrCat("job ", claim.job, ": its driver has not said where it is"));
   job.claim = claim.number;
-  job.endpoint = claim.endpoint;
+  if (!claim.same_endpoint) job.endpoint = claim.endpoint;
   std::set<std::string> wanted;
   for (const ProcessOrder& order : claim.wanted) {
     wanted.insert(order.id.name);
@@ -81,6 +83,7 @@ void Head::TakeWish(Job& job, const ProcessOrder& order) {
   const auto placed = job.placed.find(order.id.name);
   const bool again = placed != job.placed.end() && order.id.incarnation <= placed->second;   // it was placed, and no node has it
   if (again && !AllReturned()) return;                                                       // asked again it may have turned up
+  if (LifeOf(order.id.incarnation) == 1) job.last_ends.erase(order.id.name);                 // of another run
   if (!fresh) {
     const Process& before = it->second;
     Touch(before.node);

@@ -59,6 +59,7 @@ absl::StatusOr<Inspected> Head::OnInspect(const Inspect& inspect) const {
     if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", inspect.job));
     inspected.version = found->second.version;
     inspected.jobs.push_back(StatusOf(found->second));
+    inspected.jobs.back().about.clear();
     return inspected;
   }
   std::map<std::string, QueueStatus> queues;

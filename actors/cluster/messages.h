@@ -140,8 +140,8 @@ struct Orders {
   std::vector<ProcessOrder> start = {};   ///< whatever is in neither list is to be ended, and, where it has ended, forgotten
 };
 
-/// Where others reach a job's driver, and what it says of itself. The head keeps it in memory alone: it stands in no store and no log, and comes again with
-/// every Claim.
+/// Where others reach a job's driver, and what it says of itself. The head keeps it in memory alone: it stands in no store and no log, and a driver says it to
+/// every head.
 struct Endpoint {
   std::string place;        ///< "tcp:HOST:PORT"; empty: nobody is to come
   std::string network;      ///< the name of the job's own network,
@@ -159,6 +159,7 @@ struct Claim {
   uint64_t seen = 0;
   uint64_t number = 0;   ///< rises within an attempt: one that was overtaken changes nothing
   Endpoint endpoint = {};
+  bool same_endpoint = false;   ///< it is left out: an earlier claim, which was answered, has said it. Unavailable: this head has not heard it
 };
 struct ClaimedProcess {
   ProcessId id;
@@ -213,7 +214,7 @@ struct JobStatus {
   int64_t submitted_ms = 0, started_ms = 0, ended_ms = 0;   ///< since 1970; 0: not yet
   /// Those that are wanted now; of a job that is over, where it is asked for alone: the last life of each that there was.
   std::vector<ClaimedProcess> processes = {};
-  std::string about = {};   ///< in its driver's words (Endpoint::about)
+  std::string about = {};   ///< in its driver's words (Endpoint::about); left out where the job is asked for alone
 };
 
 enum class NodeState : uint8_t { kJoining, kUp, kSuspect, kDown, kDraining, kLeft };

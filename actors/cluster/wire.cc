@@ -364,6 +364,7 @@ Frame Codec<Claim>::Encode(const Claim& m) {
             to.setSeen(m.seen);
             to.setNumber(m.number);
             Fill(to.initEndpoint(), m.endpoint);
+            to.setSameEndpoint(m.same_endpoint);
           }),
           {}};
 }
@@ -379,6 +380,7 @@ absl::StatusOr<Claim> Codec<Claim>::Decode(const Frame& frame) {
     m.seen = from.getSeen();
     m.number = from.getNumber();
     m.endpoint = Read(from.getEndpoint());
+    m.same_endpoint = from.getSameEndpoint();
     return absl::OkStatus();
   }));
   return m;

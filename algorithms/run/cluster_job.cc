@@ -5,11 +5,13 @@
 #include <memory>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "actors/cluster/cluster_link.h"
 #include "actors/status.h"
 #include "actors/storage/storage.h"
 #include "actors/text.h"
+#include "algorithms/run/checkpoint.h"
 
 namespace troupe {
 namespace {
@@ -28,6 +30,16 @@ std::string JobFolderOf(const NodeJob& job, const std::string& model) {
 void RemoveEarlierFolders(const NodeJob& job, const std::string& model) {
   std::error_code ignored;
   for (uint64_t attempt = 1; attempt < job.attempt; ++attempt) std::filesystem::remove_all(FolderOfAttempt(job, model, attempt), ignored);
+}
+
+void KeepSplits(uint32_t workers_given, Storage& storage, TrainOptions& options) {
+  const absl::StatusOr<Checkpoint> checkpoint = ReadCheckpoint(storage, options.checkpoint_uri);
+  uint32_t splits = 0;
+  if (!checkpoint.ok() || !checkpoint->identity.contains("splits") || !absl::SimpleAtoi(checkpoint->identity.at("splits"), &splits) || splits == 0) return;
+  if (workers_given > splits) return;
+  options.splits = splits;
+  options.workers = std::min(options.workers, splits);
+  options.workers_max = std::min(std::max(options.workers_max, options.workers), splits);
 }
 
 absl::Status CheckModelOfJob(const std::string& model) {

@@ -5,7 +5,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "actors/storage/storage.h"
 #include "algorithms/run/launcher.h"
+#include "algorithms/run/trainer.h"
 
 namespace troupe {
 
@@ -22,5 +24,9 @@ std::string JobFolderOf(const NodeJob& job, const std::string& model);
 void RemoveEarlierFolders(const NodeJob& job, const std::string& model);
 /// InvalidArgument: the model is no path, beside which the job's folder would be.
 absl::Status CheckModelOfJob(const std::string& model);
+
+/// Splits are those of the run that is resumed, however many cores there are now. `workers_given`: 0, or as many as it was told to have; more of them than
+/// splits are left to be refused. Where there is no checkpoint nothing changes.
+void KeepSplits(uint32_t workers_given, Storage& storage, TrainOptions& options);
 
 }   // namespace troupe

@@ -53,7 +53,7 @@ std::string WriteAbout(const AboutJob& about) {
     absl::StrAppend(&text, "table\t", table.name, "\t", table.width, "\t", table.rows.value_or(0), "\t", table.shards, "\t", table.replicas, "\t", table.rule,
                     "\n");
   }
-  if (!about.data.empty()) absl::StrAppend(&text, "data\t", about.data, "\n");
+  if (!about.data.empty()) absl::StrAppend(&text, "data\t", about.data, "\t", about.splits_all, "\t", about.splits_done, "\n");
   for (const AboutSplit& split : about.splits) {
     absl::StrAppend(&text, "split\t", split.split, "\t", split.worker, "\t", split.done ? "done" : "running", "\t", split.percent, "\t", split.batches, "\t",
                     split.rows, "\n");
@@ -69,8 +69,11 @@ AboutJob ReadAbout(std::string_view text) {
       if (auto table = ReadTable(fields)) about.tables.push_back(*std::move(table));
     } else if (fields[0] == "split") {
       if (const auto split = ReadSplit(fields)) about.splits.push_back(*split);
-    } else if (fields[0] == "data" && fields.size() == 2) {
+    } else if (uint64_t all = 0, done = 0;
+               fields[0] == "data" && fields.size() == 4 && absl::SimpleAtoi(fields[2], &all) && absl::SimpleAtoi(fields[3], &done) && done <= all) {
       about.data = fields[1];
+      about.splits_all = all;
+      about.splits_done = done;
     }
   }
   return about;

@@ -33,7 +33,8 @@ struct AboutSplit {
 struct AboutJob {
   std::vector<AboutTable> tables;
   std::string data;   ///< URI; empty: it reads none
-  std::vector<AboutSplit> splits;
+  uint64_t splits_all = 0, splits_done = 0;
+  std::vector<AboutSplit> splits;   ///< the first of them
   bool operator==(const AboutJob&) const = default;
 };
 

@@ -13,6 +13,7 @@
 #include "actors/status.h"
 #include "actors/stop_actors.h"
 #include "actors/storage/remote_storage.h"
+#include "algorithms/run/cluster.h"
 #include "algorithms/run/launcher.h"
 #include "caf/event_based_actor.hpp"
 
@@ -36,8 +37,17 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   Claimer(HeadActor head, const NodeJob& job, std::function<void(const absl::Status&)> lost)
       : head_(std::move(head)), job_(job.job), attempt_(job.attempt), lost_(std::move(lost)) {}
 
+  /// With the next claim: there is always one under way, which is answered soon.
   void Publish(Endpoint endpoint) {
     endpoint_ = std::move(endpoint);
+    said_ = false;
+    said_in_ = 0;
+    if (number_ == 0) Send();
+  }
+  /// Nothing is to run any more, and there is nothing to be said of it.
+  void WantNothing() {
+    wanted_.clear();
+    Publish({});
     Send();
   }
 
@@ -79,7 +89,11 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   }
 
   void Send() {
-    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = ++claims, .endpoint = endpoint_};
+    Claim claim{.job = job_, .attempt = attempt_, .wanted = {}, .seen = seen_, .number = ++claims, .endpoint = {}, .same_endpoint = said_};
+    if (!said_) {
+      claim.endpoint = endpoint_;
+      said_in_ = claim.number;
+    }
     for (const auto& [name, wanted] : wanted_) claim.wanted.push_back(wanted.order);
     const uint64_t number = number_ = claim.number;
     auto me = weak_from_this();
@@ -97,6 +111,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
 
   void OnClaimed(const Claimed& claimed) {
     seen_ = claimed.version;
+    said_ = said_ || (number_ == said_in_ && endpoint_ != Endpoint{});
     for (const ClaimedProcess& process : claimed.processes) {
       const auto it = wanted_.find(process.id.name);
       if (it == wanted_.end() || it->second.order.id.incarnation != process.id.incarnation) continue;
@@ -115,6 +130,7 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
       return;
     }
     seen_ = 0;
+    said_ = false;   // it may be another head
     self_->delayed_send(self_, kAgain, Thunk{[me = weak_from_this(), number = number_] {
                           const auto claimer = me.lock();
                           if (claimer != nullptr && claimer->number_ == number) claimer->Send();
@@ -128,6 +144,8 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   std::function<void(const absl::Status&)> lost_;
   std::map<std::string, Wanted> wanted_;
   Endpoint endpoint_;
+  bool said_ = false;      // the head has it
+  uint64_t said_in_ = 0;   // the last claim that says it
   uint64_t number_ = 0, seen_ = 0;
   bool gathering_ = false;
 };
@@ -185,9 +203,14 @@ class NodeLauncher final : public Launcher {
   void Kill(const std::string& name, uint64_t incarnation) override {
     Tell([claimer = claimer_, name, incarnation] { claimer->Drop(name, incarnation); });
   }
-  /// Whoever drives no more wants nothing: the head ends what is left when this process has ended.
   void KillAll() override {
     if (!actor_) return;
+    const auto said = std::make_shared<Ending>();
+    Tell([claimer = claimer_, said] {
+      claimer->WantNothing();
+      said->Set();
+    });
+    said->WaitFor(kGather * 100);
     StopAndWait(link_->system(), std::vector{std::exchange(actor_, nullptr)});
     claimer_->Forget();   // what it would tell of ends holds actors of a system that is about to end
   }

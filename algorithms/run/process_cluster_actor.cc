@@ -52,8 +52,9 @@ constexpr std::chrono::milliseconds kGoMax{
     5'000};   // of a process of a drained node: to end by itself. What is killed is certain to have ended only after its lease
 constexpr std::chrono::milliseconds kLookEvery{500}, kSilenceMax{5'000};   // of processes of nodes, which attach four times a lease
 
-// What is told of the splits, with a claim for all processes: so often, and the less often the more processes there are.
+// What the head is told of the splits: so often, and the less often the more processes there are; of so many.
 constexpr std::chrono::milliseconds kPublishEvery{500}, kPublishEveryOf{10};
+constexpr size_t kSplitsTold = 1024;
 
 std::atomic<uint64_t> runs_of_nodes{0};   // that this process has driven
 
@@ -202,10 +203,12 @@ class ProcessCluster final : public Cluster {
   }
   void OnSplits(const SplitDealer& dealer) override {
     const auto now = std::chrono::steady_clock::now();
-    if (!options_.nodes || now < publish_at_) return;
+    if (!options_.nodes || (now < publish_at_ && !dealer.done())) return;
     publish_at_ = now + kPublishEvery + Processes() * kPublishEveryOf;
     about_.splits.clear();
-    for (const SplitReport& report : dealer.reports()) {
+    about_.splits_all = dealer.reports().size();
+    about_.splits_done = static_cast<uint64_t>(std::ranges::count_if(dealer.reports(), &SplitReport::has_ended));
+    for (const SplitReport& report : std::span(dealer.reports()).first(std::min(dealer.reports().size(), kSplitsTold))) {
       const uint64_t bytes = report.has_ended() ? report.bytes_total : std::min(report.bytes, report.bytes_total);
       about_.splits.push_back({.split = report.split,
                                .worker = dealer.WorkerOf(report.split),
@@ -564,6 +567,7 @@ class ProcessCluster final : public Cluster {
 
   /// Nobody waits for answers of a life that is given up: where its host is cut off or stopped, its connections stand for long. Before the next life begins.
   void ForgetPlace(const Child& child, uint64_t incarnation) {
+    if (closing_) return;   // then they are told to leave
     if (!own_place_.empty() && child.incarnation == incarnation) system_->network().Locate(child.node, {});
   }
 

@@ -89,7 +89,7 @@ struct TrainReport {
 
 struct TrainEvents {
   std::function<void(const TrainProgress&)> progress;
-  /// For the log.
+  /// For the log. Called from several threads, also at once.
   std::function<void(std::string)> log = nullptr;
   /// What people should read: what is lost by `accept_loss`.
   std::function<void(std::string)> warn = nullptr;

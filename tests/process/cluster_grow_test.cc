@@ -117,6 +117,12 @@ BOOST_AUTO_TEST_CASE(nodes_that_join_get_a_share_of_what_runs) {
     const auto times = Times();
     return times.size() > 1 && times.back() - times.front() > 2'000;
   });
+  AwaitStatus("the tree has the job's data", [](const std::string& status) {
+    const size_t data =
+        status.find("\"data\":{\"uri\":\"generate:dense?rows=24000&seed=5\",\"splits_all\":8,\"splits_done\":0,\"splits\":[{\"split\":0,\"worker\":\"worker ");
+    const size_t last = status.find("{\"split\":7,", data), batches = status.find("\"batches\":", last);
+    return batches != std::string::npos && status.compare(batches, 12, "\"batches\":0,") != 0;
+  });
   const long joined = Times().back();
   for (const char* name : {"c", "d"}) nodes.push_back(Small(name));
   const Ended ended = job->Wait();
@@ -175,11 +181,6 @@ BOOST_AUTO_TEST_CASE(what_a_lost_node_worked_on_others_go_on_with_and_nobody_wai
   for (const char* name : {"a", "b", "c"}) nodes[name] = Small(name);
   const auto job = Begin(Flags("there", "9600", Words{"--param", "sleep_ms=20", "--shards", "1", "--log", scratch / "log"} + At()));
   testing::Await("batches", [&] { return Times().size() > 100; });
-  AwaitStatus("the tree has the job's data", [](const std::string& status) {
-    const size_t data = status.find("\"data\":{\"uri\":\"generate:dense?rows=9600&seed=5\",\"splits\":[{\"split\":0,\"worker\":\"worker ");
-    const size_t last = status.find("{\"split\":7,", data), batches = status.find("\"batches\":", last);
-    return batches != std::string::npos && status.compare(batches, 12, "\"batches\":0") != 0;
-  });
   const std::string victim = NodeOfWorkersAlone(nodes);
   nodes[victim]->Kill();
   const Ended ended = job->Wait();

@@ -105,6 +105,18 @@ BOOST_AUTO_TEST_CASE(a_lost_driver_goes_on_from_its_checkpoint) {
   BOOST_TEST(Holds(Ask({"job", "list", "--json"}).out, "\"attempt\":2"));
 }
 
+BOOST_AUTO_TEST_CASE(a_run_whose_head_is_away_at_its_end_ends_its_processes_itself) {
+  const std::unique_ptr<Command> job = Start(Flags("logistic_regression", scratch / "model", {"--epochs", "10"}));
+  testing::Await("the run", [&] { return InRole("worker").size() == 3 && !InRole("shard").empty(); });
+  head->command->Signal(SIGSTOP);
+  testing::Await("the driver has ended", [&] { return InRole("train").empty(); });
+  testing::Await("its processes have ended", [&] { return InRole("worker").empty() && InRole("shard").empty(); });   // alone they would for a minute not
+  head->command->Signal(SIGCONT);
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(!HasJobFolders());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }   // namespace troupe

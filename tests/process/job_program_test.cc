@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <boost/test/unit_test.hpp>
+#include <map>
 
 #include "tests/process/cluster_fixture.h"
 
@@ -24,9 +25,9 @@ struct Program : testing::Cluster {
     options.program = TROUPE_JOB_PROGRAM;
     return Command(scratch, std::move(options)).Wait();
   }
-  std::unique_ptr<Command> Submitted(const std::string& models) {
+  std::unique_ptr<Command> Submitted(const std::string& models, const Words& more = {}) {
     return std::make_unique<Command>(scratch,
-                                     Command::Options{.arguments = Words{"submit", TROUPE_JOB_PROGRAM} + At() + Words{"--", models}, .environment = {}});
+                                     Command::Options{.arguments = Words{"submit", TROUPE_JOB_PROGRAM} + At() + Words{"--", models} + more, .environment = {}});
   }
   std::string Model(const std::string& path) {
     const Ended shown = testing::Run(scratch, {"model", "show", path, "--csv"});
@@ -90,7 +91,7 @@ BOOST_AUTO_TEST_CASE(a_lost_driver_is_followed_by_another_one_which_begins_it_ag
   std::vector<std::unique_ptr<Daemon>> nodes;
   for (const char* name : {"a", "b"}) nodes.push_back(Node(name));
   const auto job = Submitted(scratch / "there");
-  testing::Await("workers", [&] { return InRole("worker").size() >= 2; });
+  testing::Await("workers", [&] { return InRole("worker").size() >= 2 || !job->running(); });
   const std::vector<pid_t> driver = InRole(scratch / "there");   // its first word
   BOOST_REQUIRE(driver.size() == 1u);
   kill(driver[0], SIGKILL);
@@ -99,6 +100,26 @@ BOOST_AUTO_TEST_CASE(a_lost_driver_is_followed_by_another_one_which_begins_it_ag
   BOOST_TEST(Holds(ended.out, "the better model, trained on the cluster: " + scratch / "there/rate-0.1\n"), ended.out);
   BOOST_TEST(Holds(Ask({"job", "list", "--json"}).out, "\"attempt\":2"));
   BOOST_TEST(Names(scratch / "there").size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(with_checkpoints_it_goes_on_though_the_cluster_has_fewer_cores_than_before) {
+  std::map<std::string, std::unique_ptr<Daemon>> nodes;
+  for (const char* name : {"a", "b", "c"}) nodes[name] = Node(name);
+  const auto job = Submitted(scratch / "there", {scratch / "states"});
+  std::string driver;
+  testing::Await("a checkpoint", [&] {
+    if (std::filesystem::exists(scratch / "states/rate-0.0001") && !testing::NewestCheckpoint(scratch / "states/rate-0.0001").empty()) {
+      const std::string status = Ask({"status", "--json"}).out;
+      const size_t at = status.find("{\"name\":\"driver\""), node = status.find("\"node\":\"", at);
+      if (at != std::string::npos) driver = status.substr(node + 8, 1);
+    }
+    return !driver.empty() || !job->running();
+  });
+  if (nodes.contains(driver)) nodes[driver]->Kill();   // with two of the six cores
+  const Ended ended = job->Wait();
+  BOOST_REQUIRE_MESSAGE(ended.code == 0, ended.err);
+  BOOST_TEST(Holds(ended.out, "the better model, trained on the cluster: " + scratch / "there/rate-0.1\n"), ended.out);
+  BOOST_TEST_MESSAGE("killed: node '" << driver << "'; " << Ask({"job", "list", "--json"}).out);
 }
 
 BOOST_AUTO_TEST_CASE(on_a_cluster_a_model_that_is_no_path_is_refused) {

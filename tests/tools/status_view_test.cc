@@ -58,6 +58,8 @@ Inspected Everything() {
   Add(train, "scribe", second + 1, ProcessState::kPlaced, "", "a", "cannot be started on node b: no folder");
   train.about = WriteAbout({.tables = {{"w", 1, {}, 11, 2, "sgd"}},
                             .data = "clicks.svm",
+                            .splits_all = 2,
+                            .splits_done = 1,
                             .splits = {{.split = 0, .worker = 2, .done = true, .percent = 100, .batches = 1'200, .rows = 12'000},
                                        {.split = 1, .worker = 0, .done = false, .percent = 43, .batches = 1, .rows = 1}}});
   JobStatus nightly;
@@ -147,15 +149,16 @@ last events:
 
 BOOST_AUTO_TEST_CASE(scripts_get_the_same_as_json) {
   const std::string json = StatusJson(Everything());
-  for (const char* part :
-       {R"("since":"1970-01-01T00:01:00Z")",
-        R"("disk":16777216,"disk_used":1048576,"accelerators":{"gpu":2,"tpu":1},"accelerators_used":{"gpu":1},"processes":4)",
-        R"("queues":[{"name":"day","weight":1,"share":3,"running":1,"waiting":0},{"name":"night","weight":2,)",
-        R"("queue":"night","priority":-3,"state":"queued","code":0,"reason":"driver needs 1 core, label zone=y, and no node has label zone=y")",
-        R"("tree":[{"job":1,"name":"train","state":"running","driver":{"name":"driver","incarnation":2,"state":"running","node":"a","reason":"","restarts":1,)",
-        R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)",
-        R"("data":{"uri":"clicks.svm","splits":[{"split":0,"worker":"worker 2","state":"done","percent":100,"batches":1200,"rows":12000},{"split":1,)",
-        R"(},{"job":2,"name":"nightly","state":"queued"}])"}) {
+  for (
+      const char* part :
+      {R"("since":"1970-01-01T00:01:00Z")",
+       R"("disk":16777216,"disk_used":1048576,"accelerators":{"gpu":2,"tpu":1},"accelerators_used":{"gpu":1},"processes":4)",
+       R"("queues":[{"name":"day","weight":1,"share":3,"running":1,"waiting":0},{"name":"night","weight":2,)",
+       R"("queue":"night","priority":-3,"state":"queued","code":0,"reason":"driver needs 1 core, label zone=y, and no node has label zone=y")",
+       R"("tree":[{"job":1,"name":"train","state":"running","driver":{"name":"driver","incarnation":2,"state":"running","node":"a","reason":"","restarts":1,)",
+       R"("before":"node b is down","workers":[{"name":"worker 0",)", R"("tables":[{"name":"shard 0",)",
+       R"("data":{"uri":"clicks.svm","splits_all":2,"splits_done":1,"splits":[{"split":0,"worker":"worker 2","state":"done","percent":100,"batches":1200,"rows":12000},{"split":1,)",
+       R"(},{"job":2,"name":"nightly","state":"queued"}])"}) {
     BOOST_TEST(json.find(part) != std::string::npos, part << " in " << json);
   }
   BOOST_TEST(JobsJson(Everything().jobs).starts_with(R"({"jobs":[{"job":1,"name":"train",)"));
@@ -167,12 +170,12 @@ BOOST_AUTO_TEST_CASE(of_very_many_splits_people_see_the_first_and_their_sum) {
   job.job = 1;
   job.state = JobState::kRunning;
   Add(job, "driver", 1, ProcessState::kRunning, "", "a", "");
-  AboutJob about{.tables = {}, .data = "d", .splits = {}};
+  AboutJob about{.tables = {}, .data = "d", .splits_all = 2'000, .splits_done = 500, .splits = {}};
   for (uint32_t i = 0; i < 40; ++i) about.splits.push_back({.split = i, .worker = 0});
   job.about = WriteAbout(about);
   const std::string text = StatusText({.version = 1, .generation = 1, .nodes = {}, .jobs = {job}});
-  BOOST_TEST(text.find("data d: 40 splits: 40 running\n") != std::string::npos, text);
-  BOOST_TEST(text.find("        split 31 at worker 0: running, 0 % read, 0 batches, 0 rows\n        8 more: --json\n") != std::string::npos, text);
+  BOOST_TEST(text.find("data d: 2000 splits: 1500 running, 500 done\n") != std::string::npos, text);
+  BOOST_TEST(text.find("        split 31 at worker 0: running, 0 % read, 0 batches, 0 rows\n        1968 more: --json\n") != std::string::npos, text);
   BOOST_TEST(text.find("split 32") == std::string::npos, text);
 }
 

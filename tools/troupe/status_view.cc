@@ -87,7 +87,7 @@ std::string ProcessLine(const ClaimedProcess& process) {
 
 /// "data clicks.svm: 8 splits: 5 running, 3 done"
 std::string DataLine(const AboutJob& about) {
-  const auto done = static_cast<size_t>(std::ranges::count_if(about.splits, &AboutSplit::done)), all = about.splits.size();
+  const uint64_t all = about.splits_all, done = about.splits_done;
   std::vector<std::string> words;
   if (done < all) words.push_back(absl::StrCat(all - done, " running"));
   if (done > 0) words.push_back(absl::StrCat(done, " done"));
@@ -124,7 +124,7 @@ std::string Tree(const std::vector<JobStatus>& jobs) {
     if (about.splits.empty()) continue;
     line(3, DataLine(about));
     for (size_t i = 0; i < std::min(about.splits.size(), kSplitsShown); ++i) line(4, SplitLine(about.splits[i]));
-    if (about.splits.size() > kSplitsShown) line(4, absl::StrCat(about.splits.size() - kSplitsShown, " more: --json"));
+    if (about.splits_all > kSplitsShown) line(4, absl::StrCat(about.splits_all - kSplitsShown, " more: --json"));
   }
   std::vector<const JobStatus*> over;
   for (const JobStatus& job : jobs) {
@@ -226,7 +226,8 @@ JsonObject TreeJson(const JobStatus& job) {
   if (const AboutJob about = ReadAbout(job.about); !about.splits.empty()) {
     std::vector<JsonObject> splits;
     for (const AboutSplit& split : about.splits) splits.push_back(SplitJson(split));
-    root.Object("data", JsonObject().Text("uri", about.data).List("splits", splits));
+    root.Object("data",
+                JsonObject().Text("uri", about.data).Whole("splits_all", about.splits_all).Whole("splits_done", about.splits_done).List("splits", splits));
   }
   return tree.Object("driver", root);
 }

@@ -86,17 +86,6 @@ absl::StatusOr<RunPlan> MakePlan(TrainOptions& options, bool processes) {
   return plan;
 }
 
-/// Splits are those of the run that is resumed, however many cores there are now.
-void KeepSplits(const Config& config, Storage& storage, TrainOptions& options) {
-  const absl::StatusOr<Checkpoint> checkpoint = ReadCheckpoint(storage, options.checkpoint_uri);
-  uint32_t splits = 0;
-  if (!checkpoint.ok() || !checkpoint->identity.contains("splits") || !absl::SimpleAtoi(checkpoint->identity.at("splits"), &splits) || splits == 0) return;
-  if (config.Integer("workers") > splits) return;   // as if it had been given: it is refused
-  options.splits = splits;
-  options.workers = std::min(options.workers, splits);
-  options.workers_max = std::min(std::max(options.workers_max, options.workers), splits);
-}
-
 /// As many as the run has that is resumed, else as a plan finds; one, where the data cannot be planned with: what is wrong with them training will say.
 void ChooseShards(TrainOptions& options, bool processes, Storage& storage, const Log& log) {
   if (options.resume) {
@@ -164,7 +153,7 @@ absl::Status RunTrain(const Arguments& arguments) {
   TROUPE_TRY(TrainOptions options, flags.ToOptions(config, job ? share.cores : 0));
   options.replication_default = std::min(2u, share.nodes);
   if (job && job->attempt > 1 && !options.checkpoint_uri.empty()) options.resume = true;   // its driver before was lost
-  if (options.resume && config.Integer("splits") == 0) KeepSplits(config, *storage, options);
+  if (options.resume && config.Integer("splits") == 0) KeepSplits(static_cast<uint32_t>(config.Integer("workers")), *storage, options);
   const RealClock clock;
   TROUPE_TRY(const Log log, OpenLog(flags.log, config, &clock));
   if (!config.Text("tmp").empty()) ::setenv("TMPDIR", config.Text("tmp").c_str(), 1);   // decompressed text lies there too

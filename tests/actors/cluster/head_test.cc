@@ -1231,11 +1231,18 @@ BOOST_FIXTURE_TEST_CASE(where_a_driver_is_is_known_as_long_as_it_says_so, Runnin
   claim.endpoint = {};
   BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
   BOOST_TEST((find(job).value() == there));
+  claim.number = 101;   // as before
+  claim.same_endpoint = true;
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
+  BOOST_TEST((find(job).value() == there));
   Commit();
   for (const auto& [key, value] : records) BOOST_TEST(value.find("a secret") == std::string::npos, key);   // it is kept nowhere
   Restart();
-  BOOST_TEST(absl::IsUnavailable(find(job).status()));   // until the driver claims again
-  claim.number = 101;
+  claim.number = 102;
+  BOOST_TEST(head->OnClaim(claim, now, Wall()).ToString() == absl::StrCat("UNAVAILABLE: job ", job, ": its driver has not said where it is"));
+  BOOST_TEST(absl::IsUnavailable(find(job).status()));   // until the driver says it again
+  claim.number = 103;
+  claim.same_endpoint = false;
   claim.endpoint = there;
   BOOST_TEST(head->OnClaim(claim, now, Wall()).ok());
   BOOST_TEST((find(job).value() == there));

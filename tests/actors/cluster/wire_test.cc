@@ -133,6 +133,7 @@ BOOST_AUTO_TEST_CASE(claims_come_back) {
   const Endpoint endpoint{.place = "tcp:a:1", .network = "n", .token = kOdd, .about = "w\t1\n"};
   const Claim c = Back(Claim{.job = 1, .attempt = 2, .wanted = {kOrder, kOrder}, .seen = 3, .number = 4, .endpoint = endpoint});
   BOOST_TEST((c.endpoint == endpoint));
+  BOOST_TEST((!c.same_endpoint && Back(Claim{.job = 1, .wanted = {}, .same_endpoint = true}).same_endpoint));
   BOOST_TEST((Back(endpoint) == endpoint));
   BOOST_TEST(Back(FindEndpoint{7}).job == 7u);
   BOOST_TEST((c.job == 1 && c.attempt == 2 && c.seen == 3 && c.number == 4 && Same(c.wanted, {kOrder, kOrder})));
