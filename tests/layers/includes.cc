@@ -36,8 +36,8 @@ bool Contains(std::string_view text, std::string_view part) {
 }
 
 bool MayUseCaf(std::string_view path) {
-  return path.starts_with("actors/") || path.starts_with("tests/") || Contains(FileName(path), "_actor.") || FileName(path) == "messages.h" ||
-         path.starts_with("ps/client.");
+  return path.starts_with("actors/") || path.starts_with("tests/") || Contains(FileName(path), "_actor.") || Contains(path, "_actor/") ||
+         FileName(path) == "messages.h" || path.starts_with("ps/client.");
 }
 
 bool MayUseArrow(std::string_view path) {
@@ -97,7 +97,7 @@ std::optional<std::string> Refusal(std::string_view path, const Include& include
   const bool ours = MayInclude().contains(to);
   if (ours && !rule->second.contains(to)) return std::string(from) + "/ must not know " + std::string(to) + "/";
   if (ours && Contains(target, "/internal/") && from != to && from != "tests") return "is internal to " + std::string(to) + "/";
-  if (to == "caf" && !MayUseCaf(path)) return "CAF stays in actors/, *_actor.*, messages.h and ps/client.*";
+  if (to == "caf" && !MayUseCaf(path)) return "CAF stays in actors/, *_actor.*, *_actor/, messages.h and ps/client.*";
   if ((to == "arrow" || to == "parquet") && !MayUseArrow(path)) return "Arrow stays in dataflow/arrow/ and actors/storage/";
   if (to == "rocksdb" && !MayUseRocksDb(path)) return "RocksDB stays in ps/rocksdb/rocks_tier.cc";
   if (to == "openssl" && !MayUseOpenSsl(path)) return "OpenSSL stays in actors/internal/{tls.cc,openssl.h}, certificates.cc and bench_bare.cc";

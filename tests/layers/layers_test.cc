@@ -121,6 +121,7 @@ BOOST_AUTO_TEST_CASE(what_the_layers_allow_passes) {
       {"ps/table.cc", "#include \"ps/table.h\"\n#include <vector>\n#include \"actors/status.h\"\n#include \"ps/internal/rows.h\"\n"},
       {"algorithms/step.cc", "#include \"ps/table.h\"\n#include \"dataflow/batch.h\"\n#include <Eigen/Core>\n"},
       {"ps/shard_actor.cc", "#include <caf/all.hpp>\n"},
+      {"ps/shard_actor/parts.h", "#include <caf/all.hpp>\n"},
       {"ps/messages.h", "#include <caf/fwd.hpp>\n"},
       {"ps/client.h", "#include <caf/fwd.hpp>\n"},
       {"actors/system.cc", "#include <caf/all.hpp>\n"},
