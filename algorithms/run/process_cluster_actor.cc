@@ -99,6 +99,8 @@ caf::behavior ProcessActor(caf::event_based_actor* self, std::function<void()> k
 class ProcessCluster final : public Cluster {
  public:
   ProcessCluster(ProcessOptions options, ClusterOptions cluster) : options_(std::move(options)), cluster_(std::move(cluster)) {}
+  /// The supervisor's end kills its children: on nodes the head would hear that they are wanted no more, each in its turn. Faster, and without a head, they are
+  /// told to leave; then the launcher wants nothing. What either of them still says of ends goes to actors that are stopped, and nobody is replaced.
   ~ProcessCluster() override {
     closing_ = true;
     if (supervisor_) StopAndWait(*system_, std::vector{supervisor_});   // starts nothing any more
@@ -203,7 +205,8 @@ class ProcessCluster final : public Cluster {
   }
   void OnSplits(const SplitDealer& dealer) override {
     const auto now = std::chrono::steady_clock::now();
-    if (!options_.nodes || (now < publish_at_ && !dealer.done())) return;
+    const bool ends = dealer.done() && about_.splits_done < about_.splits_all;   // what was told before is true no more for longer than a moment
+    if (!options_.nodes || (now < publish_at_ && !ends)) return;
     publish_at_ = now + kPublishEvery + Processes() * kPublishEveryOf;
     about_.splits.clear();
     about_.splits_all = dealer.reports().size();
