@@ -47,7 +47,8 @@ class Claimer : public std::enable_shared_from_this<Claimer> {
   /// Nothing is to run any more, and there is nothing to be said of it.
   void WantNothing() {
     wanted_.clear();
-    Publish({});
+    endpoint_ = {};
+    said_ = false;
     Send();
   }
 

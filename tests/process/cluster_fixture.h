@@ -102,6 +102,16 @@ struct Cluster {
   void AwaitFile(const std::string& path, size_t lines = 1) {
     Await(path, [&] { return Lines(ReadText(path)) >= lines; });
   }
+  /// Processes of this cluster's jobs whose first word is `role` ("worker", "shard", or what a driver's is), on whatever node.
+  std::vector<pid_t> InRole(const std::string& role) const {
+    std::vector<pid_t> found;
+    for (const std::string& name : Names("/proc")) {
+      const auto pid = static_cast<pid_t>(std::atol(name.c_str()));
+      if (pid <= 0 || !ReadText("/proc/" + name + "/cmdline").starts_with(std::string("troupe\0", 7) + role + '\0')) continue;
+      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
+    }
+    return found;
+  }
   const Scratch scratch;
   int scripts = 0;
   std::string places;   ///< of heads, with commas between

@@ -45,16 +45,6 @@ struct Training : Cluster {
             "--model",
             model};
   }
-  /// The job's processes in a role ("worker", "shard", or "train", the driver), on whatever node.
-  std::vector<pid_t> InRole(const std::string& role) const {
-    std::vector<pid_t> found;
-    for (const std::string& name : Names("/proc")) {
-      const auto pid = static_cast<pid_t>(std::atol(name.c_str()));
-      if (pid <= 0 || !ReadText("/proc/" + name + "/cmdline").starts_with(std::string("troupe\0", 7) + role + '\0')) continue;
-      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
-    }
-    return found;
-  }
   /// Hidden folders of jobs beside the models.
   bool HasJobFolders() const {
     for (const std::string& name : Names(scratch.path())) {

@@ -34,16 +34,6 @@ struct Program : testing::Cluster {
     BOOST_REQUIRE_MESSAGE(shown.code == 0, shown.err);
     return shown.out;
   }
-  /// Processes of the job in a role, on whatever node.
-  std::vector<pid_t> InRole(const std::string& role) const {
-    std::vector<pid_t> found;
-    for (const std::string& name : Names("/proc")) {
-      const auto pid = static_cast<pid_t>(std::atol(name.c_str()));
-      if (pid <= 0 || !ReadText("/proc/" + name + "/cmdline").starts_with(std::string("troupe\0", 7) + role + '\0')) continue;
-      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
-    }
-    return found;
-  }
 };
 
 }   // namespace

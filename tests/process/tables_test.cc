@@ -57,15 +57,6 @@ struct Tables : Cluster {
     for (size_t i = 0; i < rows; ++i) text += std::to_string(i * 7919) + "," + std::to_string(i % 1000) + ".5,-0.1\n";
     return text;
   }
-  std::vector<pid_t> InRole(const std::string& role) const {
-    std::vector<pid_t> found;
-    for (const std::string& name : Names("/proc")) {
-      const auto pid = static_cast<pid_t>(std::atol(name.c_str()));
-      if (pid <= 0 || !ReadText("/proc/" + name + "/cmdline").starts_with(std::string("troupe\0", 7) + role + '\0')) continue;
-      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
-    }
-    return found;
-  }
   void Kill(const std::string& kind, std::mt19937& random) {
     if (kind == "head") {
       head->Kill();
