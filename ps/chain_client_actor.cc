@@ -24,8 +24,8 @@ namespace {
 
 class ChainClient {
  public:
-  ChainClient(caf::event_based_actor* self, System& system, uint32_t shard, std::chrono::milliseconds timeout)
-      : self_(self), system_(system), shard_(shard), timeout_(timeout) {}
+  ChainClient(caf::event_based_actor* self, System& system, const ChainClientOptions& options)
+      : self_(self), system_(system), options_(options), shard_(options.shard), timeout_(options.request_timeout) {}
 
   /// Whoever is asked and has no longer that place may be gone, and its network may take as long as a request may to say so.
   void OnRoute(const ChainRoute& route) {
@@ -158,7 +158,10 @@ class ChainClient {
   /// `answer` is called in this actor's context.
   template <class Reply, class Message>
   void Send(bool first, const Message& message, std::function<void(absl::StatusOr<Reply>)> answer) {
-    if (route_.epoch == 0) return answer(absl::UnavailableError(absl::StrCat("shard ", shard_, " has no chain yet")));
+    if (route_.epoch == 0) {
+      if (options_.lost) options_.lost();
+      return answer(absl::UnavailableError(absl::StrCat("shard ", shard_, " has no chain yet")));
+    }
     const ChainMember& member = first ? route_.first : route_.last;
     Frame frame = Codec<Message>::Encode(message);
     const Network::Lane lane = internal::LaneOf(message, frame.size());
@@ -169,6 +172,10 @@ class ChainClient {
                                 auto shared = std::make_shared<absl::StatusOr<Frame>>(std::move(reply));
                                 System::Deliver(self, Thunk{[this, number, answer, shared] {
                                                   if (under_way_.erase(number) == 0) return;   // its asker has been told to ask again
+                                                  if constexpr (!std::is_same_v<Message, Prepare> && !std::is_same_v<Message, Freeze>) {   // they meet others'
+                                                    const absl::Status& status = shared->status();
+                                                    if (options_.lost && (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status))) options_.lost();
+                                                  }
                                                   shared->ok() ? answer(Codec<Reply>::Decode(**shared)) : answer(shared->status());
                                                 }});
                               });
@@ -192,6 +199,7 @@ class ChainClient {
 
   caf::event_based_actor* self_;
   System& system_;
+  const ChainClientOptions options_;
   const uint32_t shard_;
   const std::chrono::milliseconds timeout_;
   ChainRoute route_;
@@ -206,8 +214,9 @@ class ChainClient {
   std::map<WriterId, KeyLists> keys_;
 };
 
-caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, uint32_t shard, std::chrono::milliseconds timeout) {
-  auto client = std::make_shared<ChainClient>(self, *system, shard, timeout);
+caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, const ChainClientOptions& options) {
+  auto client = std::make_shared<ChainClient>(self, *system, options);
+  const bool first = options.cuts_at_first;
   return {
       [client](const Push& push) { return client->OnPush(push); },
       [client](const Pull& pull) { return client->OnPull(pull); },
@@ -217,9 +226,9 @@ caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, uint3
       [client](const TakeSnapshot& request) { return client->OnTakeSnapshot(request); },
       [client](const SaveRows& request) { return client->AssignFirst<RowsSaved>(request); },
       [client](const Call& call) { return client->AssignFirst<Called>(call); },
-      [client](const Prepare& prepare) { return client->Forwarded<Prepared>(false, prepare); },
-      [client](const Freeze& freeze) { return client->Forwarded<Frozen>(false, freeze); },
-      [client](const Release& release) { return client->Forwarded<Released>(false, release); },
+      [client, first](const Prepare& prepare) { return client->Forwarded<Prepared>(first, prepare); },
+      [client, first](const Freeze& freeze) { return client->Forwarded<Frozen>(first, freeze); },
+      [client, first](const Release& release) { return client->Forwarded<Released>(first, release); },
       [client](const AskRanges& ask) { return client->Forwarded<Ranges>(false, ask); },
       [client](const Stand& stand) { return client->Forwarded<Standing>(true, stand); },
       [client](const TakeIn& request) { return client->Forwarded<TakenIn>(true, request); },
@@ -231,8 +240,12 @@ caf::behavior ClientBehavior(caf::event_based_actor* self, System* system, uint3
 
 }   // namespace
 
-ShardActor SpawnChainClient(System& system, uint32_t shard, std::chrono::milliseconds request_timeout) {
-  const caf::actor actor = system.actors().spawn<caf::hidden>(ClientBehavior, &system, shard, request_timeout);
+bool CutsAtFirst(std::span<const TableSpec> tables, const Consistencies& consistency) {
+  return std::ranges::none_of(tables, [&](const TableSpec& spec) { return consistency.Of(spec.name).in_rounds(); });
+}
+
+ShardActor SpawnChainClient(System& system, const ChainClientOptions& options) {
+  const caf::actor actor = system.actors().spawn<caf::hidden>(ClientBehavior, &system, options);
   return caf::actor_cast<ShardActor>(actor);
 }
 

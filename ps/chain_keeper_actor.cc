@@ -32,7 +32,9 @@ std::string ToString(const ChainView& view) {
 
 /// Everything happens in the actor's context.
 struct ChainKeepers::State : std::enable_shared_from_this<State> {
-  State(System& of, ChainKeepersOptions with) : system(of), options(std::move(with)), chains(options.shards) {}
+  State(System& of, ChainKeepersOptions with) : system(of), options(std::move(with)) {
+    for (uint32_t shard = 0; shard < options.shards; ++shard) chains.push_back({.keeper = ChainKeeper(options.epochs_after)});
+  }
 
   void Change(uint32_t shard, const std::function<bool(ChainKeeper&)>& change) {
     Chain& chain = chains[shard];

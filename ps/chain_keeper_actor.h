@@ -15,6 +15,8 @@ namespace troupe {
 
 struct ChainKeepersOptions {
   uint32_t shards = 1;
+  /// Epochs are higher than this: those of whoever kept these chains before, and left files.
+  uint64_t epochs_after = 0;
   std::chrono::milliseconds request_timeout{10'000};
   std::chrono::milliseconds retry{20};
   /// Called in the actor's context: a chain's route has changed.

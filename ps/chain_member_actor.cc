@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -13,8 +14,10 @@
 #include "actors/text.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/typed_response_promise.hpp"
+#include "ps/chain/epoch_files.h"
 #include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
+#include "ps/chain_cut_actor.h"
 #include "ps/chain_stream_actor.h"
 #include "ps/partition.h"
 #include "ps/range_map.h"
@@ -50,7 +53,12 @@ class Member {
                .retry = options_.retry,
                .slice_bytes = options_.slice_bytes,
                .backlog_bytes_max = options_.backlog_bytes_max},
-              {.has = [this](uint64_t through) { OnNextHas(through); }}) {}
+              {.has = [this](uint64_t through) { OnNextHas(through); }, .kept = [this] { return Kept(); }}),
+        cut_(self, {.clocks = [this](ChainCut::Answer<ShardClocks> answer) { AskShard<ShardClocks>(AskClocks{}, std::move(answer)); },
+                    .keep_view =
+                        [this](const Freeze& freeze, ChainCut::Answer<Frozen> answer) {
+                          Submit<Frozen>(freeze, KeepView{freeze.cut, freeze.clocks, freeze.lease}, std::move(answer));
+                        }}) {}
 
   // --- the chain ---
 
@@ -90,17 +98,40 @@ class Member {
   caf::result<Pushed> OnPush(const Push& push) {
     if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
     if (push.keys_kept) return Pushed{.outcome = Pushed::Outcome::kNeedKeys};   // other members would not know them
-    return Submit<Pushed>(push, push, [this](Pushed& pushed) { SayStable(pushed); });
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Pushed>>();
+    WhenItPasses(push, promise, [this, writer = push.writer, promise](const Push& passed) {
+      Submit<Pushed>(
+          passed, passed,
+          [this, writer, promise](absl::StatusOr<Pushed> pushed) mutable {
+            if (pushed.ok()) SayStable(*pushed);
+            Deliver(promise, std::move(pushed));
+          },
+          [this, writer](const Pushed& pushed) { cut_.OnPushed(writer, pushed.clock); });
+    });
+    return promise;
   }
   caf::result<PushPulled> OnPushPull(const PushPull& both) {
     if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
     if (view_.members.size() > 1) return ToError(Unavailable("it is not read here"));
     if (both.push.keys_kept) return PushPulled{.pushed = {.outcome = Pushed::Outcome::kNeedKeys}, .pulled = {}};
-    return Submit<PushPulled>(both.push, both, [this](PushPulled& answer) { SayStable(answer.pushed); });
+    auto promise = self_->make_response_promise<caf::typed_response_promise<PushPulled>>();
+    WhenItPasses(both.push, promise, [this, pull = both.pull, promise](const Push& passed) mutable {
+      if (view_.members.size() > 1) return void(promise.deliver(ToError(Unavailable("it is not read here"))));
+      Submit<PushPulled>(
+          passed, PushPull{passed, pull},
+          [this, promise](absl::StatusOr<PushPulled> answer) mutable {
+            if (answer.ok()) SayStable(answer->pushed);
+            Deliver(promise, std::move(answer));
+          },
+          [this, writer = passed.writer](const PushPulled& answer) { cut_.OnPushed(writer, answer.pushed.clock); });
+    });
+    return promise;
   }
   caf::result<Assigned> OnAssign(const Assign& assign) {
     if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
-    return Submit<Assigned>(assign, assign, [](Assigned&) {});
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Assigned>>();
+    Submit<Assigned>(assign, assign, [promise](absl::StatusOr<Assigned> assigned) mutable { Deliver(promise, std::move(assigned)); });
+    return promise;
   }
   /// What a writer is told here it builds on: not before the last member has it.
   caf::result<Opened> OnOpen(const Open& open) {
@@ -133,15 +164,30 @@ class Member {
             [promise](const caf::error& error) mutable { promise.deliver(error); });
     return promise;
   }
-  /// Cuts hold pushes back, which one member alone must not where it makes a difference when they are applied.
-  template <class Reply, class Message>
-  caf::result<Reply> ReadCut(const Message& message) {
-    const ShardOptions& shard = options_.shard.shard;
-    const bool by_rounds = std::ranges::all_of(shard.tables, [&](const TableSpec& spec) { return shard.consistency.Of(spec.name).in_rounds(); });
-    if (!by_rounds)
-      return ToError(absl::FailedPreconditionError(
-          absl::StrCat("consistency is '", ToString(shard.consistency), "': there are no cuts of shards with replicas, expected 'bsp' or one replica")));
-    return Read<Reply>(message);
+  // --- cuts: of tables that go by rounds the last member's shard makes them, for when a round is applied makes no difference there; else chain_cut_actor.h ---
+
+  caf::result<Prepared> OnPrepare(const Prepare& prepare) {
+    if (by_rounds_) return Read<Prepared>(prepare);
+    if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Prepared>>();
+    cut_.OnPrepare(prepare, [promise](absl::StatusOr<Prepared> prepared) mutable { Deliver(promise, std::move(prepared)); });
+    return promise;
+  }
+  caf::result<Frozen> OnFreeze(const Freeze& freeze) {
+    if (by_rounds_) return Read<Frozen>(freeze);
+    if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Frozen>>();
+    cut_.OnFreeze(freeze, [promise](absl::StatusOr<Frozen> frozen) mutable { Deliver(promise, std::move(frozen)); });
+    return promise;
+  }
+  caf::result<Released> OnRelease(const Release& release) {
+    if (by_rounds_) return Read<Released>(release);
+    if (const absl::Status status = MayChange(); !status.ok()) return ToError(status);
+    cut_.End(release.cut);
+    if (!cut_.TakeView(release.cut)) return Released{};
+    auto promise = self_->make_response_promise<caf::typed_response_promise<Released>>();
+    Submit<Released>(release, release, [promise](absl::StatusOr<Released> released) mutable { Deliver(promise, std::move(released)); });
+    return promise;
   }
   absl::Status NoMoves() const { return absl::FailedPreconditionError("ranges of shards with replicas do not move"); }
 
@@ -241,6 +287,7 @@ class Member {
   bool MayServe() const { return !options_.leased || self_->clock().now() < lease_; }
   absl::Status MayChange() const {
     if (Place() != 0 || !shard_) return Unavailable("it is not the first of its chain");
+    if (!log_failed_.ok()) return log_failed_;
     return MayServe() ? absl::OkStatus() : NoLease();
   }
   absl::Status MayBeRead() const {
@@ -273,6 +320,7 @@ class Member {
   void TakeState(const StatePart& of, ShardState state) {
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri = shard.restore_uri = "";
+    shard.log_folder.clear();
     shard.catch_up_max = {};                                                                              // it has all that the chain has
     if (!shard.tier_folder.empty()) absl::StrAppend(&shard.tier_folder, ".", of.view, ".", of.attempt);   // one that was dropped may still be there
     shard.state = std::make_shared<const std::vector<SnapshotSection>>(std::move(state.sections));
@@ -288,11 +336,18 @@ class Member {
     });
   }
   /// By a compute job: a large one takes its time, and this process must be heard meanwhile. `taken` is called in the actor's context.
-  void MakeShard(const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken) {
-    system_.compute().Submit(Compute::Priority::kStep, [&system = system_, me = caf::actor(self_), options, taken = std::move(taken)] {
-      auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
-      System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
-    });
+  void MakeShard(
+      const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken,
+      std::function<absl::Status()> still = [] { return absl::OkStatus(); }) {
+    system_.compute().Submit(Compute::Priority::kStep,
+                             [&system = system_, me = caf::actor(self_), options, taken = std::move(taken), still = std::move(still)] {
+                               auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
+                               if (const absl::Status status = still(); made->ok() && !status.ok()) {
+                                 system.Stop(**made);
+                                 *made = status;
+                               }
+                               System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
+                             });
   }
   void OnPartTaken(const StatePart& of) {
     taking_.reset();
@@ -322,6 +377,7 @@ class Member {
       next_.End();
       left_ = was_member;
       RefuseAll(Unavailable("it has left the chain"));
+      cut_.Leave(Unavailable("it has left the chain"));
       return absl::OkStatus();
     }
     if (view_.members.size() == 1 && (!shard_ || !was_member)) {
@@ -340,7 +396,8 @@ class Member {
       if (was_member) system_.network().Withdraw(ChainActorId(before.epoch));
       Expose(system_, ChainActorId(view_.epoch), caf::actor_cast<ShardActor>(caf::actor(self_)));
     }
-    KeepFiles();
+    if (Place() != 0) cut_.Leave(Unavailable("it is not the first of its chain"));
+    logs_ ? KeepLogOfChain() : KeepFiles();
     FollowNext();
     return absl::OkStatus();
   }
@@ -353,17 +410,21 @@ class Member {
     DropShard();
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri.clear();
-    if (view_.epoch == 1) shard.catch_up_max = {};
-    for (uint64_t epoch = view_.epoch - 1; epoch > 0 && !options_.shard.snapshot_uri.empty(); --epoch) {
-      const std::string uri = FileOf(epoch);
-      TROUPE_TRY(const bool there, system_.storage().Exists(uri));
-      if (!there) continue;
-      shard.restore_uri = uri;
-      break;
+    if (view_.epoch == 1 || logs_) shard.catch_up_max = {};
+    uint64_t newest = 0;
+    if (!options_.shard.snapshot_uri.empty()) {
+      TROUPE_TRY(newest, NewestEpoch(system_.storage(), options_.shard.snapshot_uri, view_.epoch));
     }
+    if (newest > 0 && logs_) {
+      shard.snapshot_uri = FileOf(newest);
+      shard.log_name = LogOf(newest);
+    } else if (newest > 0) {
+      shard.restore_uri = FileOf(newest);
+    }
+    if (newest == 0) shard.log_folder.clear();
     last_ = 0;
     making_ = true;
-    MakeShard(shard, [this, epoch = view_.epoch](absl::StatusOr<ShardActor> made) {
+    const auto taken = [this, epoch = view_.epoch](absl::StatusOr<ShardActor> made) {
       making_ = false;
       whole_ = made.ok();
       begun_.emplace(epoch, std::move(made));
@@ -371,12 +432,22 @@ class Member {
       if (!begun_) return;                                      // it has been taken
       if (begun_->second.ok()) system_.Stop(*begun_->second);   // the chain has become another one meanwhile
       begun_.reset();
-    });
+    };
+    // A last member that was given up may have finished its first snapshot meanwhile, and removed what was being read here.
+    const auto still = [&storage = system_.storage(), logs = logs_, uri = options_.shard.snapshot_uri, epoch = view_.epoch, newest]() -> absl::Status {
+      if (!logs) return absl::OkStatus();
+      TROUPE_TRY(const uint64_t now, NewestEpoch(storage, uri, epoch));
+      return now == newest ? absl::OkStatus() : absl::UnavailableError(absl::StrCat(SnapshotOfEpoch(uri, newest), " is not the newest any more"));
+    };
+    MakeShard(shard, taken, still);
     return absl::OkStatus();
   }
   absl::Status TakeShard(absl::StatusOr<ShardActor> shard) {
+    // Somebody has the log who was in the chain and has not been heard, or has gone on with another one: this one is asked again until it finds the newest.
+    if (logs_ && (absl::IsFailedPrecondition(shard.status()) || absl::IsNotFound(shard.status()))) return absl::UnavailableError(shard.status().message());
     TROUPE_RETURN_IF_ERROR(shard.status());
     shard_ = std::move(*shard);
+    ++shards_;
     self_->link_to(shard_);
     return absl::OkStatus();
   }
@@ -385,11 +456,15 @@ class Member {
     taking_.reset();
     for (auto& promise : std::exchange(adopting_, {})) promise.deliver(ToError(Unavailable("its state is begun anew")));
     early_.clear();
+    open_.clear();
+    log_.clear();
+    ++shards_;
+    cut_.Leave(Unavailable("its state is begun anew"));
     if (!shard_) return;
     self_->unlink_from(shard_);
     system_.Stop(std::exchange(shard_, nullptr));
   }
-  std::string FileOf(uint64_t epoch) const { return absl::StrCat(options_.shard.snapshot_uri, ".", epoch); }
+  std::string FileOf(uint64_t epoch) const { return SnapshotOfEpoch(options_.shard.snapshot_uri, epoch); }
   /// One member writes, the last.
   void KeepFiles() {
     if (options_.shard.snapshot_uri.empty()) return;
@@ -397,6 +472,33 @@ class Member {
     System::Deliver(shard_, KeepSnapshots{.uri = Last() ? FileOf(view_.epoch) : "",
                                           .interval = options_.shard.snapshot_interval * (alone ? 1 : kChainSnapshotFactor),
                                           .needed = alone});
+  }
+
+  std::string LogOf(uint64_t epoch) const { return LogOfEpoch(options_.shard.shard.shard, epoch); }
+  /// One member logs, the last, and as long as it is the last: in a log of its own, which begins with all that it has.
+  void KeepLogOfChain() {
+    if (!Last()) {
+      log_failed_ = absl::OkStatus();
+      if (!std::exchange(log_, "").empty()) AskShard<LogKept>(KeepLog{}, [](const absl::StatusOr<LogKept>&) {});
+      return;
+    }
+    if (!log_.empty()) return;
+    log_ = LogOf(view_.epoch);
+    log_begun_ = false;
+    log_failed_ = absl::OkStatus();
+    AskShard<LogKept>(KeepLog{.uri = FileOf(view_.epoch), .folder = options_.shard.log_folder, .name = log_},
+                      [this, log = log_, epoch = view_.epoch, life = shards_](const absl::StatusOr<LogKept>& kept) {
+                        if (log == log_ && life == shards_) OnLogKept(epoch, kept.status());
+                      });
+  }
+  void OnLogKept(uint64_t epoch, const absl::Status& status) {
+    if (!status.ok()) return FailLog(status);
+    log_begun_ = true;
+    next_.Trim();
+    OnNextHas(next_.has(last_));
+    if (!MayServe()) return;   // another one may be reading what is there
+    system_.compute().Submit(Compute::Priority::kStep, [&storage = system_.storage(), shard = options_.shard.shard.shard, uri = options_.shard.snapshot_uri,
+                                                        folder = options_.shard.log_folder, epoch] { DropEarlierEpochs(storage, uri, folder, shard, epoch); });
   }
 
   // --- to the next member ---
@@ -412,51 +514,127 @@ class Member {
     OnNextHas(next_.has(last_));
   }
   void OnNextHas(uint64_t through) {
-    Acknowledge(AnswersAtOnce() ? last_ : through);
+    through = AnswersAtOnce() ? last_ : through;
+    Acknowledge(Last() ? std::min(through, Kept()) : through);
     if (!Last() || !next_.caught_up()) return;
     for (auto& promise : std::exchange(asked_, {})) promise.deliver(Configured{.joined = true});
   }
 
   // --- changes ---
 
-  /// To the shard and to the next member, as the next change.
-  template <class Reply, class Message, class Fix>
-  caf::result<Reply> Submit(const Change& change, const Message& message, Fix fix) {
-    auto promise = self_->make_response_promise<caf::typed_response_promise<Reply>>();
+  template <class Reply>
+  static void Deliver(caf::typed_response_promise<Reply>& promise, absl::StatusOr<Reply> reply) {
+    reply.ok() ? promise.deliver(*std::move(reply)) : promise.deliver(ToError(reply.status()));
+  }
+  template <class Reply, class Take>
+  void WhenItPasses(const Push& push, caf::typed_response_promise<Reply> promise, Take take) {
+    if (cut_.Passes(push)) return take(push);
+    cut_.Keep(
+        push,
+        [this, push, promise, take = std::move(take)]() mutable {
+          const absl::Status status = MayChange();
+          status.ok() ? take(push) : void(promise.deliver(ToError(status)));
+        },
+        [promise](const absl::Status& why) mutable { promise.deliver(ToError(why)); });
+  }
+  template <class Reply, class Message>
+  void AskShard(const Message& message, std::function<void(absl::StatusOr<Reply>)> answer) {
+    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, message)
+        .then([answer](Reply& reply) { answer(std::move(reply)); }, [answer](const caf::error& error) { answer(FromError(error)); });
+  }
+
+  /// To the shard and to the next member, as the next change. `answer` is called when the last one has it; `applied`, as soon as this member's shard has.
+  template <class Reply, class Message, class Answer, class Applied>
+  void Submit(const Change& change, const Message& message, Answer answer, Applied applied) {
     const uint64_t number = ++last_;
     next_.Add(number, change);
-    self_->request(shard_, caf::infinite, message)
+    TellShard<Reply>(
+        number, message,
+        [this, answer, applied, number](Reply& reply) mutable {
+          applied(reply);
+          if (AnswersAtOnce() && number <= Kept()) {   // the common case of a single member, without a copy
+            answer(MayServe() ? absl::StatusOr<Reply>(std::move(reply)) : NoLease());
+            return;
+          }
+          WhenAcknowledged(number,
+                           [answer, reply](const absl::Status& status) mutable { answer(status.ok() ? absl::StatusOr<Reply>(std::move(reply)) : status); });
+        },
+        [this, answer, number](const absl::Status& refused) mutable {   // a refusal is as much the state's as an answer
+          if (OfThisHost(refused) && view_.members.size() > 1) {        // the next member has it
+            answer(absl::UnavailableError(refused.message()));
+            return Fail(std::string(refused.message()));
+          }
+          WhenAcknowledged(number, [answer, refused](const absl::Status& status) mutable { answer(status.ok() ? refused : status); });
+        });
+  }
+  template <class Reply, class Message, class Answer>
+  void Submit(const Change& change, const Message& message, Answer answer) {
+    Submit<Reply>(change, message, std::move(answer), [](const Reply&) {});
+  }
+  /// Change `number`.
+  template <class Reply, class Message, class Has, class Refused>
+  void TellShard(uint64_t number, const Message& message, Has has, Refused refused) {
+    if (logs_) open_.insert(number);
+    self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, message)
         .then(
-            [this, promise, number, fix](Reply& reply) mutable {
-              if (AnswersAtOnce()) {   // the common case of a single member, without a copy
-                MayServe() ? (fix(reply), promise.deliver(std::move(reply))) : promise.deliver(ToError(NoLease()));
-                return;
-              }
-              WhenAcknowledged(number, [promise, fix, reply](const absl::Status& status) mutable {
-                status.ok() ? (fix(reply), promise.deliver(std::move(reply))) : promise.deliver(ToError(status));
-              });
+            [this, number, has, life = shards_](Reply& reply) mutable {
+              if (life == shards_) ShardHas(number);
+              has(reply);
+              FollowLog();
             },
-            [this, promise, number](const caf::error& error) mutable {   // a refusal is as much the state's as an answer
-              if (const absl::Status status = FromError(error); OfThisHost(status) && view_.members.size() > 1) {   // the next member has it
-                promise.deliver(ToError(absl::UnavailableError(status.message())));
-                return Fail(std::string(status.message()));
-              }
-              WhenAcknowledged(number, [promise, error](const absl::Status& status) mutable { promise.deliver(status.ok() ? error : ToError(status)); });
+            [this, number, refused, life = shards_](const caf::error& error) mutable {
+              const absl::Status status = FromError(error);
+              const bool of_log = logs_ && !log_.empty() && (OfThisHost(status) || absl::IsInternal(status));
+              if (of_log) FailLog(status);   // what is not in the log is not acknowledged
+              if (life == shards_ && !of_log) ShardHas(number);
+              refused(status);
+              FollowLog();
             });
-    return promise;
+  }
+  /// More may be in the log than before.
+  void FollowLog() {
+    if (!logs_ || !Last()) return;
+    next_.Trim();
+    OnNextHas(next_.has(last_));
+  }
+  /// Others go on; where there are none, changes are refused until this process is replaced.
+  void FailLog(const absl::Status& status) {
+    if (view_.members.size() > 1) return Fail(std::string(status.message()));
+    log_failed_ = status;
+    RefuseAll(status);
+  }
+  void ShardHas(uint64_t number) {
+    if (logs_) open_.erase(number);
+  }
+  /// Of the last member: what it has as its successors would find it.
+  uint64_t Kept() const {
+    if (!logs_) return last_;
+    if (!log_begun_) return acknowledged_;
+    return open_.empty() ? last_ : *open_.begin() - 1;
   }
   void TakeForwarded(const Change& change) {
     next_.Add(++last_, change);
     if (const auto* compare = std::get_if<CompareRange>(&change)) return Compare(*compare);
+    const uint64_t number = last_;
     // The first member's answer counts.
-    const auto refused = [this](const caf::error& error) {
-      const absl::Status status = FromError(error);
+    const auto refused = [this](const absl::Status& status) {
       if (OfThisHost(status) || absl::IsInternal(status)) Fail(std::string(status.message()));
     };
     if (const auto* push = std::get_if<Push>(&change)) {
-      self_->request(shard_, caf::infinite, *push).then([](const Pushed&) {}, refused);
+      TellShard<Pushed>(
+          number, *push, [](const Pushed&) {}, refused);
     } else if (const auto* assign = std::get_if<Assign>(&change)) {
-      self_->request(shard_, caf::infinite, *assign).then([](const Assigned&) {}, refused);
+      TellShard<Assigned>(
+          number, *assign, [](const Assigned&) {}, refused);
+    } else if (const auto* freeze = std::get_if<Freeze>(&change)) {
+      if (!whole_) return;   // nobody is to read what is not all there
+      cut_.OnView(*freeze);
+      TellShard<Frozen>(
+          number, KeepView{freeze->cut, freeze->clocks, freeze->lease}, [](const Frozen&) {}, refused);
+    } else if (const auto* release = std::get_if<Release>(&change)) {
+      cut_.TakeView(release->cut);
+      TellShard<Released>(
+          number, *release, [](const Released&) {}, refused);
     }
   }
   /// The ranges of all tables whose rows are in memory, one after the other.
@@ -488,7 +666,7 @@ class Member {
   /// nothing more is promised until it is a member.
   template <class Answer>
   void SayStable(Answer& answer) const {
-    if (view_.members.size() > 1) {
+    if (view_.members.size() > 1 || logs_) {
       answer.stable = answer.clock;
     } else if (next_.active()) {
       answer.stable = 0;
@@ -502,7 +680,9 @@ class Member {
       told(absl::OkStatus());
     } else if (!MayServe()) {
       told(NoLease());
-    } else if (AnswersAtOnce() || number <= acknowledged_) {
+    } else if (!log_failed_.ok()) {
+      told(log_failed_);
+    } else if ((AnswersAtOnce() && number <= Kept()) || number <= acknowledged_) {
       told(absl::OkStatus());
     } else {
       waiting_.emplace(number, std::move(told));
@@ -523,6 +703,8 @@ class Member {
   caf::event_based_actor* self_;
   System& system_;
   const ChainMemberOptions options_;
+  const bool by_rounds_ =
+      std::ranges::all_of(options_.shard.shard.tables, [this](const TableSpec& spec) { return options_.shard.shard.consistency.Of(spec.name).in_rounds(); });
   ChainView view_;
   ShardActor shard_;    // null: it has no state
   uint64_t last_ = 0;   // the last change that the shard was told
@@ -531,6 +713,14 @@ class Member {
   bool readable_ = false;   // it has all that was ever acknowledged
   std::chrono::steady_clock::time_point lease_{};
   ChainStream next_;   // to the next member, or to one that joins behind this one
+  ChainCut cut_;
+  // Where the shard logs what it is told.
+  const bool logs_ = !options_.shard.log_folder.empty();
+  std::string log_;           // empty: this member has none
+  bool log_begun_ = false;    // it has a first snapshot
+  absl::Status log_failed_;   // nothing more is acknowledged
+  std::set<uint64_t> open_;   // changes that the shard has been told and has not answered
+  uint64_t shards_ = 0;       // goes up with every other shard_
   std::vector<caf::typed_response_promise<Configured>> asked_;
   // Of a chain that this member begins.
   bool making_ = false;                                                    // its shard is being made; views that come wait
@@ -567,9 +757,9 @@ caf::behavior MemberBehavior(caf::event_based_actor* self, System* system, const
       [member](const SaveRows& request) { return member->Read<RowsSaved>(request); },
       [member](const Call& call) { return member->Read<Called>(call); },
       [member](const AskRanges& ask) { return member->Read<Ranges>(ask); },
-      [member](const Prepare& prepare) { return member->ReadCut<Prepared>(prepare); },
-      [member](const Freeze& freeze) { return member->ReadCut<Frozen>(freeze); },
-      [member](const Release& release) { return member->ReadCut<Released>(release); },
+      [member](const Prepare& prepare) { return member->OnPrepare(prepare); },
+      [member](const Freeze& freeze) { return member->OnFreeze(freeze); },
+      [member](const Release& release) { return member->OnRelease(release); },
       [member](const Stand&) -> caf::result<Standing> { return ToError(member->NoMoves()); },
       [member](const TakeIn&) -> caf::result<TakenIn> { return ToError(member->NoMoves()); },
       [member](const Settle&) -> caf::result<Settled> { return ToError(member->NoMoves()); },
@@ -594,8 +784,7 @@ absl::Status ValidateChain(const ShardActorOptions& shard) {
     return absl::InvalidArgumentError(absl::StrCat("consistency is '", ToString(shard.shard.consistency),
                                                    "': with backup workers, or where only some tables go by rounds, expected a replication of 1"));
   }
-  if (!shard.log_folder.empty()) return absl::InvalidArgumentError("a shard that logs its pushes has no replicas");
-  return absl::OkStatus();
+  return shard.log_folder.empty() ? absl::OkStatus() : ValidateLog(shard.shard);
 }
 
 absl::StatusOr<ChainMemberActor> SpawnChainMember(System& system, const ChainMemberOptions& options) {

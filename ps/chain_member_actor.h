@@ -37,7 +37,7 @@ struct ChainMemberOptions {
 };
 
 /// InvalidArgument: tables make up for delays, which only the member knows that was read; there are backup workers, or only some tables go by rounds, so that
-/// it makes a difference when a round is applied; pushes are logged.
+/// it makes a difference when a round is applied; what is logged cannot be (ValidateLog).
 absl::Status ValidateChain(const ShardActorOptions& shard);
 
 /// Spawns it, exposed as kChainPeerActor; to clients it is reachable when it has a place in a chain (ChainActorId). Errors as ValidateChain.

@@ -16,7 +16,7 @@ constexpr size_t kStateInFlight = 16 << 20;   // bytes of a part
 size_t BytesOf(const ChainStream::Change& change) {
   if (const auto* push = std::get_if<Push>(&change)) return sizeof(Push) + push->parts.size() + push->keys.size() + push->values.size();
   if (const auto* assign = std::get_if<Assign>(&change)) return sizeof(Assign) + assign->keys.size() + assign->values.size();
-  return sizeof(CompareRange);
+  return sizeof change;
 }
 
 }   // namespace
@@ -32,6 +32,7 @@ void ChainStream::DropAll() {
   sent_.clear();
   again_.clear();
   kept_bytes_ = 0;
+  heard_ = 0;
   under_way_ = 0;
   waits_ = lags_ = false;
   ++turn_;
@@ -49,6 +50,7 @@ void ChainStream::End() {
 /// What is under way to anybody counts no more.
 void ChainStream::Turn(const ChainMember& to) {
   ++turn_;
+  heard_ = 0;   // what it had when it joined it may not have for good
   under_way_ = 0;
   waits_ = false;
   again_.clear();
@@ -129,8 +131,8 @@ void ChainStream::SendOne(const Sent& sent) {
   ++under_way_;
   self_->request(peer_, caf::infinite, Forward{.epoch = tag_, .number = sent.number, .change = sent.change})
       .then(
-          [this, target = targets_, turn = turn_](const Forwarded& forwarded) {
-            if (target != targets_) return;
+          [this, target = targets_, turn = turn_, joins = joins_](const Forwarded& forwarded) {
+            if (target != targets_ || joins != joins_) return;   // as a member it is asked again
             if (turn == turn_) --under_way_;
             OnForwarded(forwarded.through);
           },
@@ -141,16 +143,22 @@ void ChainStream::SendOne(const Sent& sent) {
 
 void ChainStream::OnForwarded(uint64_t through) {
   heard_at_ = self_->clock().now();
+  heard_ = std::max(heard_, through);
+  Trim();
+  next_ = std::max(next_, through + 1);
+  again_.erase(again_.begin(), again_.upper_bound(through));
+  SendAll();
+  Advance();
+  events_.has(through);
+}
+
+void ChainStream::Trim() {
+  const uint64_t through = joins_ && events_.kept ? std::min(heard_, events_.kept()) : heard_;
   while (!sent_.empty() && sent_.front().number <= through) {
     kept_bytes_ -= sent_.front().bytes;
     sent_.pop_front();
   }
-  next_ = std::max(next_, through + 1);
-  again_.erase(again_.begin(), again_.upper_bound(through));
   if (kept_bytes_ < options_.backlog_bytes_max / 2) lags_ = false;
-  SendAll();
-  Advance();
-  events_.has(through);
 }
 
 void ChainStream::OnChangeFault(uint64_t number) {

@@ -35,10 +35,12 @@ struct ChainStreamOptions {
 
 class ChainStream {
  public:
-  using Change = std::variant<Push, Assign, CompareRange>;
+  using Change = decltype(Forward::change);
   struct Events {
     /// The next member has all changes up to here, or more of the state; or whoever waits need not wait any more (lags()). Never called from within a call.
     std::function<void(uint64_t through)> has;
+    /// What one that joins has is held here as well until this member itself has it for good: up to which change? Null: all.
+    std::function<uint64_t()> kept = nullptr;
   };
 
   ChainStream(caf::event_based_actor* self, System& system, ChainStreamOptions options, Events events)
@@ -57,6 +59,9 @@ class ChainStream {
   /// that calls this.
   void Add(uint64_t number, const Change& change, bool ready = true);
   void Fill(uint64_t number, const Change& change);
+
+  /// Events::kept has risen.
+  void Trim();
 
   bool active() const { return to_.has_value(); }
   /// It is a member, or has all parts of the state.
@@ -119,6 +124,7 @@ class ChainStream {
   std::deque<Sent> sent_;   // changes that it has not acknowledged: consecutive numbers
   uint64_t next_ = 0;       // the first of them that was not sent in this turn; earlier ones may be in again_
   std::set<uint64_t> again_;
+  uint64_t heard_ = 0;     // in this turn: it has all up to here
   size_t under_way_ = 0;   // changes
   bool waits_ = false;     // to send again
   uint64_t kept_bytes_ = 0;

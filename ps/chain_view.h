@@ -42,6 +42,9 @@ class ChainKeeper {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
+  /// Views and epochs are numbered from `after` + 1.
+  explicit ChainKeeper(uint64_t after = 0) { view_.number = after; }
+
   /// The process is there, with nothing. The first of a chain without members begins it (with what files there are).
   bool Ready(const ChainMember& process);
   /// It has ended: known for certain.

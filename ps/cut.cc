@@ -24,6 +24,11 @@ absl::StatusOr<std::vector<Round>> CutOf(std::span<const Prepared> shards) {
   return cut;
 }
 
+absl::Status CheckTime(const char* what, std::chrono::milliseconds time, std::chrono::milliseconds max) {
+  if (time.count() >= 1 && time <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " is ", time.count(), " ms, expected 1 .. ", max.count()));
+}
+
 absl::Status CutGate::Hold(uint64_t cut, std::vector<Round> clocks) {
   if (cut == 0) return absl::InvalidArgumentError("cut is 0, expected a number");
   if (cut_ == cut) return absl::OkStatus();

@@ -5,6 +5,7 @@
 // to exactly there, keeps its tables as a view, and goes on as before) -> Frozen.   Whatever fails in between: Release, or the hold ends by itself.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +18,11 @@ namespace troupe {
 /// Where all shards are to stand: each writer's newest round of which any shard has anything.
 /// InvalidArgument: clocks that are cut, or of another number of writers than those of the first shard.
 absl::StatusOr<std::vector<Round>> CutOf(std::span<const Prepared> shards);
+
+/// The longest that pushes are held back for a cut, and that a view is kept.
+inline constexpr std::chrono::seconds kHoldMax{10}, kLeaseMax{600};
+/// InvalidArgument: `time`, which is called `what`, is not 1 ms .. max.
+absl::Status CheckTime(const char* what, std::chrono::milliseconds time, std::chrono::milliseconds max);
 
 /// What one shard holds back: for one cut at a time, and for none that is over.
 class CutGate {

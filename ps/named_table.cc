@@ -14,6 +14,7 @@
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
+#include "ps/chain_client_actor.h"
 #include "ps/named_table/wire.h"
 #include "ps/table_cut.h"
 #include "ps/table_set_actor.h"
@@ -21,7 +22,7 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::milliseconds kSayEvery{1'000}, kSayMax{2'000}, kAgain{100};
+constexpr std::chrono::milliseconds kSayEvery{1'000}, kSayMax{2'000}, kAgain{100}, kHurry{20};
 constexpr std::chrono::milliseconds kShardTimeout{10'000};   // of a request to a shard
 constexpr int kCutsMax = 5;                                  // that were lost with a process while they were read
 
@@ -64,6 +65,7 @@ struct NamedTable::Impl {
   Endpoint driver;                  // of the thread that says that this user is there
   std::unique_ptr<System> system;   // in the table's network
   std::vector<TableSpec> tables;
+  uint32_t replication = 1;
   std::vector<ShardActor> shards;
   std::unique_ptr<TableSet> set;
   std::chrono::milliseconds lease{0};
@@ -71,7 +73,7 @@ struct NamedTable::Impl {
   std::thread sayer;
   std::mutex mutex;
   std::condition_variable wake;
-  bool closing = false;
+  bool closing = false, hurry = false;
 
   ~Impl() {
     {
@@ -141,6 +143,18 @@ struct NamedTable::Impl {
     for (const TableOpened::Place& shard : opened.shards) {
       if (!shard.places.empty()) system->network().Locate(shard.node, shard.places);
     }
+    for (const ChainRoute& route : opened.routes) {
+      if (route.shard < shards.size()) SetRoute(shards[route.shard], route);
+    }
+  }
+
+  /// A shard has not answered: the driver may know where it is now.
+  void Hurry() {
+    {
+      std::lock_guard lock(mutex);
+      hurry = true;
+    }
+    wake.notify_all();
   }
 
   /// Until the driver has said who this user is.
@@ -170,15 +184,23 @@ struct NamedTable::Impl {
     const auto asked = std::chrono::steady_clock::now();
     TROUPE_TRY(const TableOpened opened, Open(end));
     TROUPE_TRY(const ShardActorOptions shard, DecodeShardJob(opened.shard));
-    if (shard.shard.tables.size() != 1 || opened.shards.size() != shard.shard.shards)
+    if (shard.shard.tables.size() != 1 || (opened.replication == 1 && opened.shards.size() != shard.shard.shards))
       return absl::InvalidArgumentError(absl::StrCat("the driver of job ", job, " says of ", shard.shard.tables.size(), " tables and ", opened.shards.size(),
                                                      " shards, expected one table, and all of its ", shard.shard.shards, " shards"));
     tables = shard.shard.tables;
     lease = opened.lease;
-    Follow(opened);
-    for (const TableOpened::Place& place : opened.shards) {
-      shards.push_back(SpawnProxy<ShardActor>(*system, {.to = {place.node, Incarnation{0}, place.actor}, .timeout = kShardTimeout}));
+    replication = opened.replication;
+    for (uint32_t i = 0; i < shard.shard.shards; ++i) {
+      if (replication > 1) {
+        shards.push_back(SpawnChainClient(
+            *system,
+            {.shard = i, .request_timeout = kShardTimeout, .cuts_at_first = CutsAtFirst(tables, shard.shard.consistency), .lost = [this] { Hurry(); }}));
+      } else {
+        const TableOpened::Place& place = opened.shards[i];
+        shards.push_back(SpawnProxy<ShardActor>(*system, {.to = {place.node, Incarnation{0}, place.actor}, .timeout = kShardTimeout}));
+      }
     }
+    Follow(opened);
     set = MakeTableSet(*system, shards, {.tables = tables, .patience = options.patience}, opened.writer);
     sayer = std::thread([this, writer = opened.writer, asked] { SayAgain(writer, asked + lease); });
     return absl::OkStatus();
@@ -187,7 +209,10 @@ struct NamedTable::Impl {
   /// Says that this user is there, until it is not, or has been unheard for too long.
   void SayAgain(WriterId writer, std::chrono::steady_clock::time_point until) {
     std::unique_lock lock(mutex);
-    for (bool lost = false; !wake.wait_for(lock, lost ? kAgain : kSayEvery, [&] { return closing; });) {
+    for (bool lost = false;;) {
+      wake.wait_for(lock, lost ? kAgain : kSayEvery, [&] { return closing || (hurry && !lost); });
+      if (closing) return;
+      if (std::exchange(hurry, false)) wake.wait_for(lock, kHurry, [&] { return closing; });   // not as often as everybody asks
       lock.unlock();
       const auto asked = std::chrono::steady_clock::now();
       absl::Status status = lost ? FindDriver() : absl::OkStatus();
@@ -226,6 +251,9 @@ const TableSpec& NamedTable::spec() const {
 }
 uint32_t NamedTable::shards() const {
   return static_cast<uint32_t>(impl_->shards.size());
+}
+uint32_t NamedTable::replication() const {
+  return impl_->replication;
 }
 JobId NamedTable::job() const {
   return impl_->job;

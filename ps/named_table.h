@@ -47,6 +47,8 @@ class NamedTable {
 
   const TableSpec& spec() const;
   uint32_t shards() const;
+  /// Processes that hold each shard.
+  uint32_t replication() const;
   JobId job() const;
   /// Pull, Push, Assign. What is acknowledged is in a shard's log in the table's folder. A user that its driver has not heard for the lease (30 s), because
   /// it stood still or was cut off, may write no more: everything is answered Unavailable then, and it has to connect again.

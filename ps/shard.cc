@@ -313,10 +313,6 @@ absl::Status Shard::Behind(MapEpoch epoch) const {
   return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " has map ", map_.epoch(), " of the ranges, not ", epoch, " yet"));
 }
 
-bool Shard::between_rounds() const {
-  return std::ranges::all_of(halves_, [](const Half& half) { return half.chunks == 0; });
-}
-
 Round Shard::ended() const {
   const Round all = arrived_.min_clock();
   const uint32_t backup = options_.consistency.all.backup;
@@ -541,7 +537,7 @@ absl::StatusOr<Prepared> Shard::OnPrepare(const Prepare& prepare) {
     return absl::FailedPreconditionError(
         absl::StrCat("consistency is '", ToString(options_.consistency), "': there are no cuts with backup workers, nor where only some tables go by rounds"));
   }
-  if (views_.size() >= kViewsMax) return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
+  if (views_.size() >= kViewsMax) return TooManyViews();
   TROUPE_RETURN_IF_ERROR(gate_.Hold(prepare.cut, any_in_rounds_ ? applied_.clocks() : begun_));
   return Prepared{Block::Copy(std::span<const Round>(gate_.clocks())), map_.epoch()};
 }
@@ -561,9 +557,26 @@ bool Shard::Passes(const Push& push) const {
 
 bool Shard::MakeView(uint64_t cut) {
   if (!gate_.holds(cut) || !gate_.Reached(applied_.clocks())) return false;
+  AddView(cut);
+  return true;
+}
+
+void Shard::AddView(uint64_t cut) {
   std::vector<std::optional<Table>>& view = views_[cut];
   for (const Table& table : tables_) table.spec().limits.any() ? void(view.emplace_back()) : void(view.emplace_back(table.Fork()));
-  return true;
+}
+
+absl::Status Shard::KeepView(uint64_t cut, const Block& clocks) {
+  if (HasView(cut)) return absl::OkStatus();
+  if (views_.size() >= kViewsMax) return TooManyViews();
+  if (!clocks.IsArrayOf<Round>() || !std::ranges::equal(clocks.As<Round>(), applied_.clocks()))
+    return absl::InternalError(absl::StrCat("shard ", options_.shard, " does not stand where a view is to be kept"));
+  AddView(cut);
+  return absl::OkStatus();
+}
+
+absl::Status Shard::TooManyViews() const {
+  return absl::UnavailableError(absl::StrCat("shard ", options_.shard, " keeps ", views_.size(), " views already"));
 }
 
 void Shard::EndCut(uint64_t cut) {
@@ -618,6 +631,11 @@ std::vector<SnapshotSection> Shard::SaveForReplica() const {
   }
   sections.push_back({internal::kSlicesSection, Block()});
   sections.push_back({internal::kOrderSection, Block::Copy(&order_, sizeof order_)});
+  sections.push_back(SaveHalves());
+  return sections;
+}
+
+SnapshotSection Shard::SaveHalves() const {
   std::vector<internal::HalfRound> halves(options_.writers);
   for (uint32_t writer = 0; writer < options_.writers; ++writer) {
     const Half& half = halves_[writer];
@@ -625,8 +643,7 @@ std::vector<SnapshotSection> Shard::SaveForReplica() const {
     const bool comes_again = waiting != waiting_.end() && waiting->second.contains(writer);   // with what waits
     if (!comes_again) halves[writer] = {half.round, half.chunks, 0};
   }
-  sections.push_back({internal::kHalvesSection, Block::Copy(std::span<const internal::HalfRound>(halves))});
-  return sections;
+  return {internal::kHalvesSection, Block::Copy(std::span<const internal::HalfRound>(halves))};
 }
 
 uint32_t Shard::ranges() const {
@@ -785,6 +802,8 @@ absl::Status Shard::Load(const std::vector<SnapshotSection>& sections) {
   for (uint32_t slot = 0; slot < applied_.slots(); ++slot) {   // parts of a round that was not whole yet
     for (uint32_t writer = 0; writer < options_.writers; ++writer) begun_[writer] = std::max(begun_[writer], applied_.sequence(slot, writer) >> 8);
   }
+  for (uint32_t writer = 0; writer < options_.writers; ++writer)
+    begun_[writer] = std::max(begun_[writer], halves_[writer].round);   // of one without parts so far
   views_.clear();
   key_lists_.assign(options_.writers, {});
   waiting_.clear();

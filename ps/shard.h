@@ -76,6 +76,9 @@ class Shard {
   bool Passes(const Push& push) const;
   /// Keeps all tables as the cut's view, when they stand at its clocks. Cost: O(ranges).
   bool MakeView(uint64_t cut);
+  /// The same for a cut that somebody else has made: it is `clocks` (Round[], by writer) where the shard stands. Internal: it does not. Unavailable: there are
+  /// kViewsMax views already.
+  absl::Status KeepView(uint64_t cut, const Block& clocks);
   bool HasView(uint64_t cut) const { return views_.contains(cut); }
   /// Holds nothing back for this cut any more, unless it is one of a move that the shard has agreed to.
   void EndCut(uint64_t cut);
@@ -120,8 +123,6 @@ class Shard {
   const std::vector<Table>& tables() const { return tables_; }
   const ShardOptions& options() const { return options_; }
 
-  /// No writer is in the middle of a round here.
-  bool between_rounds() const;
   /// Everything in one cut: values, rule state, what is applied of whom. What waits in unfinished rounds is not part of it: its writers hold it.
   std::vector<SnapshotSection> Save() const;
   /// A state for another process, in slices that are taken while this shard goes on. First SaveForReplica: all but the ranges of tables without limits; what
@@ -130,6 +131,10 @@ class Shard {
   /// that range, the same range of the table's branches, and what is not in ranges; so it does not matter what the other shard's ranges were before their slice
   /// came.
   std::vector<SnapshotSection> SaveForReplica() const;
+  /// How far each writer is in an unfinished round: what Save lacks where the rest of such rounds follows (a log), not their beginning.
+  SnapshotSection SaveHalves() const;
+  /// Not under BSP: the newest round of each writer of which anything is applied.
+  const std::vector<Round>& begun() const { return begun_; }
   /// Ranges first .. end - 1 of all tables without limits, as far as they are here. Not while HoldsRounds.
   std::vector<SnapshotSection> SaveSlice(uint32_t first, uint32_t end) const;
   /// From range `first` on, so many that their rows take `bytes`: the end of a slice, at most ranges().
@@ -193,6 +198,8 @@ class Shard {
   /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
   Block SaveRange(const Table& table, uint32_t range) const;
   absl::Status NoView(uint64_t view) const;
+  absl::Status TooManyViews() const;
+  void AddView(uint64_t cut);
   /// nullopt: it has rows of its own.
   std::optional<Block> SaveWithoutRows(const Table& table, uint32_t range) const;
   /// Calls use(table, range) for what a slice has, earlier tables first.

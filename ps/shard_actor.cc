@@ -345,6 +345,7 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const SnapshotWritten& written) {
         written.writing->done(written.writing->status);
         self->state.writing = nullptr;
+        BeginLog(self);
         AnswerAssigned(self, *written.writing);
         SaveForAnswers(self);
         TakeHeldSnapshot(self);
@@ -382,6 +383,26 @@ caf::behavior ShardBehavior(Self* self) {
         return promise;
       },
       [self](const KeepSnapshots& keep) { OnKeepSnapshots(self, keep); },
+      [self](AskClocks) -> caf::result<ShardClocks> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<ShardClocks>>();
+        WhenUnread(self->state, [self, promise]() mutable { promise.deliver(ShardClocks{self->state.shard->AppliedClocks(), self->state.shard->begun()}); });
+        return promise;
+      },
+      [self](const KeepView& keep) -> caf::result<Frozen> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<Frozen>>();
+        WhenUnread(self->state, [self, keep, promise]() mutable {
+          const absl::Status status = OnKeepView(self, keep);
+          status.ok() ? promise.deliver(Frozen{}) : promise.deliver(ToError(status));
+        });
+        return promise;
+      },
+      [self](const KeepLog& keep) -> caf::result<LogKept> {
+        auto promise = self->make_response_promise<caf::typed_response_promise<LogKept>>();
+        WhenUnread(self->state, [self, keep, promise] {   // what waits for a call is not in a snapshot yet
+          OnKeepLog(self, keep, [promise](const absl::Status& status) mutable { status.ok() ? promise.deliver(LogKept{}) : promise.deliver(ToError(status)); });
+        });
+        return promise;
+      },
       [self](SnapshotTick) {
         SnapshotForRestart(self);
         self->delayed_send(self, self->state.options.snapshot_interval, SnapshotTick{});
@@ -417,7 +438,7 @@ absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& o
   for (const std::string& uri : {options.snapshot_uri, options.restore_uri}) {
     if (uri.empty() || options.state != nullptr) continue;
     auto sections = ReadPlacedSnapshot(system.storage(), uri);
-    if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri) continue;
+    if (absl::IsNotFound(sections.status()) && uri == options.snapshot_uri && options.log_name.empty()) continue;
     TROUPE_RETURN_IF_ERROR(sections.status());
     if (absl::Status status = shard.Load(*sections); !status.ok()) return WithContext(status, uri);
     if (uri == options.restore_uri) {

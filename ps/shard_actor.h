@@ -26,6 +26,8 @@ struct ShardActorOptions {
   /// not go back to, and is written when the log has grown by `log_bytes_max`. Empty: none. Not for tables that go by rounds, or whose encoding leaves keys out
   /// ("cache"); rows that come with SaveRows or Call are not logged.
   std::string log_folder = {};
+  /// The log's name there, whose snapshot must be at snapshot_uri; empty: "shard-N", which may be a new one.
+  std::string log_name = {};
   uint64_t log_bytes_max = 256 << 20;
   /// For whoever has the log still open, which may be about to end.
   std::chrono::milliseconds log_patience{5'000};
@@ -74,6 +76,29 @@ struct KeepSnapshots {
   bool needed = true;
 };
 
+/// Where the shard stands behind all changes that it has been sent before: rounds, by writer.
+struct AskClocks {};
+struct ShardClocks {
+  std::vector<Round> applied, begun;   ///< begun: the newest of which anything is applied
+};
+/// Keeps its tables as the view `cut` for `lease`; it stands at `clocks` (Round[], by writer). Answered Frozen. Errors as Shard::KeepView.
+struct KeepView {
+  uint64_t cut = 0;
+  Block clocks;
+  std::chrono::milliseconds lease{0};
+};
+/// What it is told from now on is in the log `name` in `folder` before it is answered, begun with a snapshot at `uri`; what it was told before is in that
+/// snapshot. An empty name: it logs no more, and whoever waits for the log is answered. The reply comes when the log has begun. Errors: those of the disk, with
+/// which later changes are refused as well.
+struct KeepLog {
+  std::string uri, folder, name;
+};
+/// reply to KeepLog
+struct LogKept {};
+
+/// InvalidArgument: a shard of such tables cannot log what it is told (log_folder).
+absl::Status ValidateLog(const ShardOptions& shard);
+
 /// Loads state where there is some and spawns the actor. Errors as Shard::Make, ReadSnapshot, Shard::Load, DiskTiers.
 absl::StatusOr<ShardActor> SpawnShard(System& system, const ShardActorOptions& options);
 
@@ -88,3 +113,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardSlice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::TakeSlice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::SliceTaken)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepSnapshots)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::AskClocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::ShardClocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepView)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::KeepLog)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::LogKept)

@@ -64,6 +64,7 @@ void EndMember(const std::string& what) {
 
 absl::Status MakeReplicaHere(System& system, const Block& arguments, std::chrono::milliseconds request_timeout, Leased* leased) {
   TROUPE_TRY(ReplicaJob job, DecodeReplicaJob(arguments));
+  job.shard.log_patience = kLogPatience;
   for (const ShardPlace& place : job.places) {
     if (place.node != system.node() && !place.places.empty()) system.network().Locate(place.node, place.places);
   }

@@ -14,6 +14,7 @@
 #include "algorithms/run/cluster.h"
 #include "algorithms/run/launcher.h"
 #include "algorithms/run/wire.h"
+#include "ps/chain_view.h"
 
 namespace troupe {
 
@@ -39,8 +40,15 @@ struct ProcessOptions {
   std::optional<NodeJob> nodes = std::nullopt;
   /// Others may come in: whoever has this of the head. None: the network is the job's processes' alone.
   std::optional<JobNetwork> network = std::nullopt;
-  /// What the driver serves besides, from the first connection on. `shards` says where they are now, as far as it is known; to be called in a handler.
-  using WhereShardsAre = std::function<std::vector<ShardPlace>()>;
+  /// Epochs of chains are higher than this (ChainKeepersOptions).
+  uint64_t epochs_after = 0;
+  /// The shards' processes, as far as they are there: of shard i the i-th; where shards have replicas all of them, and the chains' routes.
+  struct ShardsAt {
+    std::vector<ShardPlace> processes;
+    std::vector<ChainRoute> routes = {};
+  };
+  /// What the driver serves besides, from the first connection on. `shards` says where they are now; to be called in a handler.
+  using WhereShardsAre = std::function<ShardsAt()>;
   std::function<std::vector<std::pair<ActorId, Network::Handler>>(WhereShardsAre shards)> serve;
   std::chrono::milliseconds snapshot_interval{500};
   /// A request to another process that is not answered by then is given up and made again. A pull waits at its shard for four fifths of it.

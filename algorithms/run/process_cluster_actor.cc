@@ -275,17 +275,25 @@ class ProcessCluster final : public Cluster {
   uint32_t Idle() const { return options_.nodes && cluster_.replication > 1 ? cluster_.shards : 0; }
 
   void StartChains() {
-    for (uint32_t i = 0; i < cluster_.shards; ++i) places_of_rows_.push_back(SpawnChainClient(*system_, i, options_.request_timeout));
-    chains_ = std::make_unique<ChainKeepers>(
-        *system_, ChainKeepersOptions{.shards = cluster_.shards,
-                                      .request_timeout = options_.request_timeout,
-                                      .routed = [clients = places_of_rows_](const ChainRoute& route) { SetRoute(clients[route.shard], route); },
-                                      .changed = [this](uint32_t shard, const ChainView& view) { OnChain(shard, view); },
-                                      .failed = [this](const absl::Status& status) { Fail(status); },
-                                      .log =
-                                          [this](const std::string& line) {
-                                            if (options_.log) options_.log(line);
-                                          }});
+    for (uint32_t i = 0; i < cluster_.shards; ++i) {
+      places_of_rows_.push_back(SpawnChainClient(
+          *system_, {.shard = i, .request_timeout = options_.request_timeout, .cuts_at_first = CutsAtFirst(cluster_.tables, cluster_.consistency)}));
+    }
+    chains_ = std::make_unique<ChainKeepers>(*system_, ChainKeepersOptions{.shards = cluster_.shards,
+                                                                           .epochs_after = options_.epochs_after,
+                                                                           .request_timeout = options_.request_timeout,
+                                                                           .routed =
+                                                                               [this, clients = places_of_rows_](const ChainRoute& route) {
+                                                                                 SetRoute(clients[route.shard], route);
+                                                                                 const std::lock_guard lock(mutex_);
+                                                                                 routes_[route.shard] = route;
+                                                                               },
+                                                                           .changed = [this](uint32_t shard, const ChainView& view) { OnChain(shard, view); },
+                                                                           .failed = [this](const absl::Status& status) { Fail(status); },
+                                                                           .log =
+                                                                               [this](const std::string& line) {
+                                                                                 if (options_.log) options_.log(line);
+                                                                               }});
   }
   static ChainMember MemberOf(const Child& child, uint64_t incarnation) { return {child.node, Incarnation{incarnation}}; }
   /// A life of the child has ended, or is given up.
@@ -309,13 +317,18 @@ class ProcessCluster final : public Cluster {
     return place.empty() ? std::vector<std::string>() : std::vector{std::move(place)};
   }
   /// On the link thread.
-  std::vector<ShardPlace> WhereShardsAre() const {
-    std::vector<ShardPlace> all;
-    for (uint32_t i = 0; i < cluster_.shards; ++i) {
+  ProcessOptions::ShardsAt WhereShardsAre() const {
+    ProcessOptions::ShardsAt at;
+    const auto place = [this](uint32_t i) {
       const bool there = described_ && children_[i]->attached > 0 && children_[i]->attached == children_[i]->incarnation;
-      all.push_back({NodeId{i + 1}, there ? children_[i]->places : std::vector<std::string>(), kJobActor});
-    }
-    return all;
+      return ShardPlace{NodeId{i + 1}, there ? children_[i]->places : std::vector<std::string>(), kJobActor};
+    };
+    for (uint32_t i = 0; i < cluster_.shards; ++i) at.processes.push_back(place(i));
+    if (cluster_.replication == 1) return at;
+    for (uint32_t i = cluster_.shards + cluster_.workers; i < Processes() + Idle(); ++i) at.processes.push_back(place(i));
+    const std::lock_guard lock(mutex_);
+    for (const auto& [shard, route] : routes_) at.routes.push_back(route);
+    return at;
   }
   NodeId NodeOf(uint32_t worker) const { return NodeId{cluster_.shards + worker + 1}; }
   /// Do the workers keep tables?
@@ -482,7 +495,7 @@ class ProcessCluster final : public Cluster {
   /// Its files are its chain's, and whatever it keeps on its own disk its life's.
   Spawn SpawnOfReplica(uint32_t index, NodeId node, uint64_t incarnation) const {
     ReplicaJob job{.shard = ShardOptionsOf(cluster_, index), .places = Places()};
-    job.shard.snapshot_uri = absl::StrCat(launcher_->folder(), "/shard-", index, ".snapshot");
+    if (job.shard.log_folder.empty()) job.shard.snapshot_uri = absl::StrCat(launcher_->folder(), "/shard-", index, ".snapshot");
     job.shard.tier_folder = absl::StrCat(launcher_->folder(), "/shard-", index, ".rows.", static_cast<uint32_t>(node), ".", incarnation);
     job.shard.snapshot_interval = options_.snapshot_interval;
     job.shard.pull_wait_max = options_.request_timeout * 4 / 5;
@@ -688,8 +701,9 @@ class ProcessCluster final : public Cluster {
   std::chrono::steady_clock::time_point publish_at_{};
   std::atomic<uint64_t> restarts_{0};
   std::atomic<bool> closing_{false}, described_{false};   // the latter: all of children_ are there
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   absl::Status failure_;
+  std::map<uint32_t, ChainRoute> routes_;   // by shard
 };
 
 }   // namespace

@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<caf::actor>> StartWorker(System& system, ActorId id, 
   std::vector<ShardActor> shards;
   for (const ShardPlace& shard : job.shards) {
     const auto number = static_cast<uint32_t>(shards.size());
-    shards.push_back(job.chains ? SpawnChainClient(system, number, request_timeout) : ProxyAt<ShardActor>(system, shard, request_timeout));
+    shards.push_back(job.chains ? SpawnChainClient(system, {.shard = number, .request_timeout = request_timeout})   // workers make no cuts
+                                : ProxyAt<ShardActor>(system, shard, request_timeout));
     actors.push_back(caf::actor_cast<caf::actor>(shards.back()));
   }
   if (job.chains) {

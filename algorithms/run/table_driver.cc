@@ -12,8 +12,10 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "actors/status.h"
 #include "actors/storage/file_lock.h"
 #include "actors/storage/storage.h"
@@ -29,7 +31,9 @@
 namespace troupe {
 namespace {
 
-constexpr uint32_t kShardsMax = 1024;
+constexpr uint32_t kShardsMax = 1024, kReplicationMax = 8;
+constexpr char kDefault[] = "default:";
+constexpr int kEpochsOfLife = 20;   // bits: views of a chain in one life of the driver
 constexpr std::chrono::milliseconds kLease{30'000}, kLookEvery{100}, kAgain{1'000};
 constexpr std::chrono::milliseconds kSettleEvery{250}, kSettleMax{5'000};
 
@@ -111,7 +115,8 @@ class TableFolder {
 /// What users ask of the driver. Thread-safe: its handler is called on the link thread.
 class TableDesk {
  public:
-  TableDesk(const TableJob& job, const TableFolder& folder) : name_(job.spec.name), folder_(folder), shard_(EncodeShardJob(ShardOptionsOf(job))) {}
+  TableDesk(const TableJob& job, uint32_t replication, const TableFolder& folder)
+      : name_(job.spec.name), replication_(replication), folder_(folder), shard_(EncodeShardJob(ShardOptionsOf(job))) {}
 
   absl::Status Restore() {
     TROUPE_TRY(const bool there, folder_.Has("writers"));
@@ -160,8 +165,9 @@ class TableDesk {
       return absl::InvalidArgumentError(absl::StrCat("a table's user is ", open->user, ", expected a number of its own"));
     TROUPE_TRY(const WriterId writer, writers_.Open(open->user, std::chrono::steady_clock::now()));
     TROUPE_RETURN_IF_ERROR(Keep());
-    TableOpened opened{.writer = writer, .lease = kLease, .shard = shard_, .shards = {}};
-    for (ShardPlace& shard : shards()) opened.shards.push_back({shard.node, shard.actor, std::move(shard.places)});
+    ProcessOptions::ShardsAt at = shards();
+    TableOpened opened{.writer = writer, .lease = kLease, .shard = shard_, .shards = {}, .replication = replication_, .routes = std::move(at.routes)};
+    for (ShardPlace& shard : at.processes) opened.shards.push_back({shard.node, shard.actor, std::move(shard.places)});
     return opened;
   }
   absl::StatusOr<TableClosed> OnClose(const absl::StatusOr<CloseTable>& close) {
@@ -185,6 +191,7 @@ class TableDesk {
   }
 
   const std::string name_;
+  const uint32_t replication_;
   const TableFolder& folder_;
   const Block shard_;
   std::mutex mutex_;
@@ -227,21 +234,42 @@ absl::StatusOr<FileLock> LockFolder(const TableFolder& folder, const std::atomic
   }
 }
 
-std::string InWords(const TableJob& job) {
+std::string InWords(const TableJob& job, uint32_t replication) {
   return absl::StrCat("width ", job.spec.width, ", ", job.spec.rows ? absl::StrCat("dense with ", *job.spec.rows, " rows") : "sparse", ", rule ", job.spec.rule,
-                      ", ", job.shards, job.shards == 1 ? " shard" : " shards");
+                      ", ", job.shards, job.shards == 1 ? " shard" : " shards", replication == 1 ? "" : absl::StrCat(" of ", replication, " processes"));
 }
 
-/// The folder is this table's, from now on at the latest.
-absl::Status ClaimFolder(const TableFolder& folder, const TableJob& job) {
+/// The folder is this table's, from now on at the latest: how many processes hold each of its shards.
+absl::StatusOr<uint32_t> ClaimFolder(const TableFolder& folder, const TableJob& job) {
   TROUPE_TRY(const bool there, folder.Has("table"));
-  if (!there) return folder.Write("table", HexOf(job), true);
+  if (!there) {
+    const uint32_t replication = job.replication.value_or(job.replication_default);
+    TROUPE_RETURN_IF_ERROR(folder.Write("table", absl::StrCat(HexOf(job), " ", replication), true));
+    return replication;
+  }
   TROUPE_TRY(const std::string text, folder.Read("table"));
-  absl::StatusOr<TableJob> before = ParseTableDriver({job.spec.name, text});
-  if (!before.ok()) return absl::DataLossError(absl::StrCat(folder.path(), "/table: damaged"));
+  const std::vector<std::string> words = absl::StrSplit(text, ' ');
+  absl::StatusOr<TableJob> before = ParseTableDriver({job.spec.name, words[0], words.size() > 1 ? words[1] : "1"});
+  if (!before.ok() || !before->replication) return absl::DataLossError(absl::StrCat(folder.path(), "/table: damaged"));
   before->folder = job.folder;   // it may be called otherwise today
-  if (HexOf(*before) == HexOf(job)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(folder.path(), " holds a table of ", InWords(*before), ", and not of ", InWords(job)));
+  const uint32_t replication = job.replication.value_or(*before->replication);
+  if (HexOf(*before) == HexOf(job) && replication == *before->replication) return replication;
+  return absl::InvalidArgumentError(
+      absl::StrCat(folder.path(), " holds a table of ", InWords(*before, *before->replication), ", and not of ", InWords(job, replication)));
+}
+
+/// Epochs of this life of the table's chains are higher than those of all before it, whose files are there. Processes of an earlier life have no lease any more
+/// when it returns: they may live, but acknowledge nothing that is not read now.
+absl::StatusOr<uint64_t> BeginLife(const TableFolder& folder, uint32_t replication) {
+  uint64_t life = 0;
+  TROUPE_TRY(const bool there, folder.Has("life"));
+  if (there) {
+    TROUPE_TRY(const std::string text, folder.Read("life"));
+    if (!absl::SimpleAtoi(text, &life)) return absl::DataLossError(absl::StrCat(folder.path(), "/life: damaged"));
+  }
+  TROUPE_RETURN_IF_ERROR(folder.Write("life", absl::StrCat(life + 1), true));
+  if (there && replication > 1) std::this_thread::sleep_for(kShardLease);
+  return life << kEpochsOfLife;
 }
 
 }   // namespace
@@ -254,21 +282,29 @@ absl::Status Validate(const TableJob& job) {
   if (job.spec.staleness_scale || job.spec.delay_compensation > 0)
     return absl::InvalidArgumentError(absl::StrCat("table '", job.spec.name, "' makes up for delays: its writers are no job's, expected that it does not"));
   if (job.shards < 1 || job.shards > kShardsMax) return absl::InvalidArgumentError(absl::StrCat("shards is ", job.shards, ", expected 1 to ", kShardsMax));
+  if (const uint32_t replication = job.replication.value_or(1); replication < 1 || replication > kReplicationMax)
+    return absl::InvalidArgumentError(absl::StrCat("replication is ", replication, ", expected 1 to ", kReplicationMax));
   if (job.folder.empty()) return absl::InvalidArgumentError(absl::StrCat("table '", job.spec.name, "' has no folder"));
   return LocalPath(job.folder).status();
 }
 
 std::vector<std::string> TableDriverArguments(const TableJob& job) {
-  return {kTableDriver, job.spec.name, HexOf(job)};
+  return {kTableDriver, job.spec.name, HexOf(job), job.replication ? absl::StrCat(*job.replication) : absl::StrCat(kDefault, job.replication_default)};
 }
 
 absl::StatusOr<TableJob> ParseTableDriver(const std::vector<std::string>& arguments) {
   const absl::Status bad = absl::InvalidArgumentError("not the command line of a table's driver");
-  if (arguments.size() != 2 || arguments[1].size() % 2 != 0 || arguments[1].find_first_not_of("0123456789abcdef") != std::string::npos) return bad;
+  if (arguments.size() != 3 || arguments[1].size() % 2 != 0 || arguments[1].find_first_not_of("0123456789abcdef") != std::string::npos) return bad;
   const std::string bytes = absl::HexStringToBytes(arguments[1]);
   const absl::StatusOr<ShardActorOptions> shard = DecodeShardJob(Block::Copy(bytes.data(), bytes.size()));
   if (!shard.ok() || shard->shard.tables.size() != 1 || shard->shard.tables[0].name != arguments[0]) return bad;
-  return TableJob{.spec = shard->shard.tables[0], .shards = shard->shard.shards, .folder = shard->log_folder};
+  TableJob job{.spec = shard->shard.tables[0], .shards = shard->shard.shards, .folder = shard->log_folder};
+  absl::string_view replication = arguments[2];
+  const bool by_default = absl::ConsumePrefix(&replication, kDefault);
+  uint32_t count = 0;
+  if (!absl::SimpleAtoi(replication, &count) || count < 1 || count > kReplicationMax) return bad;
+  by_default ? void(job.replication_default = count) : void(job.replication = count);
+  return job;
 }
 
 absl::Status RunTableDriver(const TableJob& job, const TableDriverOptions& options) {
@@ -284,9 +320,9 @@ absl::Status RunTableDriver(const TableJob& job, const TableDriverOptions& optio
     if (options.node.attempt > 1) return absl::OkStatus();   // the driver before this one was lost while it did so
     TROUPE_TRY(lock, LockFolder(folder, options.stop));      // of an earlier job, whose driver could not
   }
-  TROUPE_RETURN_IF_ERROR(ClaimFolder(folder, job));
+  TROUPE_TRY(const uint32_t replication, ClaimFolder(folder, job));
   TROUPE_TRY(JobNetwork network, folder.Network());
-  TableDesk desk(job, folder);
+  TableDesk desk(job, replication, folder);
   TROUPE_RETURN_IF_ERROR(desk.Restore());
 
   ProcessOptions processes;
@@ -304,16 +340,18 @@ absl::Status RunTableDriver(const TableJob& job, const TableDriverOptions& optio
                               .consistency = Consistency{.kind = Consistency::Kind::kAsp},
                               .splits = kTableWriters,
                               .shards = job.shards,
+                              .replication = replication,
                               .restore_uris = {},
                               .log_folder = path,
                               .cancelled = options.stop};
+  const auto run = [&]() -> absl::Status {
+    TROUPE_TRY(const std::unique_ptr<Cluster> cluster, MakeProcessCluster(processes, tables));
+    const Settler settler(*cluster, job.spec, desk);
+    return cluster->Await(desk.dropped());
+  };
   for (;;) {
-    absl::StatusOr<std::unique_ptr<Cluster>> cluster = MakeProcessCluster(processes, tables);
-    absl::Status status = cluster.status();
-    if (status.ok()) {
-      const Settler settler(**cluster, job.spec, desk);
-      status = (*cluster)->Await(desk.dropped());
-    }
+    TROUPE_TRY(processes.epochs_after, BeginLife(folder, replication));
+    const absl::Status status = run();
     if (status.ok()) break;
     options.log(absl::StrCat("the table's processes: ", status.message()));
     if (absl::IsCancelled(status) || !IsRetryable(status)) return status;

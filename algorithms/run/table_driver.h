@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,14 @@ inline constexpr uint32_t kTableWriters = 64;
 struct TableJob {
   TableSpec spec;
   uint32_t shards = 1;
+  /// Processes that hold each shard; nothing: as many as the table has, or `replication_default` of a new one.
+  std::optional<uint32_t> replication = std::nullopt;
+  uint32_t replication_default = 1;
   /// A local path that all nodes reach; the table's files are in FOLDER/NAME.
   std::string folder;
 };
 
-/// A name as CheckTableName has it, a valid table without limits, 1 .. 1024 shards, a folder: InvalidArgument says what is wrong.
+/// A name as CheckTableName has it, a valid table without limits, 1 .. 1024 shards held by 1 .. 8 processes each, a folder: InvalidArgument says what is wrong.
 absl::Status Validate(const TableJob& job);
 /// Its driver's command line, and back (without the first word). InvalidArgument: it is none.
 std::vector<std::string> TableDriverArguments(const TableJob& job);

@@ -34,7 +34,7 @@ struct CompareRange {
 struct Forward {
   uint64_t epoch = 0;   ///< to a member that joins: the number of the view in which it does
   uint64_t number = 0;
-  std::variant<Push, Assign, CompareRange> change;
+  std::variant<Push, Assign, CompareRange, Freeze, Release> change;   ///< Freeze: all behind it stand at its clocks, and keep the view
 };
 /// reply to Forward
 struct Forwarded {

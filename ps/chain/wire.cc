@@ -87,6 +87,10 @@ absl::StatusOr<Forward> Codec<Forward>::Decode(const Frame& frame) {
     TROUPE_TRY(m.change, Codec<Assign>::Decode(change));
   } else if (change.type == Codec<CompareRange>::kType) {
     TROUPE_TRY(m.change, Codec<CompareRange>::Decode(change));
+  } else if (change.type == Codec<Freeze>::kType) {
+    TROUPE_TRY(m.change, Codec<Freeze>::Decode(change));
+  } else if (change.type == Codec<Release>::kType) {
+    TROUPE_TRY(m.change, Codec<Release>::Decode(change));
   } else {
     return absl::InvalidArgumentError(absl::StrCat("message type ", change.type, " changes no shard"));
   }

@@ -157,17 +157,23 @@ class ElementRule : public UpdateRule {
     }
   }
 
-  /// The same over long arrays: one or two are brought near well ahead; of three the processor has enough to ask for. (The check for finite gradients has just
-  /// brought those.)
+  /// The same over long arrays: one or two are brought near well ahead; of three the processor has enough to ask for. The check for finite gradients has just
+  /// brought these. What lies behind them is mostly what is checked next: where a step takes longer than its reading, it is brought near meanwhile.
   template <Penalties kPenalties, class Step>
   static void Stream(const Step step, float scale, float decay, Arrays arrays, const float* gradient, size_t n) {
     constexpr size_t kBlock = 4 * kFloatsALine;
+    constexpr bool kBringsNext = kArrays > 1;
+    const float* next = gradient + n;
     size_t i = 0;
-    for (; kArrays < 3 && i + kFloatsAhead + kBlock <= n; i += kBlock) {
-      for (size_t j = i + kFloatsAhead; j < i + kFloatsAhead + kBlock; j += kFloatsALine) {
-        for (uint32_t k = 0; k < kArrays; ++k) __builtin_prefetch(arrays.first + k * arrays.stride + j, 1);
+    for (; i + kFloatsAhead + kBlock <= n; i += kBlock) {
+      for (size_t j = i; j < i + kBlock; j += kFloatsALine) {
+        for (uint32_t k = 0; kArrays < 3 && k < kArrays; ++k) __builtin_prefetch(arrays.first + k * arrays.stride + j + kFloatsAhead, 1);
+        if (kBringsNext) __builtin_prefetch(next + j, 0, 2);
       }
       Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, kBlock);
+    }
+    if (kBringsNext && i > 0) {
+      for (size_t j = i; j < n; j += kFloatsALine) __builtin_prefetch(next + j, 0, 2);
     }
     Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, n - i);
   }

@@ -8,13 +8,14 @@
 
 #include "actors/address.h"
 #include "actors/block.h"
+#include "ps/chain_view.h"
 #include "ps/types.h"
 
 namespace troupe {
 
 inline constexpr ActorId kTableActor{6};   ///< of the driver
 /// What all processes of a named table's network, its users among them, have as their build: they need not be the same bytes.
-inline constexpr char kTableProtocol[] = "named table 1";
+inline constexpr char kTableProtocol[] = "named table 2";
 
 /// From a user, every second: it is there, and may write. FailedPrecondition: the table is being dropped. ResourceExhausted: it has as many writers as it can.
 struct OpenTable {
@@ -30,7 +31,9 @@ struct TableOpened {
     ActorId actor{};
     std::vector<std::string> places;   ///< none: it is not there (yet)
   };
-  std::vector<Place> shards;
+  std::vector<Place> shards;        ///< of shard i the i-th; where they have replicas, all their processes
+  uint32_t replication = 1;         ///< processes that hold each shard
+  std::vector<ChainRoute> routes;   ///< where they have replicas, of those that are there
 };
 /// From a user at its end: another one may be the writer that it was.
 struct CloseTable {

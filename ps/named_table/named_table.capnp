@@ -12,11 +12,21 @@ struct TableOpened @0xa8b1f3b0c5d20402 {
   leaseMs @1 :UInt32;
   shard @2 :Data;
   shards @3 :List(Place);
+  replication @4 :UInt32 = 1;
+  routes @5 :List(Route);
 
   struct Place {
     node @0 :UInt32;
     actor @1 :UInt32;
     places @2 :List(Text);
+  }
+  struct Route {
+    shard @0 :UInt32;
+    epoch @1 :UInt64;
+    first @2 :UInt32;              # a node, and its incarnation
+    firstLife @3 :UInt64;
+    last @4 :UInt32;
+    lastLife @5 :UInt64;
   }
 }
 struct CloseTable @0xa8b1f3b0c5d20403 {

@@ -50,6 +50,17 @@ Frame Codec<TableOpened>::Encode(const TableOpened& m) {
               auto places = shards[i].initPlaces(static_cast<unsigned>(m.shards[i].places.size()));
               for (unsigned j = 0; j < places.size(); ++j) places.set(j, m.shards[i].places[j]);
             }
+            to.setReplication(m.replication);
+            auto routes = to.initRoutes(static_cast<unsigned>(m.routes.size()));
+            for (unsigned i = 0; i < routes.size(); ++i) {
+              const ChainRoute& route = m.routes[i];
+              routes[i].setShard(route.shard);
+              routes[i].setEpoch(route.epoch);
+              routes[i].setFirst(static_cast<uint32_t>(route.first.node));
+              routes[i].setFirstLife(static_cast<uint64_t>(route.first.incarnation));
+              routes[i].setLast(static_cast<uint32_t>(route.last.node));
+              routes[i].setLastLife(static_cast<uint64_t>(route.last.incarnation));
+            }
           }),
           {}};
 }
@@ -62,6 +73,13 @@ absl::StatusOr<TableOpened> Codec<TableOpened>::Decode(const Frame& frame) {
     for (const auto shard : from.getShards()) {
       m.shards.push_back({.node = NodeId{shard.getNode()}, .actor = ActorId{shard.getActor()}, .places = {}});
       for (const auto place : shard.getPlaces()) m.shards.back().places.emplace_back(place.cStr(), place.size());
+    }
+    m.replication = from.getReplication();
+    for (const auto route : from.getRoutes()) {
+      m.routes.push_back({.shard = route.getShard(),
+                          .epoch = route.getEpoch(),
+                          .first = {NodeId{route.getFirst()}, Incarnation{route.getFirstLife()}},
+                          .last = {NodeId{route.getLast()}, Incarnation{route.getLastLife()}}});
     }
   }));
   return m;

@@ -8,19 +8,9 @@
 #include "actors/status.h"
 
 namespace troupe::shard_actor {
-namespace {
-
-constexpr std::chrono::seconds kLeaseMax{600};
-
-}   // namespace
 
 absl::Status Unreached(const State& state) {
   return absl::DeadlineExceededError(absl::StrCat("shard ", state.shard->options().shard, " has not reached the cut: some of its pushes have not come"));
-}
-
-absl::Status CheckTime(const char* what, std::chrono::milliseconds time, std::chrono::milliseconds max) {
-  if (time.count() >= 1 && time <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(what, " is ", time.count(), " ms, expected 1 .. ", max.count()));
 }
 
 void EndCut(Self* self, uint64_t cut) {
@@ -82,6 +72,14 @@ void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusO
   TakeHeldSnapshot(self);
   TakeBeyond(self);
   FreezeIfReached(self);
+}
+
+absl::Status OnKeepView(Self* self, const KeepView& keep) {
+  TROUPE_RETURN_IF_ERROR(CheckTime("lease", keep.lease, kLeaseMax));
+  const bool there = self->state.shard->HasView(keep.cut);
+  TROUPE_RETURN_IF_ERROR(self->state.shard->KeepView(keep.cut, keep.clocks));
+  if (!there) self->delayed_send(self, keep.lease, ViewExpired{keep.cut});
+  return absl::OkStatus();
 }
 
 void OnHoldExpired(Self* self, const HoldExpired& expired) {

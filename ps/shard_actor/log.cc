@@ -15,8 +15,17 @@ void SyncLog(Self* self) {
   State& state = self->state;
   state.syncing = state.unsynced.size();
   state.system->compute().Submit(Compute::Priority::kStep, [log = state.log, to = caf::actor(self), clocks = state.shard->AppliedClocks()] {
-    System::Deliver(to, LogSynced{clocks, log->Sync()});
+    System::Deliver(to, LogSynced{log, clocks, log->Sync()});
   });
+}
+
+/// The first `n` of those who wait.
+void AnswerUnsynced(State& state, size_t n, const absl::Status& status) {
+  for (; n > 0; --n) {
+    const auto answer = std::move(state.unsynced.front());
+    state.unsynced.pop_front();
+    answer(status);
+  }
 }
 
 }   // namespace
@@ -28,42 +37,71 @@ void WhenLogged(Self* self, std::function<void(const absl::Status&)> answer) {
     return;
   }
   state.unsynced.push_back(std::move(answer));
-  if (state.syncing == 0) SyncLog(self);
+  if (state.syncing == 0 && !state.begins) SyncLog(self);
 }
 
 void OnSynced(Self* self, const LogSynced& synced) {
   State& state = self->state;
+  if (synced.log != state.log) return;   // of a log before this one, or it has none any more: they have been answered, or will be by this one
   if (synced.status.ok()) {
     state.shard->SetStable(synced.clocks);
   } else {
     state.disk = WithContext(synced.status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its log"));
   }
-  for (; state.syncing > 0; --state.syncing) {
-    const auto answer = std::move(state.unsynced.front());
-    state.unsynced.pop_front();
-    answer(synced.status.ok() ? absl::OkStatus() : state.disk);
-  }
+  AnswerUnsynced(state, std::exchange(state.syncing, 0), synced.status.ok() ? absl::OkStatus() : state.disk);
   if (!state.unsynced.empty()) SyncLog(self);
-  // In the middle of a round it would hold a part that the rest, which is in the log behind it, does not continue.
-  if (state.log->bytes() > state.options.log_bytes_max && state.shard->between_rounds()) SnapshotForRestart(self);
+  if (state.log->bytes() > state.options.log_bytes_max) SnapshotForRestart(self);
+}
+
+void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::Status&)> answer) {
+  State& state = self->state;
+  if (auto begins = std::exchange(state.begins, std::nullopt)) (*begins)(absl::CancelledError("another log is kept"));
+  state.syncing = 0;
+  state.disk = absl::OkStatus();
+  state.log = nullptr;   // and its lock, as soon as nobody writes to it any more
+  state.options.snapshot_uri = keep.uri;
+  state.options.log_name = keep.name;
+  if (keep.name.empty()) {
+    AnswerUnsynced(state, state.unsynced.size(), absl::OkStatus());   // others log what they have as well
+    answer(absl::OkStatus());
+    return;
+  }
+  absl::StatusOr<std::unique_ptr<PushLog>> log = PushLog::Open(
+      keep.folder, keep.name, 0, [](const Frame&) { return absl::FailedPreconditionError("the log has begun before"); }, std::chrono::milliseconds(0));
+  if (!log.ok()) {
+    state.disk = WithContext(log.status(), absl::StrCat("shard ", state.shard->options().shard, " cannot begin its log"));
+    AnswerUnsynced(state, state.unsynced.size(), state.disk);
+    answer(state.disk);
+    return;
+  }
+  state.log = *std::move(log);
+  state.begins = std::move(answer);
+  BeginLog(self);
+}
+
+void BeginLog(Self* self) {
+  State& state = self->state;
+  if (!state.begins || state.writing != nullptr) return;
+  SnapshotForLog(self, [self, log = state.log](const absl::Status& status) {
+    State& now = self->state;
+    if (log != now.log || !now.begins) return;
+    const auto begins = *std::exchange(now.begins, std::nullopt);
+    if (!status.ok()) {
+      now.disk = WithContext(status, absl::StrCat("shard ", now.shard->options().shard, " cannot begin its log"));
+      AnswerUnsynced(now, now.unsynced.size(), now.disk);
+    } else if (!now.unsynced.empty()) {
+      SyncLog(self);
+    }
+    begins(now.disk);
+  });
 }
 
 std::string LogName(const ShardActorOptions& options) {
-  return absl::StrCat("shard-", options.shard.shard);
+  return options.log_name.empty() ? absl::StrCat("shard-", options.shard.shard) : options.log_name;
 }
 
 absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, FileLock lock, uint64_t first, Shard& shard) {
-  for (const TableSpec& spec : options.shard.tables) {
-    if (spec.encoding.key_cache)
-      return absl::InvalidArgumentError(
-          absl::StrCat("table '", spec.name, "': encoding is '", ToString(spec.encoding), "', expected one without cache: pushes are logged"));
-  }
-  for (const TableSpec& spec : options.shard.tables) {
-    if (options.shard.consistency.Of(spec.name).in_rounds()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("table '", spec.name, "' goes by rounds, expected a consistency without: pushes are logged when they are applied"));
-    }
-  }
+  TROUPE_RETURN_IF_ERROR(ValidateLog(options.shard));
   const auto take = [&shard](const Frame& frame) -> absl::Status {
     if (frame.type == Codec<Assign>::kType) {
       TROUPE_TRY(const Assign assign, Codec<Assign>::Decode(frame));
@@ -87,3 +125,22 @@ absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardAc
 }
 
 }   // namespace troupe::shard_actor
+
+namespace troupe {
+
+absl::Status ValidateLog(const ShardOptions& shard) {
+  for (const TableSpec& spec : shard.tables) {
+    if (spec.encoding.key_cache)
+      return absl::InvalidArgumentError(
+          absl::StrCat("table '", spec.name, "': encoding is '", ToString(spec.encoding), "', expected one without cache: pushes are logged"));
+  }
+  for (const TableSpec& spec : shard.tables) {
+    if (shard.consistency.Of(spec.name).in_rounds()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("table '", spec.name, "' goes by rounds, expected a consistency without: pushes are logged when they are applied"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}   // namespace troupe

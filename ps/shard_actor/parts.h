@@ -28,6 +28,7 @@
 #include "caf/event_based_actor.hpp"
 #include "caf/stateful_actor.hpp"
 #include "ps/catch_up.h"
+#include "ps/cut.h"
 #include "ps/messages.h"
 #include "ps/push_log.h"
 #include "ps/shard.h"
@@ -63,6 +64,7 @@ struct SnapshotWritten {
 };
 struct SnapshotTick {};
 struct LogSynced {
+  std::shared_ptr<PushLog> log;
   std::vector<Round> clocks;   // what the log has now
   absl::Status status;
 };
@@ -133,9 +135,10 @@ struct State {
   std::deque<HeldPush> beyond;   // pushes beyond the cut that is being made, in the order of their arrival
 
   // The log.
-  std::shared_ptr<PushLog> log;                                    // null: none
-  std::deque<std::function<void(const absl::Status&)>> unsynced;   // answers to what the log does not have yet
-  size_t syncing = 0;                                              // how many of them wait for the sync under way
+  std::shared_ptr<PushLog> log;                                     // null: none
+  std::optional<std::function<void(const absl::Status&)>> begins;   // the log, which counts when its first snapshot is there: then it is called
+  std::deque<std::function<void(const absl::Status&)>> unsynced;    // answers to what the log does not have yet
+  size_t syncing = 0;                                               // how many of them wait for the sync under way
 
   // Snapshots.
   std::shared_ptr<Writing> writing;              // at most one at a time
@@ -191,7 +194,6 @@ struct State {
 using Self = caf::stateful_actor<State>;
 
 inline constexpr char kLogSection[] = "log";   // of a snapshot: the number of the first file of the log that is not in it
-inline constexpr std::chrono::seconds kHoldMax{10};
 
 // --- shard_actor.cc ---
 
@@ -212,6 +214,10 @@ void TakeBeyond(Self* self);
 void WhenLogged(Self* self, std::function<void(const absl::Status&)> answer);
 void OnSynced(Self* self, const LogSynced& synced);
 std::string LogName(const ShardActorOptions& options);
+/// What has been told is in this log from now on. `answer`: when the log has begun.
+void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::Status&)> answer);
+/// With a snapshot; later, where one is being written now.
+void BeginLog(Self* self);
 /// Everything that the log knows beyond the snapshot, which is there from the first day: it also says what the tables are.
 absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, FileLock lock, uint64_t first, Shard& shard);
 
@@ -219,6 +225,8 @@ absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardAc
 
 /// For its own replacement.
 void SnapshotForRestart(Self* self);
+/// The same, of a log that begins, whatever there was before.
+void SnapshotForLog(Self* self, std::function<void(const absl::Status&)> done);
 /// The one that waits for its round, where that has come.
 void TakeHeldSnapshot(Self* self);
 void OnTakeSnapshot(Self* self, const TakeSnapshot& request, std::function<void(const absl::StatusOr<SnapshotTaken>&)> answer);
@@ -249,14 +257,13 @@ void OnCallExpired(Self* self, const CallExpired& expired);
 
 /// What is answered to those who wait for a cut that is given up.
 absl::Status Unreached(const State& state);
-/// InvalidArgument: not 1 ms .. max.
-absl::Status CheckTime(const char* what, std::chrono::milliseconds time, std::chrono::milliseconds max);
 /// A cut is over, whatever has become of it.
 void EndCut(Self* self, uint64_t cut);
 /// Makes the view, or writes what leaves, where the shard has come to the cut.
 void FreezeIfReached(Self* self);
 absl::StatusOr<Prepared> OnPrepare(Self* self, const Prepare& prepare);
 void OnFreeze(Self* self, const Freeze& freeze, std::function<void(absl::StatusOr<Frozen>)> answer);
+absl::Status OnKeepView(Self* self, const KeepView& keep);
 void OnHoldExpired(Self* self, const HoldExpired& expired);
 void OnFreezeExpired(Self* self, const FreezeExpired& expired);
 

@@ -28,7 +28,10 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
   const bool durable = !own || state.log != nullptr;   // the job's own snapshots need to survive the process, not the machine
   const std::shared_ptr<PushLog> log = own ? state.log : nullptr;
   const uint64_t first = log == nullptr ? 0 : log->Rotate();
-  if (log != nullptr) view->Add({kLogSection, Block::Copy(&first, sizeof first)});
+  if (log != nullptr) {
+    view->Add({kLogSection, Block::Copy(&first, sizeof first)});
+    view->Add(state.shard->SaveHalves());   // whose other halves are in the log behind it
+  }
   const std::shared_ptr<const SnapshotRecord> base = state.parts != nullptr && state.parts->uri == request.base ? state.parts : nullptr;
   state.system->compute().Submit(Compute::Priority::kStep,
                                  [system = state.system, to = caf::actor(self), uri, writing, view, durable, log, first, base, in_parts = request.in_parts] {
@@ -63,6 +66,15 @@ void SnapshotForRestart(Self* self) {
     } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
       state.disk = WithContext(status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
     }
+  });
+}
+
+void SnapshotForLog(Self* self, std::function<void(const absl::Status&)> done) {
+  StartSnapshot(self, self->state.options.snapshot_uri, [self, done = std::move(done), uri = self->state.options.snapshot_uri](const absl::Status& status) {
+    State& state = self->state;
+    if (status.ok() && uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
+    if (status.ok()) state.shard->SetStable(state.writing->clocks);
+    done(status);
   });
 }
 

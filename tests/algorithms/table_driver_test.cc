@@ -26,8 +26,23 @@ BOOST_AUTO_TEST_CASE(its_command_line_says_everything) {
   const auto again = ParseTableDriver(arguments);
   BOOST_REQUIRE_MESSAGE(again.ok(), again.status().ToString());
   BOOST_TEST((again->spec == Some().spec && again->shards == 4 && again->folder == "/f"));
-  std::vector<std::vector<std::string>> wrong = {{}, {"w"}, {"w", arguments[1]}, {arguments[0], "zz"}, {arguments[0], "abc"}, {arguments[0], ""}};
-  for (size_t cut = 2; cut < arguments[1].size(); cut += 16) wrong.push_back({"other", arguments[1].substr(0, cut)});
+  BOOST_TEST((!again->replication && again->replication_default == 1));
+  TableJob held = Some();
+  held.replication_default = 2;
+  BOOST_TEST(ParseTableDriver({"w-1.a", TableDriverArguments(held)[2], TableDriverArguments(held)[3]})->replication_default == 2u);
+  held.replication = 3;
+  BOOST_TEST(ParseTableDriver({"w-1.a", TableDriverArguments(held)[2], TableDriverArguments(held)[3]})->replication.value() == 3u);
+  std::vector<std::vector<std::string>> wrong = {{},
+                                                 {"w"},
+                                                 {"w", arguments[1], "1"},
+                                                 {arguments[0], "zz", "1"},
+                                                 {arguments[0], "abc", "1"},
+                                                 {arguments[0], "", "1"},
+                                                 {arguments[0], arguments[1]},
+                                                 {arguments[0], arguments[1], "0"},
+                                                 {arguments[0], arguments[1], "9"},
+                                                 {arguments[0], arguments[1], "default:"}};
+  for (size_t cut = 2; cut < arguments[1].size(); cut += 16) wrong.push_back({"other", arguments[1].substr(0, cut), "1"});
   for (const auto& words : wrong) {
     const auto parsed = ParseTableDriver(words);
     BOOST_TEST(absl::IsInvalidArgument(parsed.status()));
@@ -48,6 +63,9 @@ BOOST_AUTO_TEST_CASE(what_no_named_table_can_be_is_refused) {
   BOOST_TEST(ErrorOf(job) == "shards is 0, expected 1 to 1024");
   job.shards = 1025;
   BOOST_TEST(ErrorOf(job) == "shards is 1025, expected 1 to 1024");
+  job = Some();
+  job.replication = 9;
+  BOOST_TEST(ErrorOf(job) == "replication is 9, expected 1 to 8");
   job = Some();
   job.folder = "";
   BOOST_TEST(ErrorOf(job) == "table 'w-1.a' has no folder");

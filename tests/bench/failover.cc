@@ -1,5 +1,5 @@
 // How long a range takes no pushes after the process of its shard is killed: from kill -9 to the next push that is acknowledged, sent after it.
-// failover [REPLICATION [KILLS]]
+// failover [REPLICATION [KILLS [FOLDER]]]: with a folder the shards log there what they acknowledge, as a named table's do.
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -89,12 +89,13 @@ struct Writer {
   Round last = 1;
 };
 
-int Run(uint32_t replication, int kills) {
+int Run(uint32_t replication, int kills, const std::string& log_folder) {
   ProcessOptions options;
   options.restart.intensity = 1'000'000;
   ClusterOptions cluster;
   cluster.shards = 2;
   cluster.replication = replication;
+  cluster.log_folder = log_folder;
   TableSpec table;
   table.name = "w";
   table.rows = kRows;
@@ -138,5 +139,5 @@ int Run(uint32_t replication, int kills) {
 
 int main(int argc, char** argv) {
   if (argc > 2 && (std::strcmp(argv[1], "shard") == 0 || std::strcmp(argv[1], "worker") == 0)) return troupe::RunExecutor(argc, argv);
-  return troupe::Run(argc > 1 ? static_cast<uint32_t>(std::atoi(argv[1])) : 2, argc > 2 ? std::atoi(argv[2]) : 20);
+  return troupe::Run(argc > 1 ? static_cast<uint32_t>(std::atoi(argv[1])) : 2, argc > 2 ? std::atoi(argv[2]) : 20, argc > 3 ? argv[3] : "");
 }

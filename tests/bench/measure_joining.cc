@@ -129,7 +129,7 @@ Times Run(const ShardOptions& shard, uint64_t rows, uint64_t slice_bytes) {
       options.slice_bytes = slice_bytes;
       members.emplace_back(node, Get(SpawnChainMember(node->system, options)));
     }
-    const ShardActor client = SpawnChainClient(driver.system, 0, std::chrono::minutes(1));
+    const ShardActor client = SpawnChainClient(driver.system, {.request_timeout = std::chrono::minutes(1)});
     std::atomic<size_t> size{0};
     ChainKeepersOptions keeper;
     keeper.routed = [&client](const ChainRoute& route) { SetRoute(client, route); };

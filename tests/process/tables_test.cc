@@ -91,6 +91,40 @@ unsigned Seed() {
   return text == nullptr ? 1 : static_cast<unsigned>(strtoul(text, nullptr, 10));
 }
 
+/// Of a table whose shards have so many processes each.
+void EveryAcknowledgedPushCountsOnce(Tables& tables, const char* replication) {
+  const unsigned runs = testing::KillRuns(4);
+  const std::vector<std::string> kinds = {"shard", "table-driver", "head", "node"};
+  BOOST_REQUIRE(tables.Import("w", tables.File("in.csv", "key,v0\n"), {"--shards", "2", "--replication", replication}).code == 0);
+  std::mt19937 random(Seed());
+  std::atomic<bool> stop{false};
+  uint64_t acknowledged = 0, failed = 0;
+  std::string why;
+  std::vector<Key> keys;
+  for (Key key = 0; key < 50; ++key) keys.push_back(key);
+  std::thread pushes([&] {
+    const auto table = tables.Connect("w");
+    while (!stop) {
+      const absl::Status status = table->ref().Push(keys, std::vector<float>(keys.size(), 1)).Wait(seconds(90));
+      status.ok() ? ++acknowledged : ++failed;
+      if (!status.ok()) why = status.ToString();
+    }
+  });
+  for (unsigned run = 0; run < runs; ++run) {
+    testing::Sleep(std::uniform_real_distribution<double>(0.2, 0.6)(random));
+    tables.Kill(kinds[run % kinds.size()], random);
+    const auto reader = tables.Connect("w");   // it is there again
+    BOOST_TEST(reader->ReadAll().ok());
+  }
+  stop = true;
+  pushes.join();
+  BOOST_TEST(failed == 0u, why);
+  BOOST_TEST(acknowledged > 0u);
+  const Rows rows = *tables.Connect("w")->ReadAll();
+  BOOST_REQUIRE(rows.keys.size() == keys.size());
+  for (const float value : rows.values) BOOST_TEST(value == static_cast<float>(acknowledged));
+}
+
 }   // namespace
 
 BOOST_FIXTURE_TEST_SUITE(TablesSuite, Tables)
@@ -112,7 +146,7 @@ BOOST_AUTO_TEST_CASE(what_is_imported_is_exported_byte_for_byte_and_goes_when_it
              list);
   BOOST_TEST(Holds(list, "{\"name\":\"w\",\"owner\":\"job 1\",\"state\":\"running\",\"kind\":\"sparse\",\"rule\":\"adagrad\",\"rows\":3000,\"width\":2,"),
              list);
-  BOOST_TEST(Holds(list, "\"shards\":2,\"replicas\":1}"), list);
+  BOOST_TEST(Holds(list, "\"shards\":2,\"replicas\":2}"), list);   // two nodes
   BOOST_TEST(Holds(Ask({"table", "list"}).out, "3,000"));
   BOOST_TEST(Ask({"table", "drop", "v"}).code == 0);
   BOOST_TEST((Names(scratch / "tables") == std::vector<std::string>{"w"}));
@@ -143,9 +177,11 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_in_one_line) {
   BOOST_TEST(Refused(Import("w", good, {"--rule", "sgd", "--param", "x=1"}), "x"));
   BOOST_TEST(Refused(Import("w", good, {"--param", "x"}), "--param is 'x', expected NAME=NUMBER"));
   BOOST_TEST(Refused(Import("w", good, {"--shards", "0"}), "--shards is '0', expected a whole number from 1 to 1024"));
+  BOOST_TEST(Refused(Import("w", good, {"--replication", "9"}), "--replication is '9', expected a whole number from 1 to 8"));
   BOOST_TEST(Refused(Ask({"table", "export", "w"}), "there is no table 'w'"));
   BOOST_TEST(Refused(Ask({"table", "drop", "w"}), "there is no table 'w'"));
   BOOST_REQUIRE(Import("w", good).code == 0);
+  BOOST_TEST(Refused(Import("w", good, {"--replication", "1"}), "--replication is 1, and table 'w' has 2"));
   BOOST_TEST(Refused(Import("w", File("wide.csv", "key,v0,v1\n1,2,3\n")), "wide.csv: 2 values a row, and table 'w' has width 1"));
   BOOST_TEST(Refused(Import("w", good, {"--dense", "5"}), "--dense is 5, and table 'w' is sparse"));
   BOOST_TEST(Refused(Import("w", good, {"--rule", "sgd"}), "--rule is 'sgd', and table 'w' has add"));
@@ -158,7 +194,11 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_in_one_line) {
   BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + wrong), "token is wrong", 1));
   BOOST_TEST(Ask({"job", "stop", "1"}).code == 0);   // its files stay, and say what they are
   const Ended other = Import("w", good, {"--shards", "2"});
-  BOOST_TEST(Refused(other, "tables/w holds a table of width 1, sparse, rule add, 1 shard, and not of width 1, sparse, rule add, 2 shards"), other.err);
+  BOOST_TEST(
+      Refused(other,
+              "tables/w holds a table of width 1, sparse, rule add, 1 shard of 2 processes, and not of width 1, sparse, rule add, 2 shards of 2 processes"),
+      other.err);
+  BOOST_TEST(Refused(Import("w", good, {"--replication", "1"}), "1 shard of 2 processes, and not of width 1, sparse, rule add, 1 shard"));
   BOOST_TEST(Import("w", good).code == 0);
   BOOST_TEST(Ask({"table", "export", "w"}).out == "key,v0\n1,2\n");
 }
@@ -172,7 +212,7 @@ BOOST_AUTO_TEST_CASE(a_token_is_good_for_its_role) {
   BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "drop", "w"} + with("read")), refusal, 1));
   BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "import", "w", scratch / "good.csv"} + with("read")), refusal, 1));
   BOOST_TEST(testing::Run(scratch, Words{"table", "list", "--json"} + with("read")).out ==
-             "{\"tables\":[{\"name\":\"w\",\"owner\":\"job 1\",\"state\":\"running\",\"replicas\":1}]}\n");
+             "{\"tables\":[{\"name\":\"w\",\"owner\":\"job 1\",\"state\":\"running\"}]}\n");
   // The secret of the table's network is nowhere to be seen.
   const std::string secret = ReadText(scratch / "tables/w/secret");
   BOOST_REQUIRE(secret.size() > 64);
@@ -266,14 +306,15 @@ BOOST_AUTO_TEST_CASE(users_push_and_pull_and_a_cut_has_each_push_whole) {
 }
 
 BOOST_AUTO_TEST_CASE(whoever_is_killed_while_rows_are_imported_they_all_are_there) {
-  const unsigned runs = testing::KillRuns(4);
+  const unsigned runs = testing::KillRuns(8);
   const std::vector<std::string> kinds = {"shard", "table-driver", "head", "node"};
   const std::string csv = Csv(300'000), file = File("in.csv", csv);
   std::mt19937 random(Seed());
   for (unsigned run = 0; run < runs; ++run) {
     const std::string& kind = kinds[run % kinds.size()];
     BOOST_TEST_CONTEXT("run " << run << ", killed: " << kind) {
-      const auto import = Start({"table", "import", "w", file, "--folder", scratch / "tables", "--shards", "2"});
+      const std::string replication = std::to_string(1 + run / kinds.size() % 2);
+      const auto import = Start({"table", "import", "w", file, "--folder", scratch / "tables", "--shards", "2", "--replication", replication});
       Await("shards", [&] { return !InRole("shard").empty(); });
       testing::Sleep(std::uniform_real_distribution<double>(0, 0.8)(random));
       Kill(kind, random);
@@ -289,36 +330,11 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_while_rows_are_imported_they_all_are_ther
 }
 
 BOOST_AUTO_TEST_CASE(whoever_is_killed_every_acknowledged_push_counts_once) {
-  const unsigned runs = testing::KillRuns(4);
-  const std::vector<std::string> kinds = {"shard", "table-driver", "head", "node"};
-  BOOST_REQUIRE(Import("w", File("in.csv", "key,v0\n"), {"--shards", "2"}).code == 0);
-  std::mt19937 random(Seed());
-  std::atomic<bool> stop{false};
-  uint64_t acknowledged = 0, failed = 0;
-  std::string why;
-  std::vector<Key> keys;
-  for (Key key = 0; key < 50; ++key) keys.push_back(key);
-  std::thread pushes([&] {
-    const auto table = Connect("w");
-    while (!stop) {
-      const absl::Status status = table->ref().Push(keys, std::vector<float>(keys.size(), 1)).Wait(seconds(90));
-      status.ok() ? ++acknowledged : ++failed;
-      if (!status.ok()) why = status.ToString();
-    }
-  });
-  for (unsigned run = 0; run < runs; ++run) {
-    testing::Sleep(std::uniform_real_distribution<double>(0.2, 0.6)(random));
-    Kill(kinds[run % kinds.size()], random);
-    const auto reader = Connect("w");   // it is there again
-    BOOST_TEST(reader->ReadAll().ok());
-  }
-  stop = true;
-  pushes.join();
-  BOOST_TEST(failed == 0u, why);
-  BOOST_TEST(acknowledged > 0u);
-  const Rows rows = *Connect("w")->ReadAll();
-  BOOST_REQUIRE(rows.keys.size() == keys.size());
-  for (const float value : rows.values) BOOST_TEST(value == static_cast<float>(acknowledged));
+  EveryAcknowledgedPushCountsOnce(*this, "1");
+}
+
+BOOST_AUTO_TEST_CASE(whoever_is_killed_every_acknowledged_push_to_replicas_counts_once) {
+  EveryAcknowledgedPushCountsOnce(*this, "2");
 }
 
 BOOST_AUTO_TEST_CASE(a_cluster_that_loses_all_its_processes_at_once_has_its_tables_when_it_is_back) {

@@ -250,7 +250,6 @@ BOOST_AUTO_TEST_CASE(a_push_of_many_messages_is_one_change) {
     push.parts = Block::Adopt(std::move(parts));
     push.previous = kFirstRound, push.chunk = chunk, push.round_over = chunk == 3;
     f.Send(push);
-    BOOST_TEST(f.shard.between_rounds() == (chunk == 3));
   }
   BOOST_TEST(f.Value(0) == -4);   // and not -1 - 1 - 1/2 - 1/3
 }

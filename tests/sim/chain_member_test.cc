@@ -1,12 +1,19 @@
 // Members of a chain on simulated nodes, one message at a time: who takes what, from when on, and until when.
 #include "ps/chain_member_actor.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "actors/status.h"
+#include "actors/storage/scratch_folder.h"
 #include "actors/text.h"
 #include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
@@ -322,21 +329,212 @@ BOOST_AUTO_TEST_CASE(what_shards_with_replicas_cannot_do_they_refuse) {
   BOOST_TEST(Says(AskAt<Standing>(Shard(a, 1), Stand{}).status(), moves, "do not move"));
   BOOST_TEST(Says(AskAt<TakenIn>(Shard(a, 1), TakeIn{}).status(), moves, "do not move"));
   BOOST_TEST(Says(AskAt<Settled>(Shard(a, 1), Settle{}).status(), moves, "do not move"));
-  BOOST_TEST(Says(AskAt<Prepared>(Shard(a, 1), Prepare{.cut = 1, .hold = milliseconds(10)}).status(), moves, "consistency is 'asp'"));
   ShardActorOptions shard = options.shard;
   BOOST_TEST(ValidateChain(shard).ok());
   shard.log_folder = "/somewhere";
-  BOOST_TEST(absl::IsInvalidArgument(ValidateChain(shard)));
+  BOOST_TEST(ValidateChain(shard).ok());
+  shard.shard.consistency = Consistency{.kind = Consistency::Kind::kBsp};
+  BOOST_TEST(absl::IsInvalidArgument(ValidateChain(shard)));   // a log has what is applied when it comes
   shard = options.shard;
   shard.shard.tables[0].staleness_scale = true;
   BOOST_TEST(absl::IsInvalidArgument(ValidateChain(shard)));
+}
+
+/// Pushes beyond a cut have no place in the order of the chain yet: nobody but the first member knows of it.
+BOOST_AUTO_TEST_CASE(the_first_holds_pushes_back_for_a_cut_and_all_keep_its_view) {
+  const ChainMember a = Add(), b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());
+  const Address first = Shard(a, 2), last = Shard(b, 2);
+  const auto code = absl::StatusCode::kUnavailable;
+  BOOST_TEST(absl::IsInvalidArgument(AskAt<Prepared>(first, Prepare{.cut = 7, .hold = milliseconds(0)}).status()));
+  BOOST_TEST(absl::IsInvalidArgument(AskAt<Prepared>(first, Prepare{.cut = 0, .hold = milliseconds(10)}).status()));
+  BOOST_TEST(Says(AskAt<Prepared>(last, Prepare{.cut = 7, .hold = milliseconds(500)}).status(), code, "not the first of its chain"));
+  const auto prepared = AskAt<Prepared>(first, Prepare{.cut = 7, .hold = milliseconds(2'000)});
+  BOOST_TEST_REQUIRE(prepared.ok(), prepared.status().ToString());
+  BOOST_TEST(prepared->clocks.As<Round>()[0] == MakeRound(1, 1));
+  BOOST_TEST(AskAt<Prepared>(first, Prepare{.cut = 7, .hold = milliseconds(2'000)}).ok());   // it came twice
+  BOOST_TEST(Says(AskAt<Prepared>(first, Prepare{.cut = 8, .hold = milliseconds(500)}).status(), code, "another cut"));
+  std::optional<absl::StatusOr<Pushed>> held;
+  sim.system(NodeId{0}).network().Request(first, Codec<Push>::Encode(PushOf(2, 5, 3)), Network::Lane::kControl, milliseconds(5'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { held = frame.ok() ? Codec<Pushed>::Decode(*frame) : frame.status(); });
+  Pass(milliseconds(200));
+  BOOST_TEST(!held);
+  BOOST_TEST(AskAt<Pulled>(last, PullOf(5))->values.As<float>()[0] == 2.0F);
+  const Freeze freeze{.cut = 7, .clocks = prepared->clocks, .wait = milliseconds(500), .lease = milliseconds(2'000)};
+  BOOST_TEST(absl::IsInvalidArgument(
+      AskAt<Frozen>(first, Freeze{.cut = 9, .clocks = Block::Copy("abc", 3), .wait = milliseconds(500), .lease = milliseconds(500)}).status()));
+  BOOST_TEST(Says(AskAt<Frozen>(first, Freeze{.cut = 9, .clocks = prepared->clocks, .wait = milliseconds(500), .lease = milliseconds(500)}).status(), code,
+                  "does not hold"));
+  BOOST_TEST(AskAt<Frozen>(first, freeze).ok());
+  Pass(milliseconds(100));
+  BOOST_TEST((held && held->ok()));
+  Pull old = PullOf(5);
+  old.view = 7;
+  BOOST_TEST(AskAt<Pulled>(last, old)->values.As<float>()[0] == 2.0F);
+  BOOST_TEST(AskAt<Pulled>(last, PullOf(5))->values.As<float>()[0] == 5.0F);
+  Configured(b, {.number = 3, .epoch = 3, .members = {b}});   // who is left has the view as well
+  BOOST_TEST(AskAt<Pulled>(Shard(b, 3), old)->values.As<float>()[0] == 2.0F);
+  Pass(milliseconds(2'100));
+  BOOST_TEST(absl::IsNotFound(AskAt<Pulled>(Shard(b, 3), old).status()));   // its lease is over
+}
+
+BOOST_AUTO_TEST_CASE(a_cut_that_is_not_reached_or_whose_first_falls_holds_nobody) {
+  const ChainMember a = Add(), b = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  const auto prepared = AskAt<Prepared>(Shard(a, 2), Prepare{.cut = 7, .hold = milliseconds(300)});
+  BOOST_REQUIRE(prepared.ok());
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());   // when the hold is over
+  BOOST_TEST(AskAt<Prepared>(Shard(a, 2), Prepare{.cut = 8, .hold = milliseconds(2'000)}).ok());
+  const Freeze freeze{.cut = 8, .clocks = Block::Adopt(std::vector<Round>{MakeRound(1, 3)}), .wait = milliseconds(200), .lease = milliseconds(500)};
+  std::optional<absl::Status> frozen;
+  sim.system(NodeId{0}).network().Request(Shard(a, 2), Codec<Freeze>::Encode(freeze), Network::Lane::kControl, milliseconds(5'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { frozen = frame.status(); });
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(2, 5, 2)).ok());   // it passes: the cut has it
+  BOOST_TEST(!frozen.has_value());
+  Pass(milliseconds(300));
+  BOOST_TEST((frozen && absl::IsDeadlineExceeded(*frozen)));   // round 3 has not come
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(3, 5, 2)).ok());
+  BOOST_TEST(AskAt<Prepared>(Shard(a, 2), Prepare{.cut = 9, .hold = milliseconds(2'000)}).ok());
+  std::optional<absl::Status> held;
+  sim.system(NodeId{0}).network().Request(Shard(a, 2), Codec<Push>::Encode(PushOf(4, 5, 3)), Network::Lane::kControl, milliseconds(5'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { held = frame.status(); });
+  Pass(milliseconds(50));
+  BOOST_TEST(!held.has_value());
+  Configured(a, {.number = 3, .epoch = 3, .members = {b}});   // a is given up
+  Pass(milliseconds(50));
+  BOOST_TEST((held && absl::IsUnavailable(*held)));   // its writer sends it to the next first one
+  Configured(b, {.number = 3, .epoch = 3, .members = {b}});
+  BOOST_TEST(AskAt<Pushed>(Shard(b, 3), PushOf(4, 5, 3)).ok());
+}
+
+/// One member logs, the last; whoever begins the chain anew finds all that was acknowledged.
+BOOST_AUTO_TEST_CASE(what_was_acknowledged_is_in_the_log_of_the_last) {
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  options.shard.log_folder = folder->path();
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  options.shard.log_patience = milliseconds(0);
+  const auto logs = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder->path())) {
+      if (entry.path().extension() == ".log") names.insert(entry.path().filename());
+    }
+    return names;
+  };
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  const auto alone = AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2));
+  BOOST_TEST_REQUIRE(alone.ok(), alone.status().ToString());
+  BOOST_TEST(alone->stable == alone->clock);   // in the log
+  BOOST_TEST((logs() == std::set<std::string>{"shard-0.e1.2.log"}));
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 3), PushOf(2, 5, 3)).ok());
+  BOOST_TEST(logs().contains("shard-0.e3.2.log"));   // b's
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.3").value());
+  BOOST_TEST(!sim.storage().Exists("mem:/job/shard-0.snapshot.1").value());
+  // The first falls: the last goes on with its log. The last falls: who was before it begins one, and acknowledges nothing before.
+  Configured(b, {.number = 4, .epoch = 4, .members = {b}});
+  BOOST_TEST(AskAt<Pushed>(Shard(b, 4), PushOf(3, 5, 4)).ok());
+  BOOST_TEST(!sim.storage().Exists("mem:/job/shard-0.snapshot.4").value());
+  // All fall.
+  sim.Stop(a.node);
+  sim.Stop(b.node);
+  const ChainMember c = Add();
+  Configured(c, {.number = 5, .epoch = 5, .members = {c}});
+  BOOST_TEST(AskAt<Pulled>(Shard(c, 5), PullOf(5))->values.As<float>()[0] == 9.0F);
+  BOOST_TEST(AskAt<Pushed>(Shard(c, 5), PushOf(4, 5, 1)).ok());
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.5").value());
+}
+
+BOOST_AUTO_TEST_CASE(a_log_that_cannot_be_written_acknowledges_nothing) {
+  std::vector<std::string> failed;
+  options.failed = [&failed](const std::string& what) { failed.push_back(what); };
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  const std::string file = folder->path() + "/file";
+  std::ofstream(file) << "no folder";
+  options.shard.log_folder = file;
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  const auto pushed = AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2));
+  BOOST_TEST(Says(pushed.status(), absl::StatusCode::kFailedPrecondition, "shard 0 cannot begin its log"), pushed.status().ToString());
+  BOOST_TEST(failed.empty());   // alone, its disk is the table's
+}
+
+BOOST_AUTO_TEST_CASE(a_log_that_comes_to_its_end_refuses_what_it_has_not) {
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  options.shard.log_folder = folder->path();
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
+  rlimit before{};
+  BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  const rlimit little{.rlim_cur = 2'000, .rlim_max = before.rlim_max};
+  BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
+  absl::Status status;
+  Round round = 1;
+  while (status.ok() && round < 50) status = AskAt<Pushed>(Shard(a, 1), PushOf(++round, 5, 1)).status();
+  BOOST_TEST(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  signal(SIGXFSZ, handler);
+  BOOST_TEST(Says(status, absl::StatusCode::kInternal, "shard 0 cannot write its log"), status.ToString());
+  const Assign assign{.table = 0, .keys = Block::Adopt(std::vector<Key>{5}), .values = Block::Adopt(std::vector<float>{1})};
+  BOOST_TEST(Says(AskAt<Assigned>(Shard(a, 1), assign).status(), absl::StatusCode::kInternal, "shard 0 cannot write its log"));
+  sim.Stop(a.node);
+  const ChainMember b = Add();   // in its place
+  Configured(b, {.number = 2, .epoch = 2, .members = {b}});
+  BOOST_TEST(AskAt<Pulled>(Shard(b, 2), PullOf(5))->values.As<float>()[0] == static_cast<float>(round));   // 2, and 1 for each round from 2 on but the last
+}
+
+/// What the last member has in no log yet, one that joins may have: it acknowledges it when it has a log of its own.
+BOOST_AUTO_TEST_CASE(what_joins_acknowledges_nothing_before_its_log_has_begun) {
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  options.shard.log_folder = folder->path();
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  options.shard.log_patience = milliseconds(0);
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  sim.SetPace(a.node, 1e5);
+  sim.SetPace(b.node, 1e5);
+  std::optional<absl::Status> pushed;
+  sim.system(NodeId{0}).network().Request(Shard(a, 1), Codec<Push>::Encode(PushOf(2, 5, 3)), Network::Lane::kControl, milliseconds(600'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { pushed = frame.status(); });
+  Pass(milliseconds(100));   // b has it
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(1'000));
+  BOOST_TEST(!pushed.has_value());
+  BOOST_TEST(!sim.storage().Exists("mem:/job/shard-0.snapshot.3").value());
+  BOOST_REQUIRE(sim.Run([&] { return pushed.has_value(); }).ok());
+  BOOST_TEST(pushed->ok(), pushed->ToString());
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.3").value());
 }
 
 BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
   const ChainMember a = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});
   System& system = sim.system(NodeId{0});
-  const ShardActor client = SpawnChainClient(system, 3, milliseconds(1'000));
+  const ShardActor client = SpawnChainClient(system, {.shard = 3, .request_timeout = milliseconds(1'000)});
   Expose(system, ActorId{900}, client);
   const Address at{NodeId{0}, Incarnation{0}, ActorId{900}};
   BOOST_TEST(Says(AskAt<Opened>(at, Open{WriterId{0}}).status(), absl::StatusCode::kUnavailable, "shard 3 has no chain yet"));
@@ -359,7 +557,7 @@ BOOST_AUTO_TEST_CASE(two_last_members_never_write_the_same_file) {
   const ChainMember a = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});
   System& system = sim.system(NodeId{0});
-  const ShardActor client = SpawnChainClient(system, 0, milliseconds(1'000));
+  const ShardActor client = SpawnChainClient(system, {.request_timeout = milliseconds(1'000)});
   Expose(system, ActorId{900}, client);
   const Address at{NodeId{0}, Incarnation{0}, ActorId{900}};
   SetRoute(client, {.shard = 0, .epoch = 1, .first = a, .last = a});

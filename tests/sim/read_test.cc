@@ -12,6 +12,7 @@
 #include "actors/check.h"
 #include "actors/proxy.h"
 #include "actors/status.h"
+#include "actors/storage/scratch_folder.h"
 #include "caf/send.hpp"
 #include "ps/reader_actor.h"
 #include "ps/shard_actor.h"
@@ -27,7 +28,8 @@ using std::chrono::milliseconds;
 
 struct Job : AddingJob {
   uint32_t readers = 1, reader_actors = 1;
-  milliseconds snapshot_interval{20}, staleness{50};
+  milliseconds staleness{50};
+  AddingShards of;
 };
 
 struct Outcome {
@@ -66,9 +68,9 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   Outcome outcome;
   Sim sim(seed, faults);
   sim.SetLimits(std::chrono::minutes(10), 20'000'000);
-  const AddingCluster cluster(sim, job, job.snapshot_interval, [&outcome](const absl::Status& status) { outcome.status.Update(status); });
+  const AddingCluster cluster(sim, job, job.of, [&outcome](const absl::Status& status) { outcome.status.Update(status); });
   System& mine = sim.system(NodeId{0});
-  std::vector<ShardActor> shards = cluster.Proxies(mine);
+  const std::vector<ShardActor> shards = cluster.Shards();
   std::vector<ReaderActor> readers;
   std::vector<caf::actor> actors;
   for (uint32_t i = 0; i < job.reader_actors; ++i) {
@@ -95,11 +97,10 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   return outcome;
 }
 
-BOOST_AUTO_TEST_SUITE(SimulatedReads)
-
-BOOST_AUTO_TEST_CASE(no_read_is_torn_whatever_happens) {
+/// One simulation for each seed; `vary` makes it what the test is about.
+void ReadAtAllSeeds(uint64_t usual, const std::function<void(Random&, Job&, Faults&)>& vary) {
   uint64_t reads = 0, refused = 0, cuts = 0, crashes = 0;
-  for (const uint64_t seed : Seeds(60)) {
+  for (const uint64_t seed : Seeds(usual)) {
     Random random(seed);
     constexpr Consistency::Kind kKinds[] = {Consistency::Kind::kBsp, Consistency::Kind::kSsp, Consistency::Kind::kAsp};
     Job job;
@@ -110,7 +111,7 @@ BOOST_AUTO_TEST_CASE(no_read_is_torn_whatever_happens) {
     job.readers = 100;
     job.reader_actors = static_cast<uint32_t>(1 + random.Below(2));
     job.pulls = random.Below(2) == 0;
-    job.snapshot_interval = milliseconds(2 + random.Below(40));
+    job.of.snapshot_interval = milliseconds(2 + random.Below(40));
     Faults faults;
     faults.delay_max = std::chrono::microseconds(100 + random.Below(3'000));
     faults.ordered = random.Below(2) == 0;
@@ -124,11 +125,12 @@ BOOST_AUTO_TEST_CASE(no_read_is_torn_whatever_happens) {
       faults.cut_every = milliseconds(40);
       faults.cuts_max = 5;
     }
+    vary(random, job, faults);
     const Outcome outcome = Simulate(seed, job, faults);
-    const std::string about = absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", ToString(job.consistency), ", ", job.shards, " shards, ", job.writers, " writers, ",
-                                           job.rounds, " rounds, pulls ", job.pulls, ", reads ", outcome.reads, ", refused ", outcome.refused, ", cuts ",
-                                           outcome.cuts.size(), ", crashes ", outcome.crashes);
-    BOOST_TEST(outcome.torn == "", about << ": torn");
+    const std::string about = absl::StrCat("TROUPE_SIM_SEED=", seed, ": ", ToString(job.consistency), ", ", job.shards, " shards by ", job.of.replication, ", ",
+                                           job.writers, " writers, ", job.rounds, " rounds, pulls ", job.pulls, ", reads ", outcome.reads, ", refused ",
+                                           outcome.refused, ", cuts ", outcome.cuts.size(), ", crashes ", outcome.crashes);
+    BOOST_TEST(outcome.torn == "", about << ": torn: " << outcome.torn);
     BOOST_TEST(outcome.status.ok(), about << ": " << outcome.status.ToString());
     BOOST_TEST((outcome.all_there || !outcome.status.ok() || !outcome.torn.empty()), about);
     reads += outcome.reads;
@@ -139,6 +141,28 @@ BOOST_AUTO_TEST_CASE(no_read_is_torn_whatever_happens) {
   BOOST_TEST_MESSAGE("reads " << reads << ", refused " << refused << ", cuts " << cuts);
   BOOST_TEST(crashes > 0U);
   BOOST_TEST(reads > 10 * cuts);   // they share
+}
+
+BOOST_AUTO_TEST_SUITE(SimulatedReads)
+
+BOOST_AUTO_TEST_CASE(no_read_is_torn_whatever_happens) {
+  ReadAtAllSeeds(60, [](Random&, Job&, Faults&) {});
+}
+
+BOOST_AUTO_TEST_CASE(no_read_of_replicas_is_torn) {
+  ReadAtAllSeeds(40, [](Random& random, Job& job, Faults&) { job.of.replication = static_cast<uint32_t>(2 + random.Below(2)); });
+}
+
+/// What was acknowledged nobody sends again: it is in the log of who was the last, whoever falls, and all at once too.
+BOOST_AUTO_TEST_CASE(nothing_of_replicas_that_log_is_lost) {
+  const auto folder = ScratchFolder::Make();
+  TROUPE_CHECK(folder.ok());
+  ReadAtAllSeeds(40, [&folder, runs = 0](Random& random, Job& job, Faults& faults) mutable {
+    job.of.replication = static_cast<uint32_t>(2 + random.Below(2));
+    job.of.log_folder = absl::StrCat(folder->path(), "/", ++runs);
+    if (job.consistency.in_rounds()) job.consistency.kind = Consistency::Kind::kAsp;
+    faults.crashes_max *= 2;
+  });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

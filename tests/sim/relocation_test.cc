@@ -94,7 +94,8 @@ Outcome Simulate(uint64_t seed, const Job& job, const Faults& faults) {
   Outcome outcome;
   Sim sim(seed, faults);
   sim.SetLimits(std::chrono::minutes(10), 20'000'000);
-  const AddingCluster cluster(sim, job, job.snapshot_interval, [&outcome](const absl::Status& status) { outcome.status.Update(status); });
+  const AddingCluster cluster(sim, job, {.snapshot_interval = job.snapshot_interval, .replication = 1, .log_folder = {}},
+                              [&outcome](const absl::Status& status) { outcome.status.Update(status); });
   const auto spawn_mover = [&](System& system, const std::vector<ShardActor>& shards) {
     return system.actors().spawn([&, shards](caf::event_based_actor* self) -> caf::behavior {
       MoveAgain(system, self, shards, 1, outcome, sim);

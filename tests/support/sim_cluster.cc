@@ -101,7 +101,10 @@ class SimCluster final : public Cluster {
   }
 
   void StartChains() {
-    for (uint32_t i = 0; i < cluster_.shards; ++i) shards_.push_back(SpawnChainClient(system(), i, options_.request_timeout));
+    for (uint32_t i = 0; i < cluster_.shards; ++i) {
+      shards_.push_back(SpawnChainClient(
+          system(), {.shard = i, .request_timeout = options_.request_timeout, .cuts_at_first = CutsAtFirst(cluster_.tables, cluster_.consistency)}));
+    }
     chains_ = std::make_unique<ChainKeepers>(
         system(), ChainKeepersOptions{.shards = cluster_.shards,
                                       .request_timeout = options_.request_timeout,

@@ -45,7 +45,7 @@ void Print(const std::string& text) {
 
 struct TableFlags {
   ClusterFlags cluster;
-  std::string action, name, file, folder, dense, shards, rule;
+  std::string action, name, file, folder, dense, shards, replication, rule;
   std::vector<std::string> params;
   bool json = false;
 };
@@ -59,7 +59,6 @@ struct Listed {
 /// What there is to know of a named table: little, where it does not answer or the token is not enough.
 Listed LookAt(const ClusterAddress& cluster, const JobStatus& job, const std::string& name) {
   Listed table{.name = name, .owner = absl::StrCat("job ", job.job), .state = ToString(job.state), .kind = {}, .rule = {}};
-  table.replicas = 1;
   if (job.state != JobState::kRunning) return table;
   const absl::StatusOr<std::unique_ptr<NamedTable>> connected = NamedTable::Connect({.cluster = cluster, .name = name, .patience = kLookMax});
   if (!connected.ok()) {
@@ -72,6 +71,7 @@ Listed LookAt(const ClusterAddress& cluster, const JobStatus& job, const std::st
   table.kind = spec.rows ? "dense" : "sparse";
   table.rule = spec.rule;
   table.shards = (*connected)->shards();
+  table.replicas = (*connected)->replication();
   const absl::StatusOr<NamedTable::Size> size = (*connected)->MeasureSize();
   if (size.ok()) {
     table.rows = size->rows;
@@ -148,8 +148,15 @@ absl::Status List(const TableFlags& flags) {
   return absl::OkStatus();
 }
 
-/// The table that the flags describe; width of the file.
-absl::StatusOr<TableJob> Described(const TableFlags& flags, uint32_t width) {
+absl::StatusOr<std::optional<uint32_t>> ReadReplication(const TableFlags& flags) {
+  if (flags.replication.empty()) return std::nullopt;
+  uint64_t number = 0;
+  TROUPE_RETURN_IF_ERROR(ParseWhole("--replication", flags.replication, 1, 8, &number));
+  return static_cast<uint32_t>(number);
+}
+
+/// The table that the flags describe; width of the file. `nodes`: of the cluster, that are up.
+absl::StatusOr<TableJob> Described(const TableFlags& flags, uint32_t width, size_t nodes) {
   TableJob job;
   job.spec.name = flags.name;
   job.spec.width = width;
@@ -165,6 +172,8 @@ absl::StatusOr<TableJob> Described(const TableFlags& flags, uint32_t width) {
     TROUPE_RETURN_IF_ERROR(ParseWhole("--shards", flags.shards, 1, 1024, &number));
     job.shards = static_cast<uint32_t>(number);
   }
+  TROUPE_TRY(job.replication, ReadReplication(flags));
+  job.replication_default = nodes < 2 ? 1 : 2;
   for (const std::string& param : flags.params) {
     const size_t equals = param.find('=');
     double value = 0;
@@ -226,7 +235,8 @@ absl::StatusOr<std::unique_ptr<NamedTable>> AwaitTable(ClusterLink& link, const 
   }
 }
 
-absl::Status Fits(const TableFlags& flags, const TableSpec& spec, const KeyedRows& rows) {
+absl::Status Fits(const TableFlags& flags, const NamedTable& table, const KeyedRows& rows) {
+  const TableSpec& spec = table.spec();
   if (spec.width != rows.width)
     return absl::InvalidArgumentError(absl::StrCat(flags.file, ": ", rows.width, " values a row, and table '", spec.name, "' has width ", spec.width));
   if (!flags.dense.empty() && absl::StrCat(spec.rows.value_or(0)) != flags.dense)
@@ -234,6 +244,9 @@ absl::Status Fits(const TableFlags& flags, const TableSpec& spec, const KeyedRow
         absl::StrCat("--dense is ", flags.dense, ", and table '", spec.name, "' ", spec.rows ? absl::StrCat("has ", *spec.rows, " rows") : "is sparse"));
   if (!flags.rule.empty() && spec.rule != flags.rule)
     return absl::InvalidArgumentError(absl::StrCat("--rule is '", flags.rule, "', and table '", spec.name, "' has ", spec.rule));
+  TROUPE_TRY(const std::optional<uint32_t> replication, ReadReplication(flags));
+  if (replication && *replication != table.replication())
+    return absl::InvalidArgumentError(absl::StrCat("--replication is ", *replication, ", and table '", spec.name, "' has ", table.replication()));
   const auto highest = std::ranges::max_element(rows.keys);
   if (spec.rows && highest != rows.keys.end() && *highest >= *spec.rows)
     return absl::InvalidArgumentError(absl::StrCat(flags.file, ": key is ", *highest, ", expected < ", *spec.rows, ": table '", spec.name, "' is dense"));
@@ -285,11 +298,12 @@ absl::Status Import(const TableFlags& flags) {
   if (const std::optional<JobStatus> found = JobOfTable(all, flags.name)) {
     job = found->job;
   } else {
-    TROUPE_TRY(const TableJob described, Described(flags, rows.width));
+    const auto up = std::ranges::count_if(all.nodes, [](const NodeStatus& node) { return node.state == NodeState::kUp; });
+    TROUPE_TRY(const TableJob described, Described(flags, rows.width, static_cast<size_t>(up)));
     TROUPE_TRY(job, Begin(*link, all, described));
   }
   TROUPE_TRY(const std::unique_ptr<NamedTable> table, AwaitTable(*link, address, flags.name, job));
-  TROUPE_RETURN_IF_ERROR(Fits(flags, table->spec(), rows));
+  TROUPE_RETURN_IF_ERROR(Fits(flags, *table, rows));
   TROUPE_RETURN_IF_ERROR(AssignAll(*table, rows));
   if (flags.json)
     Print(JsonObject().Text("table", flags.name).Whole("rows", rows.keys.size()).Whole("width", rows.width).Line() + "\n");
@@ -349,6 +363,8 @@ absl::Status RunTable(const Arguments& arguments) {
              "import, of a new table: its files go to DIR/NAME, which all nodes must reach; what is there already is taken up");
   line.Value("--dense", "ROWS", &flags.dense, "import, of a new table: rows 0 to ROWS - 1, all there from the start as zeros (default: sparse, by any key)");
   line.Value("--shards", "N", &flags.shards, "import, of a new table: processes that share its rows (default 1)");
+  line.Value("--replication", "N", &flags.replication,
+             "import, of a new table: processes that hold each shard, so that no single one takes its rows along (default 2 on two nodes or more, else 1)");
   line.Value("--rule", "NAME", &flags.rule, "import, of a new table: what a push does: add, sgd, adagrad, adam, ... (default add)");
   line.Values("--param", "NAME=NUMBER", &flags.params, "import, of a new table: a number of its rule, as learning_rate=0.1");
   line.Switch("--json", &flags.json, "list, import: as one line of JSON");

@@ -69,6 +69,12 @@ BOOST_AUTO_TEST_CASE(messages_come_back_as_they_were) {
   const Forward compared = Again(Forward{.epoch = 3, .number = 4, .change = CompareRange{.table = 1, .range = 2, .clocks = 3, .rows = UINT64_MAX}});
   BOOST_TEST_REQUIRE(std::holds_alternative<CompareRange>(compared.change));
   BOOST_TEST(std::get<CompareRange>(compared.change).rows == UINT64_MAX);
+  const Freeze freeze{.cut = 5, .clocks = Block::Adopt(std::vector<Round>{1, 2}), .wait = std::chrono::milliseconds(3), .lease = std::chrono::milliseconds(4)};
+  const Forward frozen = Again(Forward{.epoch = 3, .number = 4, .change = freeze});
+  BOOST_REQUIRE(std::holds_alternative<Freeze>(frozen.change));
+  BOOST_TEST(std::get<Freeze>(frozen.change).cut == 5u);
+  BOOST_TEST(std::get<Freeze>(frozen.change).clocks.As<Round>()[1] == 2u);
+  BOOST_TEST(std::get<Release>(Again(Forward{.epoch = 3, .number = 4, .change = Release{6}}).change).cut == 6u);
   BOOST_TEST(Again(Forwarded{9}).through == 9u);
   BOOST_TEST(Again(Align{.epoch = 2, .number = 8}).number == 8u);
   Again(Aligned{});

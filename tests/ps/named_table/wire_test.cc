@@ -32,10 +32,17 @@ BOOST_AUTO_TEST_CASE(every_message_travels_with_all_it_says) {
   Again(TableClosed{});
   Again(DropTable{});
   Again(TableDropping{});
-  const TableOpened opened = Again(TableOpened{.writer = WriterId{63},
-                                               .lease = std::chrono::milliseconds(60'000),
-                                               .shard = Block::Copy("abcd", 4),
-                                               .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1", "tcp:b:2"}}, {NodeId{0xffffffff}, ActorId{3}, {}}}});
+  const TableOpened opened = Again(TableOpened{
+      .writer = WriterId{63},
+      .lease = std::chrono::milliseconds(60'000),
+      .shard = Block::Copy("abcd", 4),
+      .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1", "tcp:b:2"}}, {NodeId{0xffffffff}, ActorId{3}, {}}},
+      .replication = 3,
+      .routes = {{.shard = 7, .epoch = uint64_t{1} << 40, .first = {NodeId{1}, Incarnation{2}}, .last = {NodeId{3}, Incarnation{uint64_t{4} << 40}}}}});
+  BOOST_TEST(opened.replication == 3u);
+  BOOST_REQUIRE(opened.routes.size() == 1u);
+  BOOST_TEST((opened.routes[0] ==
+              ChainRoute{.shard = 7, .epoch = uint64_t{1} << 40, .first = {NodeId{1}, Incarnation{2}}, .last = {NodeId{3}, Incarnation{uint64_t{4} << 40}}}));
   BOOST_TEST((opened.writer == WriterId{63} && opened.lease.count() == 60'000));
   BOOST_TEST((opened.shard.size() == 4 && std::memcmp(opened.shard.data(), "abcd", 4) == 0));
   BOOST_REQUIRE(opened.shards.size() == 2u);
@@ -50,7 +57,7 @@ BOOST_AUTO_TEST_CASE(bytes_that_are_no_message_are_refused) {
   RefusesAnythingElse(TableClosed{});
   RefusesAnythingElse(DropTable{});
   RefusesAnythingElse(TableDropping{});
-  RefusesAnythingElse(TableOpened{.shard = Block::Copy("abcd", 4), .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1"}}}});
+  RefusesAnythingElse(TableOpened{.shard = Block::Copy("abcd", 4), .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1"}}}, .routes = {{.shard = 1, .epoch = 2}}});
 }
 
 BOOST_AUTO_TEST_SUITE_END()
