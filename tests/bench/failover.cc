@@ -119,9 +119,12 @@ int Run(uint32_t replication, int kills, const std::string& log_folder) {
   std::vector<double> milliseconds;
   for (int kill_number = 0; kill_number < kills; ++kill_number) {
     Writer& writer = writers[random.Below(2)];
-    for (const auto end = Clock::now() + std::chrono::milliseconds(1'500); Clock::now() < end;) writer.PushOne();   // all are back, and something has changed
-    const std::vector<pid_t> holders = HoldersOf(writer.shard);
-    if (holders.empty()) continue;
+    std::vector<pid_t> holders, before;
+    do {   // all are back, and have been for long enough to join; and something has changed
+      before = HoldersOf(writer.shard);
+      for (const auto end = Clock::now() + std::chrono::milliseconds(1'500); Clock::now() < end;) writer.PushOne();
+      holders = HoldersOf(writer.shard);
+    } while (holders.size() < replication || holders != before);
     ::kill(holders[random.Below(holders.size())], SIGKILL);
     const auto killed = Clock::now();
     writer.PushOne();
