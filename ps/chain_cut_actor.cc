@@ -29,7 +29,6 @@ void ChainCut::OnPrepare(const Prepare& prepare, Answer<Prepared> answer) {
   if (asking_ != 0 || gate_.cut() != 0 || views_under_way_ > 0) return answer(absl::UnavailableError("another cut is being made"));
   if (views_.size() + 1 >= Shard::kViewsMax)   // the other members may count one more: leases end by their own clocks
     return answer(absl::UnavailableError(absl::StrCat("there are ", views_.size(), " views already")));
-
   asking_ = prepare.cut;
   preparing_.push_back(std::move(answer));
   After(prepare.hold, [this, cut = prepare.cut] {

@@ -337,6 +337,21 @@ BOOST_AUTO_TEST_CASE(whoever_is_killed_every_acknowledged_push_to_replicas_count
   EveryAcknowledgedPushCountsOnce(*this, "2");
 }
 
+/// Also the one with the table's driver, which is never at its end.
+BOOST_AUTO_TEST_CASE(any_node_of_a_table_may_be_drained) {
+  const std::string csv = Csv(20'000);
+  BOOST_REQUIRE(Import("w", File("in.csv", csv), {"--shards", "2"}).code == 0);
+  for (const char* name : {"a", "b"}) {
+    const Ended drained = Ask({"drain", name, "--timeout", "60s"});
+    BOOST_TEST(drained.code == 0, drained.err);
+    BOOST_TEST(nodes[name]->command->Wait(60).code == 0);
+    nodes[name] = Node(name);
+    const Ended exported = Ask({"table", "export", "w"});
+    BOOST_TEST(exported.code == 0, exported.err);
+    BOOST_TEST((exported.out == csv));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_cluster_that_loses_all_its_processes_at_once_has_its_tables_when_it_is_back) {
   const std::string csv = Csv(20'000);
   BOOST_REQUIRE(Import("w", File("in.csv", csv), {"--shards", "2"}).code == 0);

@@ -156,10 +156,12 @@ absl::Status RunStatus(const Arguments& arguments) {
 }
 
 absl::Status RunDrain(const Arguments& arguments) {
-  CommandLine line("drain", "NODE [FLAGS]",
-                   "Moves the processes of a node away and lets it go: workers and shards end there and begin elsewhere, drivers (and submitted programs) are\n"
-                   "waited for. While it waits it says on stderr for what. When this command ends early, the node goes on draining.",
-                   "  troupe drain host-3:40123\n  troupe drain host-3:40123 --timeout 600s\n");
+  CommandLine line(
+      "drain", "NODE [FLAGS]",
+      "Moves the processes of a node away and lets it go: workers and shards end there and begin elsewhere, drivers (and submitted programs) are\n"
+      "waited for, but those of named tables, which begin again elsewhere. While it waits it says on stderr for what. When this command ends early, the\n"
+      "node goes on draining.",
+      "  troupe drain host-3:40123\n  troupe drain host-3:40123 --timeout 600s\n");
   ClusterFlags cluster;
   std::string node, timeout;
   bool force = false;

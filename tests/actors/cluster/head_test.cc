@@ -878,6 +878,23 @@ BOOST_AUTO_TEST_CASE(a_drained_node_loses_workers_keeps_its_driver_takes_nothing
   CheckState(a, NodeState::kUp);
 }
 
+BOOST_AUTO_TEST_CASE(a_driver_that_may_be_lost_as_often_as_it_wants_leaves_a_drained_node_and_begins_elsewhere) {
+  Member a(1, 2), b(2, 8);
+  Run(1s, {&a});
+  const JobId job = Submit(1, "default", UINT32_MAX);
+  Run(300ms, {&a});
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0))}).ok());
+  Run(300ms, {&a, &b});
+  BOOST_TEST((a.Runs(Driver(job)) && a.Runs(Worker(job, 0))));
+  BOOST_TEST(head->OnDrain({"n1"}, now, Wall()).ok());
+  Run(1s, {&a, &b});
+  BOOST_TEST(a.left);
+  CheckState(a, NodeState::kLeft);
+  BOOST_TEST(b.Runs(Driver(job, 2)));
+  CheckJob(job, JobState::kRunning);
+  BOOST_TEST(Job(job).attempt == 2u);
+}
+
 BOOST_AUTO_TEST_CASE(the_last_node_is_drained_only_when_nothing_waits_for_it_or_by_force) {
   Member a(1, 2), b(2, 2);
   Run(1s, {&a, &b});
