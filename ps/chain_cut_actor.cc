@@ -27,7 +27,7 @@ void ChainCut::OnPrepare(const Prepare& prepare, Answer<Prepared> answer) {
   if (gate_.holds(prepare.cut)) return answer(Prepared{Block::Copy(std::span<const Round>(gate_.clocks())), 0});
   if (asking_ == prepare.cut) return preparing_.push_back(std::move(answer));
   if (asking_ != 0 || gate_.cut() != 0 || views_under_way_ > 0) return answer(absl::UnavailableError("another cut is being made"));
-  if (views_.size() + 1 >= Shard::kViewsMax)   // the other members may count one more: leases end by their own clocks
+  if (views_.size() + 1 >= Shard::kViewsMax)   // others may count more: leases end by each member's own clock
     return answer(absl::UnavailableError(absl::StrCat("there are ", views_.size(), " views already")));
   asking_ = prepare.cut;
   preparing_.push_back(std::move(answer));

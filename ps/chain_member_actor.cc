@@ -342,8 +342,8 @@ class Member {
     system_.compute().Submit(Compute::Priority::kStep,
                              [&system = system_, me = caf::actor(self_), options, taken = std::move(taken), still = std::move(still)] {
                                auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
-                               if (const absl::Status status = still(); made->ok() && !status.ok()) {
-                                 system.Stop(**made);
+                               if (const absl::Status status = still(); !status.ok()) {
+                                 if (made->ok()) system.Stop(**made);
                                  *made = status;
                                }
                                System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
@@ -413,6 +413,7 @@ class Member {
     if (view_.epoch == 1 || logs_) shard.catch_up_max = {};
     uint64_t newest = 0;
     if (!options_.shard.snapshot_uri.empty()) {
+      if (logs_) TROUPE_RETURN_IF_ERROR(LookAnew(system_.storage(), options_.shard.snapshot_uri));
       TROUPE_TRY(newest, NewestEpoch(system_.storage(), options_.shard.snapshot_uri, view_.epoch));
     }
     if (newest > 0 && logs_) {
@@ -436,6 +437,7 @@ class Member {
     // A last member that was given up may have finished its first snapshot meanwhile, and removed what was being read here.
     const auto still = [&storage = system_.storage(), logs = logs_, uri = options_.shard.snapshot_uri, epoch = view_.epoch, newest]() -> absl::Status {
       if (!logs) return absl::OkStatus();
+      TROUPE_RETURN_IF_ERROR(LookAnew(storage, uri));
       TROUPE_TRY(const uint64_t now, NewestEpoch(storage, uri, epoch));
       return now == newest ? absl::OkStatus() : absl::UnavailableError(absl::StrCat(SnapshotOfEpoch(uri, newest), " is not the newest any more"));
     };
@@ -487,8 +489,10 @@ class Member {
     log_begun_ = false;
     log_failed_ = absl::OkStatus();
     AskShard<LogKept>(KeepLog{.uri = FileOf(view_.epoch), .folder = options_.shard.log_folder, .name = log_},
-                      [this, log = log_, epoch = view_.epoch, life = shards_](const absl::StatusOr<LogKept>& kept) {
-                        if (log == log_ && life == shards_) OnLogKept(epoch, kept.status());
+                      [this, log = log_, epoch = view_.epoch, told = last_, life = shards_](const absl::StatusOr<LogKept>& kept) {
+                        if (log != log_ || life != shards_) return;
+                        if (kept.ok()) open_.erase(open_.begin(), open_.upper_bound(told));   // its snapshot has them
+                        OnLogKept(epoch, kept.status());
                       });
   }
   void OnLogKept(uint64_t epoch, const absl::Status& status) {

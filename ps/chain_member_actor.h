@@ -1,6 +1,8 @@
 // A member of a chain (chain_view.h): the actor that its shard's clients, the members beside it and the chain's keeper talk to. Around it is an ordinary shard
 // actor, which knows nothing of chains: the first member hands every change to its shard and to the next member, in one order, and answers when the last one
 // has it; the last one answers whoever reads. Shards are functions of what they are told in its order, so that all of them are equal.
+// Where shards log what they are told (ShardActorOptions::log_folder: named tables), the last one does, and acknowledges what is in its log; the others log
+// nothing (docs/decisions/0039).
 #pragma once
 
 #include <chrono>

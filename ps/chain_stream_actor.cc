@@ -245,7 +245,7 @@ void ChainStream::MakePart(uint64_t attempt, const ShardState& state, uint32_t n
 void ChainStream::Advance() {
   if (parts_.empty() || !parts_.front().made) return;
   Part& first = parts_.front();
-  if (!first.goes && (sent_.empty() || sent_.front().number > first.of.number)) {
+  if (!first.goes && (sent_.empty() || sent_.front().number > first.of.number || heard_ >= first.of.number)) {
     first.goes = true;
     SendPieces();
   }

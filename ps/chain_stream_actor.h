@@ -39,7 +39,8 @@ class ChainStream {
   struct Events {
     /// The next member has all changes up to here, or more of the state; or whoever waits need not wait any more (lags()). Never called from within a call.
     std::function<void(uint64_t through)> has;
-    /// What one that joins has is held here as well until this member itself has it for good: up to which change? Null: all.
+    /// Up to which change has this member itself for good what it has? What one that joins has is held here as well until then, for that may not have it for
+    /// good; and it does not count as one that has caught up. Null: all.
     std::function<uint64_t()> kept = nullptr;
   };
 
@@ -60,15 +61,15 @@ class ChainStream {
   void Add(uint64_t number, const Change& change, bool ready = true);
   void Fill(uint64_t number, const Change& change);
 
-  /// Events::kept has risen.
+  /// Lets go of what the next member has, and this one has for good: also when Events::kept has risen.
   void Trim();
 
   bool active() const { return to_.has_value(); }
   /// It is a member, or has all parts of the state.
   bool has_state() const { return active() && parts_.empty(); }
   /// One that joins has the state, and all that was acknowledged without it.
-  bool caught_up() const { return has_state() && (sent_.empty() || sent_.front().number > mark_); }
-  /// The last change that it has, where `last` is the last one there is.
+  bool caught_up() const { return has_state() && (sent_.empty() || sent_.front().number > mark_) && (!events_.kept || events_.kept() >= mark_); }
+  /// The last change that it has (and, where it joins, this member for good), where `last` is the last one there is.
   uint64_t has(uint64_t last) const { return sent_.empty() ? last : sent_.front().number - 1; }
   /// One that joins is too far behind: what changes has to wait for it.
   bool lags() const { return lags_; }
@@ -121,7 +122,7 @@ class ChainStream {
   uint64_t turn_ = 0;       // goes up when all that is under way counts as not sent
   uint64_t tag_ = 0;        // Forward::epoch
   uint64_t last_ = 0;       // the last change there is
-  std::deque<Sent> sent_;   // changes that it has not acknowledged: consecutive numbers
+  std::deque<Sent> sent_;   // changes that it has not acknowledged, or this member has not for good: consecutive numbers
   uint64_t next_ = 0;       // the first of them that was not sent in this turn; earlier ones may be in again_
   std::set<uint64_t> again_;
   uint64_t heard_ = 0;     // in this turn: it has all up to here

@@ -37,6 +37,12 @@ std::string LogOfEpoch(uint32_t shard, uint64_t epoch) {
   return absl::StrCat("shard-", shard, ".e", epoch);
 }
 
+absl::Status LookAnew(Storage& storage, const std::string& uri) {
+  const std::string file = absl::StrCat(uri, ".look");
+  TROUPE_RETURN_IF_ERROR(storage.Write(file, {}, false));
+  return storage.Remove(file);
+}
+
 absl::StatusOr<uint64_t> NewestEpoch(Storage& storage, const std::string& uri, uint64_t epoch) {
   const Place place = PlaceOf(uri);
   const absl::StatusOr<std::vector<std::string>> names = storage.List(place.folder);

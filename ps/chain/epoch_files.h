@@ -15,6 +15,8 @@ std::string SnapshotOfEpoch(const std::string& uri, uint64_t epoch);
 /// The name of a log (push_log.h).
 std::string LogOfEpoch(uint32_t shard, uint64_t epoch);
 
+/// What is listed from now on is what is there now, also where this host's view of a shared file system is some seconds old: it has been written to.
+absl::Status LookAnew(Storage& storage, const std::string& uri);
 /// The newest epoch before `epoch` that has left a snapshot; 0: there is none.
 absl::StatusOr<uint64_t> NewestEpoch(Storage& storage, const std::string& uri, uint64_t epoch);
 /// Removes snapshots and logs (in `folder`) of epochs before `epoch`, whose own snapshot is there. What cannot be removed stays for the next time.

@@ -530,6 +530,72 @@ BOOST_AUTO_TEST_CASE(what_joins_acknowledges_nothing_before_its_log_has_begun) {
   BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.3").value());
 }
 
+/// Slices go out when what joins has all changes before them, whether or not they are in the giver's log yet.
+BOOST_AUTO_TEST_CASE(one_joins_while_the_log_is_slow) {
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  options.shard.log_folder = folder->path();
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  options.shard.shard.tables[0].ranges = 8;
+  options.slice_bytes = 1;
+  const ChainMember a = Add(), b = Add();
+  const Partition partition(options.shard.shard.tables[0], 1);
+  std::map<uint32_t, Sequence> last;
+  const auto next = [&](Round round) {
+    Push push = PushOf(round, round % 40, 1);
+    const uint32_t range = partition.RangeOf(round % 40);
+    const Sequence before = std::exchange(last[range], push.round << 8);
+    push.parts = Block::Adopt(std::vector<PushPart>{
+        {.table = 0, .range = range, .sequence = push.round << 8, .previous = before, .first = 0, .count = 1, .dense = 0, .nonzeros = 1}});
+    return push;
+  };
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  Round round = 0;
+  while (round < 60) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 1), next(++round)).ok());
+  sim.SetPace(a.node, 200);   // a sync takes up to 0.2 s
+  std::optional<absl::StatusOr<troupe::Configured>> joined;
+  const auto join = [&] {
+    sim.system(NodeId{0}).network().Request(
+        Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}), Network::Lane::kControl, milliseconds(60'000),
+        [&](const absl::StatusOr<Frame>& frame) { joined = frame.ok() ? Codec<troupe::Configured>::Decode(*frame) : frame.status(); });
+  };
+  join();
+  const Round before = round;
+  while (!joined && round < before + 200) BOOST_REQUIRE(AskAt<Pushed>(Shard(a, 1), next(++round), milliseconds(5'000)).ok());
+  BOOST_REQUIRE(joined.has_value());
+  BOOST_TEST((joined->ok() && (*joined)->joined));
+}
+
+/// Nor is anybody taken for one that has all as long as what it was given is in no log: then nothing of it would have one when it is the last.
+BOOST_AUTO_TEST_CASE(nobody_joins_a_member_whose_log_has_not_begun) {
+  const auto folder = ScratchFolder::Make();
+  BOOST_REQUIRE(folder.ok());
+  options.shard.log_folder = folder->path();
+  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  options.shard.log_patience = milliseconds(0);
+  const ChainMember a = Add(), b = Add(), c = Add();
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(100));
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());
+  sim.SetPace(a.node, 1e5);
+  std::optional<absl::Status> pushed;
+  sim.system(NodeId{0}).network().Request(Shard(a, 2), Codec<Push>::Encode(PushOf(2, 5, 3)), Network::Lane::kControl, milliseconds(600'000),
+                                          [&](const absl::StatusOr<Frame>& frame) { pushed = frame.status(); });
+  sim.Stop(b.node);
+  std::optional<absl::StatusOr<troupe::Configured>> joined;
+  sim.system(NodeId{0}).network().Request(
+      Peer(a), Codec<Configure>::Encode(Configure{{.number = 3, .epoch = 3, .members = {a}, .joining = c}}), Network::Lane::kControl, milliseconds(600'000),
+      [&](const absl::StatusOr<Frame>& frame) { joined = frame.ok() ? Codec<troupe::Configured>::Decode(*frame) : frame.status(); });
+  Pass(milliseconds(2'000));   // c has all
+  BOOST_TEST(!joined.has_value());
+  BOOST_REQUIRE(sim.Run([&] { return joined.has_value(); }).ok());
+  BOOST_TEST((joined->ok() && (*joined)->joined));
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.3").value());
+}
+
 BOOST_AUTO_TEST_CASE(a_client_has_no_route_until_it_is_told) {
   const ChainMember a = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});

@@ -44,6 +44,12 @@ BOOST_AUTO_TEST_CASE(the_newest_before_an_epoch_is_found_among_other_files) {
   BOOST_TEST(NewestEpoch(*storage, uri, UINT64_MAX).value() == 4294967296u);
 }
 
+BOOST_AUTO_TEST_CASE(looking_anew_leaves_nothing) {
+  Write("shard-1.snapshot.3");
+  BOOST_TEST(LookAnew(*storage, uri).ok());
+  BOOST_TEST(Names() == std::set<std::string>{"shard-1.snapshot.3"}, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(earlier_ones_of_this_shard_go) {
   BOOST_TEST(LogOfEpoch(1, 5) == "shard-1.e5");
   BOOST_TEST(SnapshotOfEpoch(uri, 5) == uri + ".5");
