@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kSayEvery{1'000}, kSayMax{2'000}, kAgain{100}, kHurry{20};
 constexpr std::chrono::milliseconds kShardTimeout{10'000};   // of a request to a shard
-constexpr int kCutsMax = 5;                                  // that were lost with a process while they were read
+constexpr int kCutsMax = 5;                                  // that were lost with a process while they were read: so many at least
 
 /// No process of the table's own has such a number (process_cluster.h counts from 0).
 NodeId RandomNode() {
@@ -267,14 +267,15 @@ absl::Status NamedTable::Flush() const {
 
 absl::StatusOr<Rows> NamedTable::ReadAll() const {
   absl::Status status;
-  for (int i = 0; i < kCutsMax; ++i) {
+  const auto end = std::chrono::steady_clock::now() + impl_->options.patience;
+  for (int i = 0; i < kCutsMax || std::chrono::steady_clock::now() < end; ++i) {
+    if (i > 0) std::this_thread::sleep_for(kAgain);
     TROUPE_TRY(const std::unique_ptr<TableCut> cut, TableCut::Make(*impl_->system, impl_->shards, impl_->tables, {.patience = impl_->options.patience}));
     absl::StatusOr<Rows> rows = cut->ReadAll(0);
     status = rows.status();
     if (!absl::IsNotFound(status) && !IsRetryable(status)) return rows;
   }
-  return absl::UnavailableError(
-      absl::StrCat("table '", spec().name, "': ", kCutsMax, " cuts were lost while they were read, the last one: ", status.message()));
+  return absl::UnavailableError(absl::StrCat("table '", spec().name, "': ", "all cuts were lost while they were read, the last one: ", status.message()));
 }
 
 absl::StatusOr<NamedTable::Size> NamedTable::MeasureSize() const {

@@ -143,6 +143,7 @@ absl::Status Head::OnStop(const StopJob& stop, Clock::Time now, int64_t wall_ms)
   const auto found = jobs_.find(stop.job);
   if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", stop.job));
   Job& job = found->second;
+  if (job.status.state == JobState::kStopped) return absl::OkStatus();   // asked again, where the first answer was late
   if (IsOver(job.status.state)) return absl::FailedPreconditionError(absl::StrCat("job ", stop.job, " is over: ", ToString(job.status.state)));
   EndJob(job, JobState::kStopped, -1, "stopped on request", wall_ms);
   Place(now, wall_ms);

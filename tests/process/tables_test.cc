@@ -192,7 +192,8 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_told_in_one_line) {
   WriteText(scratch / "wrong", "another token, which is long enough\n");
   const Words wrong = {"--cluster", places, "--token-file", scratch / "wrong"};
   BOOST_TEST(Refused(testing::Run(scratch, Words{"table", "export", "w"} + wrong), "token is wrong", 1));
-  BOOST_TEST(Ask({"job", "stop", "1"}).code == 0);   // its files stay, and say what they are
+  const Ended stopped = Ask({"job", "stop", "1"});   // its files stay, and say what they are
+  BOOST_TEST(stopped.code == 0, stopped.err << Ask({"job", "logs", "1"}).out);
   const Ended other = Import("w", good, {"--shards", "2"});
   BOOST_TEST(
       Refused(other,
