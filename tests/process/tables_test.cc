@@ -102,8 +102,8 @@ void EveryAcknowledgedPushCountsOnce(Tables& tables, const char* replication) {
   std::string why;
   std::vector<Key> keys;
   for (Key key = 0; key < 50; ++key) keys.push_back(key);
+  const auto table = tables.Connect("w");
   std::thread pushes([&] {
-    const auto table = tables.Connect("w");
     while (!stop) {
       const absl::Status status = table->ref().Push(keys, std::vector<float>(keys.size(), 1)).Wait(seconds(90));
       status.ok() ? ++acknowledged : ++failed;
@@ -274,22 +274,26 @@ BOOST_AUTO_TEST_CASE(users_push_and_pull_and_a_cut_has_each_push_whole) {
   constexpr uint32_t kUsers = 3, kKeys = 40;
   std::atomic<bool> stop{false};
   std::vector<uint64_t> pushed(kUsers, 0);
+  std::vector<std::string> wrong(kUsers);   // by user: Boost.Test is for one thread
+  std::vector<std::unique_ptr<NamedTable>> tables;
+  for (uint32_t user = 0; user < kUsers; ++user) tables.push_back(Connect("w"));
   std::vector<std::thread> threads;
   for (uint32_t user = 0; user < kUsers; ++user) {
     threads.emplace_back([&, user] {
-      const auto table = Connect("w");
-      const TableRef ref = table->ref();
+      const TableRef ref = tables[user]->ref();
       std::vector<Key> keys;
       for (Key key = 0; key < kKeys; ++key) keys.push_back(key * kUsers + user);
-      while (!stop) {
+      while (!stop && wrong[user].empty()) {
         const Pushing pushing = ref.Push(keys, std::vector<float>(kKeys, 1));
         const auto rows = ref.Pull({user});
-        BOOST_REQUIRE_MESSAGE(rows.ok(), rows.status().ToString());
-        BOOST_REQUIRE(rows->values[0] == static_cast<float>(pushed[user] + 1));   // its own pushes are in it
-        BOOST_REQUIRE(pushing.Wait(seconds(60)).ok());
-        ++pushed[user];
+        const absl::Status done = pushing.Wait(seconds(60));
+        if (!rows.ok() || !done.ok()) {
+          wrong[user] = rows.status().ToString() + ", " + done.ToString();
+        } else if (rows->values[0] != static_cast<float>(++pushed[user])) {   // its own pushes are in it
+          wrong[user] = "pulled " + std::to_string(rows->values[0]) + " behind push " + std::to_string(pushed[user]);
+        }
       }
-      BOOST_TEST(table->Flush().ok());
+      if (const absl::Status status = tables[user]->Flush(); !status.ok()) wrong[user] += status.ToString();
     });
   }
   const auto reader = Connect("w");
@@ -302,6 +306,7 @@ BOOST_AUTO_TEST_CASE(users_push_and_pull_and_a_cut_has_each_push_whole) {
   }
   stop = true;
   for (std::thread& thread : threads) thread.join();
+  for (const std::string& what : wrong) BOOST_TEST(what == "");
   const Rows rows = *reader->ReadAll();
   for (uint32_t user = 0; user < kUsers; ++user) BOOST_TEST(rows.values[user] == static_cast<float>(pushed[user]));
 }
