@@ -275,7 +275,7 @@ absl::StatusOr<Rows> NamedTable::ReadAll() const {
     status = rows.status();
     if (!absl::IsNotFound(status) && !IsRetryable(status)) return rows;
   }
-  return absl::UnavailableError(absl::StrCat("table '", spec().name, "': ", "all cuts were lost while they were read, the last one: ", status.message()));
+  return absl::UnavailableError(absl::StrCat("table '", spec().name, "': all cuts were lost while they were read, the last one: ", status.message()));
 }
 
 absl::StatusOr<NamedTable::Size> NamedTable::MeasureSize() const {

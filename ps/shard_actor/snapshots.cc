@@ -46,6 +46,12 @@ void StartSnapshot(Self* self, const std::string& uri, std::function<void(absl::
                                  });
 }
 
+/// The shard's own snapshot at `uri` is durable.
+void OnOwnWritten(State& state, const std::string& uri) {
+  if (uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
+  state.shard->SetStable(state.writing->clocks);
+}
+
 /// Was it made as `request` wants it? Then it must not be made again: others refer to what lies there.
 bool IsTaken(const State& state, const TakeSnapshot& request) {
   if (!request.in_parts || state.parts == nullptr || state.parts->uri != request.uri || state.parts_taken.files.empty()) return false;
@@ -60,8 +66,7 @@ void SnapshotForRestart(Self* self) {
   if (state.options.snapshot_uri.empty() || state.writing != nullptr || state.version_saved == state.shard->version()) return;
   StartSnapshot(self, state.options.snapshot_uri, [&state, uri = state.options.snapshot_uri](const absl::Status& status) {
     if (status.ok()) {
-      if (uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
-      state.shard->SetStable(state.writing->clocks);
+      OnOwnWritten(state, uri);
       state.failures = 0;
     } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
       state.disk = WithContext(status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
@@ -71,9 +76,7 @@ void SnapshotForRestart(Self* self) {
 
 void SnapshotForLog(Self* self, std::function<void(const absl::Status&)> done) {
   StartSnapshot(self, self->state.options.snapshot_uri, [self, done = std::move(done), uri = self->state.options.snapshot_uri](const absl::Status& status) {
-    State& state = self->state;
-    if (status.ok() && uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
-    if (status.ok()) state.shard->SetStable(state.writing->clocks);
+    if (status.ok()) OnOwnWritten(self->state, uri);
     done(status);
   });
 }
@@ -146,10 +149,7 @@ void SaveForAnswers(Self* self) {
     return;
   }
   StartSnapshot(self, state.options.snapshot_uri, [&state, tell, uri = state.options.snapshot_uri](const absl::Status& status) {
-    if (status.ok()) {
-      if (uri == state.options.snapshot_uri) state.version_saved = state.writing->version;
-      state.shard->SetStable(state.writing->clocks);
-    }
+    if (status.ok()) OnOwnWritten(state, uri);
     tell(status);
   });
 }

@@ -54,6 +54,7 @@ Pull PullOf(Key key) {
 }
 
 struct Fixture {
+  ScratchFolder folder;   // of logs
   Sim sim{1, {}};
   ChainMemberOptions options;
   std::vector<NodeId> nodes;
@@ -92,6 +93,23 @@ struct Fixture {
   void Configured(const ChainMember& member, const ChainView& view) {
     const auto done = AskAt<troupe::Configured>(Peer(member), Configure{view});
     BOOST_REQUIRE_MESSAGE(done.ok(), done.status().ToString());
+  }
+  /// a and b in a chain, in epoch 2.
+  void Pair(const ChainMember& a, const ChainMember& b) {
+    BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
+    const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
+    Configured(b, both);
+    Configured(a, both);
+    Pass(milliseconds(100));
+  }
+  /// Members that are added from now on log what they are told.
+  void Log() {
+    auto made = ScratchFolder::Make();
+    BOOST_REQUIRE(made.ok());
+    folder = *std::move(made);
+    options.shard.log_folder = folder.path();
+    options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+    options.shard.log_patience = milliseconds(0);   // it is real time
   }
   void Pass(milliseconds time) {
     bool over = false;
@@ -343,11 +361,7 @@ BOOST_AUTO_TEST_CASE(what_shards_with_replicas_cannot_do_they_refuse) {
 /// Pushes beyond a cut have no place in the order of the chain yet: nobody but the first member knows of it.
 BOOST_AUTO_TEST_CASE(the_first_holds_pushes_back_for_a_cut_and_all_keep_its_view) {
   const ChainMember a = Add(), b = Add();
-  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
-  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
-  Configured(b, both);
-  Configured(a, both);
-  Pass(milliseconds(100));
+  Pair(a, b);
   BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());
   const Address first = Shard(a, 2), last = Shard(b, 2);
   const auto code = absl::StatusCode::kUnavailable;
@@ -385,11 +399,7 @@ BOOST_AUTO_TEST_CASE(the_first_holds_pushes_back_for_a_cut_and_all_keep_its_view
 
 BOOST_AUTO_TEST_CASE(a_cut_that_is_not_reached_or_whose_first_falls_holds_nobody) {
   const ChainMember a = Add(), b = Add();
-  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
-  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
-  Configured(b, both);
-  Configured(a, both);
-  Pass(milliseconds(100));
+  Pair(a, b);
   const auto prepared = AskAt<Prepared>(Shard(a, 2), Prepare{.cut = 7, .hold = milliseconds(300)});
   BOOST_REQUIRE(prepared.ok());
   BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());   // when the hold is over
@@ -418,14 +428,10 @@ BOOST_AUTO_TEST_CASE(a_cut_that_is_not_reached_or_whose_first_falls_holds_nobody
 
 /// One member logs, the last; whoever begins the chain anew finds all that was acknowledged.
 BOOST_AUTO_TEST_CASE(what_was_acknowledged_is_in_the_log_of_the_last) {
-  const auto folder = ScratchFolder::Make();
-  BOOST_REQUIRE(folder.ok());
-  options.shard.log_folder = folder->path();
-  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
-  options.shard.log_patience = milliseconds(0);
+  Log();
   const auto logs = [&] {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder->path())) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
       if (entry.path().extension() == ".log") names.insert(entry.path().filename());
     }
     return names;
@@ -476,10 +482,7 @@ BOOST_AUTO_TEST_CASE(a_log_that_cannot_be_written_acknowledges_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(a_log_that_comes_to_its_end_refuses_what_it_has_not) {
-  const auto folder = ScratchFolder::Make();
-  BOOST_REQUIRE(folder.ok());
-  options.shard.log_folder = folder->path();
-  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  Log();
   const ChainMember a = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});
   BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
@@ -504,11 +507,7 @@ BOOST_AUTO_TEST_CASE(a_log_that_comes_to_its_end_refuses_what_it_has_not) {
 
 /// What the last member has in no log yet, one that joins may have: it acknowledges it when it has a log of its own.
 BOOST_AUTO_TEST_CASE(what_joins_acknowledges_nothing_before_its_log_has_begun) {
-  const auto folder = ScratchFolder::Make();
-  BOOST_REQUIRE(folder.ok());
-  options.shard.log_folder = folder->path();
-  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
-  options.shard.log_patience = milliseconds(0);
+  Log();
   const ChainMember a = Add(), b = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});
   BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
@@ -532,10 +531,7 @@ BOOST_AUTO_TEST_CASE(what_joins_acknowledges_nothing_before_its_log_has_begun) {
 
 /// Slices go out when what joins has all changes before them, whether or not they are in the giver's log yet.
 BOOST_AUTO_TEST_CASE(one_joins_while_the_log_is_slow) {
-  const auto folder = ScratchFolder::Make();
-  BOOST_REQUIRE(folder.ok());
-  options.shard.log_folder = folder->path();
-  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
+  Log();
   options.shard.shard.tables[0].ranges = 8;
   options.slice_bytes = 1;
   const ChainMember a = Add(), b = Add();
@@ -568,17 +564,9 @@ BOOST_AUTO_TEST_CASE(one_joins_while_the_log_is_slow) {
 
 /// Nor is anybody taken for one that has all as long as what it was given is in no log: then nothing of it would have one when it is the last.
 BOOST_AUTO_TEST_CASE(nobody_joins_a_member_whose_log_has_not_begun) {
-  const auto folder = ScratchFolder::Make();
-  BOOST_REQUIRE(folder.ok());
-  options.shard.log_folder = folder->path();
-  options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
-  options.shard.log_patience = milliseconds(0);
+  Log();
   const ChainMember a = Add(), b = Add(), c = Add();
-  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
-  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
-  Configured(b, both);
-  Configured(a, both);
-  Pass(milliseconds(100));
+  Pair(a, b);
   BOOST_TEST(AskAt<Pushed>(Shard(a, 2), PushOf(1, 5, 2)).ok());
   sim.SetPace(a.node, 1e5);
   std::optional<absl::Status> pushed;
@@ -678,11 +666,7 @@ BOOST_AUTO_TEST_CASE(a_first_member_whose_disk_is_full_leaves_and_the_push_count
   const ChainMember a = Add();
   options.shard.shard.tiers = FaultyTiers(room);
   const ChainMember b = Add();
-  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 1, .epoch = 1, .members = {a}, .joining = b}})->joined);
-  const ChainView both{.number = 2, .epoch = 2, .members = {a, b}};
-  Configured(b, both);
-  Configured(a, both);
-  Pass(milliseconds(100));
+  Pair(a, b);
   const auto many = [](Round round) {
     Push push = PushOf(round, 0, 1);
     std::vector<Key> keys(4'000);
