@@ -57,7 +57,9 @@ BOOST_AUTO_TEST_CASE(bytes_that_are_no_message_are_refused) {
   RefusesAnythingElse(TableClosed{});
   RefusesAnythingElse(DropTable{});
   RefusesAnythingElse(TableDropping{});
-  RefusesAnythingElse(TableOpened{.shard = Block::Copy("abcd", 4), .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1"}}}, .routes = {{.shard = 1, .epoch = 2}}});
+  RefusesAnythingElse(TableOpened{.shard = Block::Copy("abcd", 4),
+                                  .shards = {{NodeId{1}, ActorId{2}, {"tcp:a:1"}}},
+                                  .routes = {{.shard = 1, .epoch = 2, .first = {NodeId{1}, Incarnation{2}}, .last = {NodeId{3}, Incarnation{4}}}}});
 }
 
 BOOST_AUTO_TEST_SUITE_END()
