@@ -25,7 +25,7 @@ using internal::PlainDense;
 using internal::PlainRows;
 
 constexpr size_t kDenseFloats = 10'000'000;
-constexpr size_t kRows = 1'000'000;
+constexpr size_t kMillion = 1'000'000;
 constexpr uint32_t kWide = 64;
 
 Table MakeTable(const std::string& rule, uint32_t width, std::optional<uint64_t> rows) {
@@ -65,10 +65,10 @@ BenchRow DensePush(const std::string& rule) {
 struct Pair {
   Table table;
   PlainRows plain;
-  Pair(const std::string& rule, uint32_t width, bool dense)
-      : table(MakeTable(rule, width, dense ? std::optional<uint64_t>(kRows + 1) : std::nullopt)), plain(rule, kRows + 1, width) {
+  Pair(const std::string& rule, uint32_t width, bool dense, size_t count = kMillion)
+      : table(MakeTable(rule, width, dense ? std::optional<uint64_t>(count + 1) : std::nullopt)), plain(rule, count + 1, width) {
     std::vector<std::vector<Key>> keys(table.partition().ranges());
-    for (Key key = 1; key <= kRows; ++key) keys[table.partition().RangeOf(key)].push_back(key);
+    for (Key key = 1; key <= count; ++key) keys[table.partition().RangeOf(key)].push_back(key);
     std::mt19937 random(3);
     for (uint32_t range = 0; range < keys.size(); ++range) {
       std::shuffle(keys[range].begin(), keys[range].end(), random);   // a table meets its keys in no order
@@ -101,18 +101,18 @@ struct Pair {
   }
 };
 
-/// Of scalar rows 10,000 keys at once, of wide ones 1,000; together all of the table.
-void SparsePushes(const std::string& rule, uint32_t width, std::vector<BenchRow>* rows) {
-  Pair pair(rule, width, false);
+/// Of scalar rows 10,000 keys at once, of wide ones 1,000.
+void SparsePushes(const std::string& rule, uint32_t width, size_t millions, std::vector<BenchRow>* rows) {
+  Pair pair(rule, width, false, millions * kMillion);
   const size_t batch = width == 1 ? 10'000 : 1'000, count = width == 1 ? 100 : 300;
-  const Batches batches(pair.table.partition(), {.rows = kRows, .batch = batch, .count = count, .width = width});
-  rows->push_back(pair.Push(absl::StrCat("sparse push ", batch, " of 1M rows of ", width, " ", rule, "; limit: a flat array"), batches));
+  const Batches batches(pair.table.partition(), {.rows = millions * kMillion, .batch = batch, .count = count, .width = width});
+  rows->push_back(pair.Push(absl::StrCat("sparse push ", batch, " of ", millions, "M rows of ", width, " ", rule, "; limit: a flat array"), batches));
   if (width == kWide && rule == "sgd") rows->push_back(pair.Pull("sparse pull 1000 of 1M rows of 64; limit: a flat array", batches));
 }
 
 void DenseByKeys(std::vector<BenchRow>* rows) {
   Pair pair("sgd", kWide, true);
-  const Batches batches(pair.table.partition(), {.rows = kRows, .batch = 1'000, .count = 300, .width = kWide});
+  const Batches batches(pair.table.partition(), {.rows = kMillion, .batch = 1'000, .count = 300, .width = kWide});
   rows->push_back(pair.Push("dense push 1000 of 1M rows of 64 sgd; limit: a flat array", batches));
   rows->push_back(pair.Pull("dense pull 1000 of 1M rows of 64; limit: a flat array", batches));
 }
@@ -175,10 +175,11 @@ std::vector<BenchRow> BenchRules(bool full) {
   std::vector<BenchRow> rows;
   for (const char* rule : {"add", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "ftrl", "lamb"}) rows.push_back(DensePush(rule));
   for (const uint32_t width : {1u, kWide}) {
-    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, width, &rows);
+    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, width, 1, &rows);
   }
   DenseByKeys(&rows);
-  if (full) {
+  if (full) {   // scalars that no cache holds, beside a flat array that none holds either
+    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, 1, 64, &rows);
     for (BenchRow& row : Memory100M()) rows.push_back(std::move(row));
   }
   return rows;

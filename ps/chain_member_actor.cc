@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "ps/chain/state_transfer.h"
 #include "ps/chain/wire.h"
 #include "ps/chain_cut_actor.h"
+#include "ps/chain_log.h"
 #include "ps/chain_stream_actor.h"
 #include "ps/partition.h"
 #include "ps/range_map.h"
@@ -53,7 +53,7 @@ class Member {
                .retry = options_.retry,
                .slice_bytes = options_.slice_bytes,
                .backlog_bytes_max = options_.backlog_bytes_max},
-              {.has = [this](uint64_t through) { OnNextHas(through); }, .kept = [this] { return Kept(); }}),
+              {.has = [this](uint64_t through) { OnNextHas(through); }, .kept = [this] { return Logged(); }}),
         cut_(self, {.clocks = [this](ChainCut::Answer<ShardClocks> answer) { AskShard<ShardClocks>(AskClocks{}, std::move(answer)); },
                     .keep_view =
                         [this](const Freeze& freeze, ChainCut::Answer<Frozen> answer) {
@@ -287,7 +287,7 @@ class Member {
   bool MayServe() const { return !options_.leased || self_->clock().now() < lease_; }
   absl::Status MayChange() const {
     if (Place() != 0 || !shard_) return Unavailable("it is not the first of its chain");
-    if (!log_failed_.ok()) return log_failed_;
+    if (!log_.failed().ok()) return log_.failed();
     return MayServe() ? absl::OkStatus() : NoLease();
   }
   absl::Status MayBeRead() const {
@@ -397,7 +397,7 @@ class Member {
       Expose(system_, ChainActorId(view_.epoch), caf::actor_cast<ShardActor>(caf::actor(self_)));
     }
     if (Place() != 0) cut_.Leave(Unavailable("it is not the first of its chain"));
-    logs_ ? KeepLogOfChain() : KeepFiles();
+    log_.on() ? KeepLogOfChain() : KeepFiles();
     FollowNext();
     return absl::OkStatus();
   }
@@ -410,13 +410,13 @@ class Member {
     DropShard();
     ShardActorOptions shard = options_.shard;
     shard.snapshot_uri.clear();
-    if (view_.epoch == 1 || logs_) shard.catch_up_max = {};
+    if (view_.epoch == 1 || log_.on()) shard.catch_up_max = {};
     uint64_t newest = 0;
     if (!options_.shard.snapshot_uri.empty()) {
-      if (logs_) TROUPE_RETURN_IF_ERROR(LookAnew(system_.storage(), options_.shard.snapshot_uri));
+      if (log_.on()) TROUPE_RETURN_IF_ERROR(LookAnew(system_.storage(), options_.shard.snapshot_uri));
       TROUPE_TRY(newest, NewestEpoch(system_.storage(), options_.shard.snapshot_uri, view_.epoch));
     }
-    if (newest > 0 && logs_) {
+    if (newest > 0 && log_.on()) {
       shard.snapshot_uri = FileOf(newest);
       shard.log_name = LogOf(newest);
     } else if (newest > 0) {
@@ -435,7 +435,7 @@ class Member {
       begun_.reset();
     };
     // A last member that was given up may have finished its first snapshot meanwhile, and removed what was being read here.
-    const auto still = [&storage = system_.storage(), logs = logs_, uri = options_.shard.snapshot_uri, epoch = view_.epoch, newest]() -> absl::Status {
+    const auto still = [&storage = system_.storage(), logs = log_.on(), uri = options_.shard.snapshot_uri, epoch = view_.epoch, newest]() -> absl::Status {
       if (!logs) return absl::OkStatus();
       TROUPE_RETURN_IF_ERROR(LookAnew(storage, uri));
       TROUPE_TRY(const uint64_t now, NewestEpoch(storage, uri, epoch));
@@ -446,10 +446,9 @@ class Member {
   }
   absl::Status TakeShard(absl::StatusOr<ShardActor> shard) {
     // Somebody has the log who was in the chain and has not been heard, or has gone on with another one: this one is asked again until it finds the newest.
-    if (logs_ && (absl::IsFailedPrecondition(shard.status()) || absl::IsNotFound(shard.status()))) return absl::UnavailableError(shard.status().message());
+    if (log_.on() && (absl::IsFailedPrecondition(shard.status()) || absl::IsNotFound(shard.status()))) return absl::UnavailableError(shard.status().message());
     TROUPE_RETURN_IF_ERROR(shard.status());
     shard_ = std::move(*shard);
-    ++shards_;
     self_->link_to(shard_);
     return absl::OkStatus();
   }
@@ -458,9 +457,7 @@ class Member {
     taking_.reset();
     for (auto& promise : std::exchange(adopting_, {})) promise.deliver(ToError(Unavailable("its state is begun anew")));
     early_.clear();
-    open_.clear();
-    log_.clear();
-    ++shards_;
+    log_.OnOtherShard();
     cut_.Leave(Unavailable("its state is begun anew"));
     if (!shard_) return;
     self_->unlink_from(shard_);
@@ -480,24 +477,19 @@ class Member {
   /// One member logs, the last, and as long as it is the last: in a log of its own, which begins with all that it has.
   void KeepLogOfChain() {
     if (!Last()) {
-      log_failed_ = absl::OkStatus();
-      if (!std::exchange(log_, "").empty()) AskShard<LogKept>(KeepLog{}, [](const absl::StatusOr<LogKept>&) {});
+      if (log_.End()) AskShard<LogKept>(KeepLog{}, [](const absl::StatusOr<LogKept>&) {});
       return;
     }
-    if (!log_.empty()) return;
-    log_ = LogOf(view_.epoch);
-    log_begun_ = false;
-    log_failed_ = absl::OkStatus();
-    AskShard<LogKept>(KeepLog{.uri = FileOf(view_.epoch), .folder = options_.shard.log_folder, .name = log_},
-                      [this, log = log_, epoch = view_.epoch, told = last_, life = shards_](const absl::StatusOr<LogKept>& kept) {
-                        if (log != log_ || life != shards_) return;
-                        if (kept.ok()) open_.erase(open_.begin(), open_.upper_bound(told));   // its snapshot has them
-                        OnLogKept(epoch, kept.status());
+    if (const std::optional<ChainLog::Begun> begun = log_.Begin(view_.epoch, last_)) AskForLog(*begun);
+  }
+  void AskForLog(const ChainLog::Begun& begun) {
+    AskShard<LogKept>(KeepLog{.uri = FileOf(begun.epoch), .folder = options_.shard.log_folder, .name = LogOf(begun.epoch)},
+                      [this, begun](const absl::StatusOr<LogKept>& kept) {
+                        if (log_.OnBegun(begun, kept.status())) OnLogKept(begun.epoch, kept.status());
                       });
   }
   void OnLogKept(uint64_t epoch, const absl::Status& status) {
     if (!status.ok()) return FailLog(status);
-    log_begun_ = true;
     next_.Trim();
     OnNextHas(next_.has(last_));
     if (!MayServe()) return;   // another one may be reading what is there
@@ -519,7 +511,7 @@ class Member {
   }
   void OnNextHas(uint64_t through) {
     through = AnswersAtOnce() ? last_ : through;
-    Acknowledge(Last() ? std::min(through, Kept()) : through);
+    Acknowledge(Last() ? std::min(through, Logged()) : through);
     if (!Last() || !next_.caught_up()) return;
     for (auto& promise : std::exchange(asked_, {})) promise.deliver(Configured{.joined = true});
   }
@@ -556,7 +548,7 @@ class Member {
         number, message,
         [this, answer, applied, number](Reply& reply) mutable {
           applied(reply);
-          if (AnswersAtOnce() && number <= Kept()) {   // the common case of a single member, without a copy
+          if (AnswersAtOnce() && number <= Logged()) {   // the common case of a single member, without a copy
             answer(MayServe() ? absl::StatusOr<Reply>(std::move(reply)) : NoLease());
             return;
           }
@@ -578,44 +570,41 @@ class Member {
   /// Change `number`.
   template <class Reply, class Message, class Has, class Refused>
   void TellShard(uint64_t number, const Message& message, Has has, Refused refused) {
-    if (logs_) open_.insert(number);
+    log_.Tell(number);
     self_->request(caf::actor_cast<caf::actor>(shard_), caf::infinite, message)
         .then(
-            [this, number, has, life = shards_](Reply& reply) mutable {
-              if (life == shards_) ShardHas(number);
+            [this, number, has, shard = log_.shard()](Reply& reply) mutable {
+              log_.OnTold(number, shard);
               has(reply);
               FollowLog();
             },
-            [this, number, refused, life = shards_](const caf::error& error) mutable {
+            [this, number, refused, shard = log_.shard()](const caf::error& error) mutable {
               const absl::Status status = FromError(error);
-              const bool of_log = logs_ && !log_.empty() && (OfThisHost(status) || absl::IsInternal(status));
-              if (of_log) FailLog(status);   // what is not in the log is not acknowledged
-              if (life == shards_ && !of_log) ShardHas(number);
+              const bool of_log = log_.kept() && (OfThisHost(status) || absl::IsInternal(status));
+              of_log ? FailLog(status) : log_.OnTold(number, shard);   // what is not in the log is not acknowledged
               refused(status);
               FollowLog();
             });
   }
   /// More may be in the log than before.
   void FollowLog() {
-    if (!logs_ || !Last()) return;
+    if (!log_.on() || !Last()) return;
     next_.Trim();
     OnNextHas(next_.has(last_));
   }
-  /// Others go on; where there are none, changes are refused until this process is replaced.
+  /// Others go on; where there are none, changes are refused until it has begun again.
   void FailLog(const absl::Status& status) {
     if (view_.members.size() > 1) return Fail(std::string(status.message()));
-    log_failed_ = status;
+    log_.Fail(status);
     RefuseAll(status);
-  }
-  void ShardHas(uint64_t number) {
-    if (logs_) open_.erase(number);
+    if (std::exchange(log_waits_, true)) return;
+    self_->delayed_send(self_, options_.log_retry, Thunk{[this] {
+                          log_waits_ = false;
+                          if (!log_.failed().ok() && log_.kept()) AskForLog(log_.BeginAgain(last_));
+                        }});
   }
   /// Of the last member: what it has as its successors would find it.
-  uint64_t Kept() const {
-    if (!logs_) return last_;
-    if (!log_begun_) return acknowledged_;
-    return open_.empty() ? last_ : *open_.begin() - 1;
-  }
+  uint64_t Logged() const { return log_.Through(last_, acknowledged_); }
   void TakeForwarded(const Change& change) {
     next_.Add(++last_, change);
     if (const auto* compare = std::get_if<CompareRange>(&change)) return Compare(*compare);
@@ -670,7 +659,7 @@ class Member {
   /// nothing more is promised until it is a member.
   template <class Answer>
   void SayStable(Answer& answer) const {
-    if (view_.members.size() > 1 || logs_) {
+    if (view_.members.size() > 1 || log_.on()) {
       answer.stable = answer.clock;
     } else if (next_.active()) {
       answer.stable = 0;
@@ -684,9 +673,9 @@ class Member {
       told(absl::OkStatus());
     } else if (!MayServe()) {
       told(NoLease());
-    } else if (!log_failed_.ok()) {
-      told(log_failed_);
-    } else if ((AnswersAtOnce() && number <= Kept()) || number <= acknowledged_) {
+    } else if (!log_.failed().ok()) {
+      told(log_.failed());
+    } else if ((AnswersAtOnce() && number <= Logged()) || number <= acknowledged_) {
       told(absl::OkStatus());
     } else {
       waiting_.emplace(number, std::move(told));
@@ -718,13 +707,8 @@ class Member {
   std::chrono::steady_clock::time_point lease_{};
   ChainStream next_;   // to the next member, or to one that joins behind this one
   ChainCut cut_;
-  // Where the shard logs what it is told.
-  const bool logs_ = !options_.shard.log_folder.empty();
-  std::string log_;           // empty: this member has none
-  bool log_begun_ = false;    // it has a first snapshot
-  absl::Status log_failed_;   // nothing more is acknowledged
-  std::set<uint64_t> open_;   // changes that the shard has been told and has not answered
-  uint64_t shards_ = 0;       // goes up with every other shard_
+  ChainLog log_{!options_.shard.log_folder.empty()};
+  bool log_waits_ = false;   // to be begun again
   std::vector<caf::typed_response_promise<Configured>> asked_;
   // Of a chain that this member begins.
   bool making_ = false;                                                    // its shard is being made; views that come wait

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -172,7 +173,13 @@ absl::Status PushLog::Sync() {
     std::lock_guard lock(mutex_);
     pending.swap(pending_);
   }
-  if (broken_.ok() && !pending.empty()) broken_ = Write(pending);
+  if (pending.empty()) return broken_;
+  if (!broken_.ok()) {
+    if (pending.front().number <= broken_through_) return broken_;
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));   // it has been told that this file is broken
+  }
+  broken_ = Write(pending);
+  broken_through_ = pending.back().number;
   return broken_;
 }
 

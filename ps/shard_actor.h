@@ -89,7 +89,8 @@ struct KeepView {
 };
 /// What it is told from now on is in the log `name` in `folder` before it is answered, begun with a snapshot at `uri`; what it was told before is in that
 /// snapshot. An empty name: it logs no more, and whoever waits for the log is answered. The reply comes when the log has begun. Errors: those of the disk, with
-/// which later changes are refused as well.
+/// which later changes are refused as well, until it is told the same again and the disk has room: then the log goes on behind another snapshot, which also has
+/// what was refused after it had been applied.
 struct KeepLog {
   std::string uri, folder, name;
 };

@@ -20,11 +20,6 @@ bool IsGone(NodeState state) {
   return state == NodeState::kDown || state == NodeState::kLeft;
 }
 
-/// A service, whose driver may be lost as often as it wants, and has what it needs elsewhere too: a named table's.
-bool BeginsAgain(const JobSpec& spec) {
-  return spec.attempts == UINT32_MAX;
-}
-
 constexpr int32_t kMovedCode = -9;            // of a process that its node has ended for the head
 constexpr std::chrono::seconds kTickMax{1};   // between two ticks of a head that is awake
 
@@ -335,7 +330,7 @@ void Head::MoveProcesses(Node& node, Clock::Time now, int64_t wall_ms) {
   for (const auto& [id, name] : RunningOn(node)) {
     Job& job = jobs_.at(id);
     Process& process = job.processes.at(name);
-    if (process.moves || (name == kDriverName && !BeginsAgain(job.status.spec))) continue;   // a driver is left to its end
+    if (process.moves || (name == kDriverName && job.status.spec.attempts != JobSpec::kEndless)) continue;   // left to its end
     if (process.state == ProcessState::kRunning) {
       if (HandsOver(job, process, now)) continue;
       process.moves = true;

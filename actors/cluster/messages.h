@@ -177,6 +177,9 @@ struct Claimed {
 };
 
 struct JobSpec {
+  /// Of `attempts`, a service's: its driver may be lost, and be sent to another node, as often as it takes; what it needs is elsewhere too.
+  static constexpr uint32_t kEndless = UINT32_MAX;
+
   std::string name;                ///< for people
   std::string queue = "default";   ///< queues share the cluster's cores by their weights
   std::string program;             ///< hash; the head must have its bytes (PutProgram)

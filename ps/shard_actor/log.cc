@@ -56,6 +56,11 @@ void OnSynced(Self* self, const LogSynced& synced) {
 void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::Status&)> answer) {
   State& state = self->state;
   if (auto begins = std::exchange(state.begins, std::nullopt)) (*begins)(absl::CancelledError("another log is kept"));
+  if (state.log != nullptr && !keep.name.empty() && keep.name == state.options.log_name) {   // the log that has failed
+    if (!state.unsynced.empty()) return answer(absl::UnavailableError("what the log has lost is being refused"));
+    state.begins = std::move(answer);
+    return BeginLog(self);
+  }
   state.syncing = 0;
   state.disk = absl::OkStatus();
   state.log = nullptr;   // and its lock, as soon as nobody writes to it any more
@@ -86,8 +91,8 @@ void BeginLog(Self* self) {
     State& now = self->state;
     if (log != now.log || !now.begins) return;
     const auto begins = *std::exchange(now.begins, std::nullopt);
+    now.disk = status.ok() ? absl::OkStatus() : WithContext(status, absl::StrCat("shard ", now.shard->options().shard, " cannot begin its log"));
     if (!status.ok()) {
-      now.disk = WithContext(status, absl::StrCat("shard ", now.shard->options().shard, " cannot begin its log"));
       AnswerUnsynced(now, now.unsynced.size(), now.disk);
     } else if (!now.unsynced.empty()) {
       SyncLog(self);

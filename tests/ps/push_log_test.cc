@@ -178,13 +178,21 @@ BOOST_AUTO_TEST_CASE(an_error_of_the_reader_and_of_the_place_is_given_back) {
   BOOST_TEST(!PushLog::Open(File(1).string(), "shard-0", 0, refuse).ok());
 }
 
-BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_log) {
+BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_log_until_it_goes_on_in_another_file) {
   std::filesystem::create_symlink("/dev/full", File(1));
   auto log = *Open(5);   // older files are not read
   std::filesystem::create_symlink("/dev/full", File(5));
   log->Append(Of(1, "one"));
   BOOST_TEST(log->Sync().message() == File(5).string() + ": no space left on device");
-  BOOST_TEST(absl::IsResourceExhausted(log->Sync()));   // for good
+  log->Append(Of(1, "two"));
+  BOOST_TEST(absl::IsResourceExhausted(log->Sync()));
+  BOOST_TEST(log->Rotate() == 6u);
+  BOOST_TEST(absl::IsResourceExhausted(log->Sync()));   // nothing has come yet
+  log->Append(Of(1, "three"));
+  BOOST_TEST(log->Sync().ok());
+  log.reset();
+  BOOST_TEST(Open(6).ok());
+  BOOST_TEST(read == std::vector<std::string>{"1:three;"}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(appending_and_syncing_at_once_keeps_the_order) {

@@ -111,6 +111,21 @@ struct Fixture {
     options.shard.snapshot_uri = "mem:/job/shard-0.snapshot";
     options.shard.log_patience = milliseconds(0);   // it is real time
   }
+  /// Pushes 1 to `member`, in epoch 1, from round `round` on, until its log cannot take one: that one's round.
+  Round FillLog(const ChainMember& member, Round round, absl::Status& status) {
+    rlimit before{};
+    BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    const auto handler = signal(SIGXFSZ, SIG_IGN);
+    const rlimit little{.rlim_cur = 2'000, .rlim_max = before.rlim_max};
+    BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
+    for (;; ++round) {
+      status = AskAt<Pushed>(Shard(member, 1), PushOf(round, 5, 1)).status();
+      if (!status.ok() || round > 50) break;
+    }
+    BOOST_TEST(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    signal(SIGXFSZ, handler);
+    return round;
+  }
   void Pass(milliseconds time) {
     bool over = false;
     sim.After(time, [&] { over = true; });
@@ -486,16 +501,8 @@ BOOST_AUTO_TEST_CASE(a_log_that_comes_to_its_end_refuses_what_it_has_not) {
   const ChainMember a = Add();
   Configured(a, {.number = 1, .epoch = 1, .members = {a}});
   BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(1, 5, 2)).ok());
-  rlimit before{};
-  BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const auto handler = signal(SIGXFSZ, SIG_IGN);
-  const rlimit little{.rlim_cur = 2'000, .rlim_max = before.rlim_max};
-  BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
   absl::Status status;
-  Round round = 1;
-  while (status.ok() && round < 50) status = AskAt<Pushed>(Shard(a, 1), PushOf(++round, 5, 1)).status();
-  BOOST_TEST(setrlimit(RLIMIT_FSIZE, &before) == 0);
-  signal(SIGXFSZ, handler);
+  const Round round = FillLog(a, 2, status);
   BOOST_TEST(Says(status, absl::StatusCode::kInternal, "shard 0 cannot write its log"), status.ToString());
   const Assign assign{.table = 0, .keys = Block::Adopt(std::vector<Key>{5}), .values = Block::Adopt(std::vector<float>{1})};
   BOOST_TEST(Says(AskAt<Assigned>(Shard(a, 1), assign).status(), absl::StatusCode::kInternal, "shard 0 cannot write its log"));
@@ -503,6 +510,36 @@ BOOST_AUTO_TEST_CASE(a_log_that_comes_to_its_end_refuses_what_it_has_not) {
   const ChainMember b = Add();   // in its place
   Configured(b, {.number = 2, .epoch = 2, .members = {b}});
   BOOST_TEST(AskAt<Pulled>(Shard(b, 2), PullOf(5))->values.As<float>()[0] == static_cast<float>(round));   // 2, and 1 for each round from 2 on but the last
+}
+
+/// With what was refused: it had been applied, so that it counts when it is sent again. Who joins waits for it.
+BOOST_AUTO_TEST_CASE(a_log_that_has_failed_begins_again_when_there_is_room) {
+  Log();
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  absl::Status status;
+  const Round round = FillLog(a, 1, status);
+  BOOST_TEST(Says(status, absl::StatusCode::kInternal, "shard 0 cannot write its log"), status.ToString());
+  std::optional<absl::StatusOr<troupe::Configured>> joined;
+  sim.system(NodeId{0}).network().Request(
+      Peer(a), Codec<Configure>::Encode(Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}}), Network::Lane::kControl, milliseconds(60'000),
+      [&](const absl::StatusOr<Frame>& frame) { joined = frame.ok() ? Codec<troupe::Configured>::Decode(*frame) : frame.status(); });
+  Pass(milliseconds(500));
+  BOOST_TEST(!joined.has_value());
+  BOOST_TEST(Says(AskAt<Pushed>(Shard(a, 1), PushOf(round, 5, 1)).status(), absl::StatusCode::kInternal, "shard 0 cannot write its log"));
+  Pass(milliseconds(1'000));
+  BOOST_TEST_REQUIRE(joined.has_value());
+  BOOST_TEST((joined->ok() && (*joined)->joined));
+  const auto again = AskAt<Pushed>(Shard(a, 1), PushOf(round, 5, 1));
+  BOOST_TEST_REQUIRE(again.ok(), again.status().ToString());
+  BOOST_TEST(again->stable == again->clock);
+  BOOST_TEST(AskAt<Pushed>(Shard(a, 1), PushOf(round + 1, 5, 1)).ok());
+  BOOST_TEST(std::filesystem::exists(folder.path() + "/shard-0.e1.3.log"));
+  BOOST_TEST(!std::filesystem::exists(folder.path() + "/shard-0.e1.2.log"));   // the one that failed
+  sim.Stop(a.node);
+  const ChainMember c = Add();   // in its place
+  Configured(c, {.number = 3, .epoch = 3, .members = {c}});
+  BOOST_TEST(AskAt<Pulled>(Shard(c, 3), PullOf(5))->values.As<float>()[0] == static_cast<float>(round + 1));
 }
 
 /// What the last member has in no log yet, one that joins may have: it acknowledges it when it has a log of its own.

@@ -105,7 +105,7 @@ std::string JobLine(const JobStatus& job) {
   std::string line = absl::StrCat("job ", job.job, " ", job.spec.name, ": ", ToString(job.state), job.reason.empty() ? "" : absl::StrCat(": ", job.reason));
   if (IsOver(job.state)) return line;
   absl::StrAppend(&line, " [queue ", job.spec.queue, job.spec.priority == 0 ? "" : absl::StrCat(", priority ", job.spec.priority), ", attempt ",
-                  std::max<uint64_t>(1, job.attempt), job.spec.attempts == UINT32_MAX ? "" : absl::StrCat(" of ", job.spec.attempts), "]");
+                  std::max<uint64_t>(1, job.attempt), job.spec.attempts == JobSpec::kEndless ? "" : absl::StrCat(" of ", job.spec.attempts), "]");
   return line;
 }
 

@@ -199,7 +199,7 @@ absl::StatusOr<JobId> Begin(ClusterLink& link, const Inspected& cluster, const T
   JobId before = 0;   // the newest of this name, which is over
   spec.name = JobNameOfTable(job.spec.name);
   spec.arguments = TableDriverArguments(job);
-  spec.attempts = UINT32_MAX;
+  spec.attempts = JobSpec::kEndless;
   std::error_code error;
   spec.folder = std::filesystem::current_path(error).string();
   if (error) return absl::InvalidArgumentError(absl::StrCat("this folder: ", error.message()));
