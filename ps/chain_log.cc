@@ -7,33 +7,41 @@ namespace troupe {
 std::optional<ChainLog::Begun> ChainLog::Begin(uint64_t epoch, uint64_t through) {
   if (kept()) return std::nullopt;
   epoch_ = epoch;
-  begun_ = false;
   failed_ = absl::OkStatus();
-  return Begun{epoch, through, shard_};
+  return BeginAgain(through);
 }
 
 ChainLog::Begun ChainLog::BeginAgain(uint64_t through) {
-  begun_ = false;
+  begins_ = true;
+  begun_ = failed_since_ = false;
   return {epoch_, through, shard_};
 }
 
 bool ChainLog::OnBegun(const Begun& begun, const absl::Status& status) {
   if (begun.epoch != epoch_ || begun.shard != shard_) return false;
+  begins_ = false;
   if (!status.ok()) return true;
   open_.erase(open_.begin(), open_.upper_bound(begun.through));
   begun_ = true;
-  failed_ = absl::OkStatus();
+  if (!failed_since_) failed_ = absl::OkStatus();
   return true;
+}
+
+void ChainLog::Fail(const absl::Status& why) {
+  failed_ = why;
+  failed_since_ = true;
 }
 
 bool ChainLog::End() {
   failed_ = absl::OkStatus();
+  begins_ = false;
   return std::exchange(epoch_, 0) != 0;
 }
 
 void ChainLog::OnOtherShard() {
   ++shard_;
   epoch_ = 0;
+  begins_ = false;
   open_.clear();
 }
 

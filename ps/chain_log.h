@@ -25,6 +25,8 @@ class ChainLog {
   bool on() const { return on_; }
   /// The shard keeps a log, or is beginning one.
   bool kept() const { return epoch_ != 0; }
+  /// The shard has been asked and has not answered.
+  bool begins() const { return begins_; }
   /// Why nothing more comes into it: then nothing more is acknowledged.
   const absl::Status& failed() const { return failed_; }
   /// Another number for every other shard.
@@ -34,11 +36,11 @@ class ChainLog {
   std::optional<Begun> Begin(uint64_t epoch, uint64_t through);
   /// The log that has failed is asked for once more, with all changes through `through` in another first snapshot.
   Begun BeginAgain(uint64_t through);
-  /// The shard's answer to either. False: of a log that is not kept any more.
+  /// The shard's answer to either; it has failed all the same where Fail has come since it was asked. False: of a log that is not kept any more.
   bool OnBegun(const Begun& begun, const absl::Status& status);
   /// This member is not the last one. True: the shard is to end its log.
   bool End();
-  void Fail(const absl::Status& why) { failed_ = why; }
+  void Fail(const absl::Status& why);
   /// The shard is another one, which has been told nothing.
   void OnOtherShard();
 
@@ -53,9 +55,11 @@ class ChainLog {
  private:
   const bool on_;
   uint64_t epoch_ = 0;   // 0: no log
+  bool begins_ = false;
   bool begun_ = false;   // its first snapshot is there
   absl::Status failed_;
-  std::set<uint64_t> open_;   // changes that the shard has been told and has not answered
+  bool failed_since_ = false;   // it was asked for
+  std::set<uint64_t> open_;     // changes that the shard has been told and has not answered
   uint64_t shard_ = 0;
 };
 

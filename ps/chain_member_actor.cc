@@ -68,7 +68,10 @@ class Member {
     return promise;
   }
 
-  void OnGranted(const GrantLease& grant) { lease_ = std::max(lease_, grant.until); }
+  void OnGranted(const GrantLease& grant) {
+    lease_ = std::max(lease_, grant.until);
+    DropEarlierFiles();
+  }
 
   /// What was acknowledged to be is refused when it cannot be known to be any more.
   void OnLeaseTick() {
@@ -490,9 +493,15 @@ class Member {
   }
   void OnLogKept(uint64_t epoch, const absl::Status& status) {
     if (!status.ok()) return FailLog(status);
+    if (!log_.failed().ok()) return BeginLogLater();
     next_.Trim();
     OnNextHas(next_.has(last_));
-    if (!MayServe()) return;   // another one may be reading what is there
+    earlier_files_ = epoch;
+    DropEarlierFiles();
+  }
+  void DropEarlierFiles() {
+    if (!earlier_files_ || !Last() || !MayServe()) return;   // without a lease: another one may be reading what is there
+    const uint64_t epoch = *std::exchange(earlier_files_, std::nullopt);
     system_.compute().Submit(Compute::Priority::kStep, [&storage = system_.storage(), shard = options_.shard.shard.shard, uri = options_.shard.snapshot_uri,
                                                         folder = options_.shard.log_folder, epoch] { DropEarlierEpochs(storage, uri, folder, shard, epoch); });
   }
@@ -597,10 +606,13 @@ class Member {
     if (view_.members.size() > 1) return Fail(std::string(status.message()));
     log_.Fail(status);
     RefuseAll(status);
-    if (std::exchange(log_waits_, true)) return;
+    BeginLogLater();
+  }
+  void BeginLogLater() {
+    if (log_.begins() || std::exchange(log_waits_, true)) return;
     self_->delayed_send(self_, options_.log_retry, Thunk{[this] {
                           log_waits_ = false;
-                          if (!log_.failed().ok() && log_.kept()) AskForLog(log_.BeginAgain(last_));
+                          if (!log_.failed().ok() && log_.kept() && !log_.begins()) AskForLog(log_.BeginAgain(last_));
                         }});
   }
   /// Of the last member: what it has as its successors would find it.
@@ -708,7 +720,8 @@ class Member {
   ChainStream next_;   // to the next member, or to one that joins behind this one
   ChainCut cut_;
   ChainLog log_{!options_.shard.log_folder.empty()};
-  bool log_waits_ = false;   // to be begun again
+  bool log_waits_ = false;                  // to be begun again
+  std::optional<uint64_t> earlier_files_;   // than this epoch's, which has a log: to be removed
   std::vector<caf::typed_response_promise<Configured>> asked_;
   // Of a chain that this member begins.
   bool making_ = false;                                                    // its shard is being made; views that come wait

@@ -167,19 +167,23 @@ uint64_t PushLog::Rotate() {
   return ++number_;
 }
 
+void PushLog::GoOn() {
+  if (broken_.ok()) return;
+  {
+    std::lock_guard lock(mutex_);
+    std::erase_if(pending_, [this](const Pending& pending) { return pending.number < number_; });
+  }
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  broken_ = absl::OkStatus();
+}
+
 absl::Status PushLog::Sync() {
   std::vector<Pending> pending;
   {
     std::lock_guard lock(mutex_);
     pending.swap(pending_);
   }
-  if (pending.empty()) return broken_;
-  if (!broken_.ok()) {
-    if (pending.front().number <= broken_through_) return broken_;
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));   // it has been told that this file is broken
-  }
-  broken_ = Write(pending);
-  broken_through_ = pending.back().number;
+  if (broken_.ok() && !pending.empty()) broken_ = Write(pending);
   return broken_;
 }
 

@@ -40,11 +40,13 @@ class PushLog {
   /// Keeps the frame's blocks until they are synced. Not thread-safe with Rotate.
   void Append(Frame frame);
   /// Writes what has been appended before the call, and returns when it would survive a power failure. One call at a time; any thread.
-  /// Errors ResourceExhausted: "FILE: no space left on device"; Internal. What was appended is lost then, and all that is appended to the same file fails in
-  /// the same way: a log goes on behind the next Rotate, with a snapshot that has all before it.
+  /// Errors ResourceExhausted: "FILE: no space left on device"; Internal. The log then ends: everything later fails in the same way, until it goes on.
   absl::Status Sync();
   /// What is appended from now on goes to a file of its own, whose number this is.
   uint64_t Rotate();
+  /// After a Sync that failed, a Rotate, and a snapshot of what was there then: what was appended before that Rotate and not written is forgotten, and what has
+  /// been or is appended behind it is written. Not beside Sync.
+  void GoOn();
   /// Removes files older than number `first`. Errors Internal.
   absl::Status Drop(uint64_t first);
   /// Appended, or found by Open, since the last Rotate.
@@ -73,7 +75,6 @@ class PushLog {
   uint64_t open_number_ = 0;
   uint64_t written_ = 0, synced_ = 0;   // bytes of the open file
   absl::Status broken_;
-  uint64_t broken_through_ = 0;   // files up to this number, where broken_ is an error
 };
 
 }   // namespace troupe

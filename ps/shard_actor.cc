@@ -119,11 +119,11 @@ void TakeInTurn(Self* self, const Push& push, std::function<void()> take, std::f
 
 absl::StatusOr<Pushed> OnPush(Self* self, const Push& push) {
   State& state = self->state;
-  if (state.log != nullptr) TROUPE_RETURN_IF_ERROR(state.disk);
+  if (state.log != nullptr && !state.in_chain) TROUPE_RETURN_IF_ERROR(state.disk);
   const auto told = [&] { return std::pair(state.shard->version(), state.shard->min_clock()); };
   const auto before = told();
   auto pushed = state.shard->OnPush(push);
-  if (state.log != nullptr && told() != before) state.log->Append(Codec<Push>::Encode(push));
+  if (state.log != nullptr && state.disk.ok() && told() != before) state.log->Append(Codec<Push>::Encode(push));
   if (!pushed.ok()) return pushed;
   if (pushed->outcome == Pushed::Outcome::kNeedKeys || pushed->outcome == Pushed::Outcome::kMoved) return pushed;
   state.heard[static_cast<uint32_t>(push.writer)] = self->clock().now();
@@ -263,13 +263,15 @@ caf::behavior ShardBehavior(Self* self) {
       [self](const Assign& assign) -> caf::result<Assigned> {
         auto promise = self->make_response_promise<caf::typed_response_promise<Assigned>>();
         WhenUnread(self->state, [self, assign, promise]() mutable {
-          if (self->state.log == nullptr) {
+          if (self->state.log == nullptr && !self->state.in_chain) {
             KeepAssigned(self, assign,
                          [promise](const absl::Status& kept) mutable { Fulfil(promise, kept.ok() ? absl::StatusOr<Assigned>(Assigned{}) : kept); });
             return;
           }
-          const absl::Status status = self->state.disk.ok() ? self->state.shard->OnAssign(assign) : self->state.disk;
-          if (status.ok()) self->state.log->Append(Codec<Assign>::Encode(assign));
+          const absl::Status& disk = self->state.disk;
+          absl::Status status = disk.ok() || self->state.in_chain ? self->state.shard->OnAssign(assign) : disk;
+          if (status.ok()) status = disk;
+          if (status.ok() && self->state.log != nullptr) self->state.log->Append(Codec<Assign>::Encode(assign));
           auto answer = [promise](const absl::Status& logged) mutable { Fulfil(promise, logged.ok() ? absl::StatusOr<Assigned>(Assigned{}) : logged); };
           status.ok() ? WhenLogged(self, answer) : answer(status);
         });

@@ -55,12 +55,13 @@ void OnSynced(Self* self, const LogSynced& synced) {
 
 void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::Status&)> answer) {
   State& state = self->state;
-  if (auto begins = std::exchange(state.begins, std::nullopt)) (*begins)(absl::CancelledError("another log is kept"));
-  if (state.log != nullptr && !keep.name.empty() && keep.name == state.options.log_name) {   // the log that has failed
-    if (!state.unsynced.empty()) return answer(absl::UnavailableError("what the log has lost is being refused"));
+  state.in_chain = true;
+  if (state.log != nullptr && !keep.name.empty() && keep.name == state.options.log_name) {   // which has failed
+    if (state.begins || !state.unsynced.empty()) return answer(state.disk.ok() ? absl::UnavailableError("the log is not at rest") : state.disk);
     state.begins = std::move(answer);
     return BeginLog(self);
   }
+  if (auto begins = std::exchange(state.begins, std::nullopt)) (*begins)(absl::CancelledError("another log is kept"));
   state.syncing = 0;
   state.disk = absl::OkStatus();
   state.log = nullptr;   // and its lock, as soon as nobody writes to it any more
@@ -94,8 +95,9 @@ void BeginLog(Self* self) {
     now.disk = status.ok() ? absl::OkStatus() : WithContext(status, absl::StrCat("shard ", now.shard->options().shard, " cannot begin its log"));
     if (!status.ok()) {
       AnswerUnsynced(now, now.unsynced.size(), now.disk);
-    } else if (!now.unsynced.empty()) {
-      SyncLog(self);
+    } else {
+      now.log->GoOn();
+      if (!now.unsynced.empty()) SyncLog(self);
     }
     begins(now.disk);
   });

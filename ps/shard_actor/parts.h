@@ -136,6 +136,7 @@ struct State {
 
   // The log.
   std::shared_ptr<PushLog> log;                                     // null: none
+  bool in_chain = false;                                            // which logs: others have what it is told, so it applies that whatever becomes of its log
   std::optional<std::function<void(const absl::Status&)>> begins;   // the log, which counts when its first snapshot is there: then it is called
   std::deque<std::function<void(const absl::Status&)>> unsynced;    // answers to what the log does not have yet
   size_t syncing = 0;                                               // how many of them wait for the sync under way

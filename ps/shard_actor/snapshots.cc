@@ -69,14 +69,18 @@ void SnapshotForRestart(Self* self) {
       OnOwnWritten(state, uri);
       state.failures = 0;
     } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
-      state.disk = WithContext(status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
+      const absl::Status of_disk = absl::IsResourceExhausted(status) ? status : absl::InternalError(status.message());
+      state.disk = WithContext(of_disk, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
     }
   });
 }
 
 void SnapshotForLog(Self* self, std::function<void(const absl::Status&)> done) {
   StartSnapshot(self, self->state.options.snapshot_uri, [self, done = std::move(done), uri = self->state.options.snapshot_uri](const absl::Status& status) {
-    if (status.ok()) OnOwnWritten(self->state, uri);
+    if (status.ok()) {
+      OnOwnWritten(self->state, uri);
+      self->state.failures = 0;
+    }
     done(status);
   });
 }

@@ -70,8 +70,11 @@ BOOST_AUTO_TEST_CASE(a_log_that_failed_has_failed_until_it_begins_again_or_none_
   BOOST_TEST(log.Through(1, 0) == 0u);
   const ChainLog::Begun again = log.BeginAgain(1);
   BOOST_TEST((again.epoch == 1 && !log.failed().ok()));
-  BOOST_TEST((log.OnBegun(again, absl::OkStatus()) && log.failed().ok()));
+  BOOST_TEST((log.begins() && log.OnBegun(again, absl::OkStatus()) && !log.begins() && log.failed().ok()));
   BOOST_TEST(log.Through(1, 0) == 1u);   // what was refused is in its snapshot
+  const ChainLog::Begun once_more = log.BeginAgain(1);
+  log.Fail(absl::InternalError("no disk, again"));
+  BOOST_TEST((log.OnBegun(once_more, absl::OkStatus()) && !log.failed().ok()));   // what failed since is not in its snapshot
   log.Fail(absl::InternalError("no disk"));
   BOOST_TEST((log.kept() && log.End() && log.failed().ok()));
   log.Fail(absl::InternalError("no disk"));

@@ -186,13 +186,20 @@ BOOST_AUTO_TEST_CASE(a_full_disk_ends_the_log_until_it_goes_on_in_another_file) 
   BOOST_TEST(log->Sync().message() == File(5).string() + ": no space left on device");
   log->Append(Of(1, "two"));
   BOOST_TEST(absl::IsResourceExhausted(log->Sync()));
-  BOOST_TEST(log->Rotate() == 6u);
-  BOOST_TEST(absl::IsResourceExhausted(log->Sync()));   // nothing has come yet
   log->Append(Of(1, "three"));
+  BOOST_TEST(log->Rotate() == 6u);
+  log->Append(Of(1, "four"));
+  BOOST_TEST(absl::IsResourceExhausted(log->Sync()));   // nothing behind what is lost, as long as no snapshot has that
+  log->Append(Of(1, "five"));
+  log->Rotate();
+  log->Append(Of(1, "six"));
+  log->GoOn();
+  BOOST_TEST(log->Sync().ok());
+  log->Append(Of(1, "seven"));
   BOOST_TEST(log->Sync().ok());
   log.reset();
   BOOST_TEST(Open(6).ok());
-  BOOST_TEST(read == std::vector<std::string>{"1:three;"}, boost::test_tools::per_element());
+  BOOST_TEST(read == (std::vector<std::string>{"1:six;", "1:seven;"}), boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(appending_and_syncing_at_once_keeps_the_order) {

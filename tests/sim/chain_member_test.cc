@@ -53,6 +53,27 @@ Pull PullOf(Key key) {
   return pull;
 }
 
+/// Files do not grow beyond 2,000 bytes, as if a disk were full, for as long as it lives.
+class LittleRoom {
+ public:
+  LittleRoom() {
+    BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    handler_ = signal(SIGXFSZ, SIG_IGN);
+    const rlimit little{.rlim_cur = 2'000, .rlim_max = before_.rlim_max};
+    BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
+  }
+  ~LittleRoom() {
+    BOOST_TEST(setrlimit(RLIMIT_FSIZE, &before_) == 0);
+    signal(SIGXFSZ, handler_);
+  }
+  LittleRoom(const LittleRoom&) = delete;
+  LittleRoom& operator=(const LittleRoom&) = delete;
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_ = nullptr;
+};
+
 struct Fixture {
   ScratchFolder folder;   // of logs
   Sim sim{1, {}};
@@ -113,18 +134,11 @@ struct Fixture {
   }
   /// Pushes 1 to `member`, in epoch 1, from round `round` on, until its log cannot take one: that one's round.
   Round FillLog(const ChainMember& member, Round round, absl::Status& status) {
-    rlimit before{};
-    BOOST_REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
-    const auto handler = signal(SIGXFSZ, SIG_IGN);
-    const rlimit little{.rlim_cur = 2'000, .rlim_max = before.rlim_max};
-    BOOST_REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
+    const LittleRoom little;
     for (;; ++round) {
       status = AskAt<Pushed>(Shard(member, 1), PushOf(round, 5, 1)).status();
-      if (!status.ok() || round > 50) break;
+      if (!status.ok() || round > 50) return round;
     }
-    BOOST_TEST(setrlimit(RLIMIT_FSIZE, &before) == 0);
-    signal(SIGXFSZ, handler);
-    return round;
   }
   void Pass(milliseconds time) {
     bool over = false;
@@ -530,6 +544,7 @@ BOOST_AUTO_TEST_CASE(a_log_that_has_failed_begins_again_when_there_is_room) {
   Pass(milliseconds(1'000));
   BOOST_TEST_REQUIRE(joined.has_value());
   BOOST_TEST((joined->ok() && (*joined)->joined));
+  BOOST_TEST(AskAt<Opened>(Shard(a, 1), Open{.writer = WriterId{0}, .through = 0}).ok());   // what nothing comes into the log for waits for it as well
   const auto again = AskAt<Pushed>(Shard(a, 1), PushOf(round, 5, 1));
   BOOST_TEST_REQUIRE(again.ok(), again.status().ToString());
   BOOST_TEST(again->stable == again->clock);
@@ -540,6 +555,61 @@ BOOST_AUTO_TEST_CASE(a_log_that_has_failed_begins_again_when_there_is_room) {
   const ChainMember c = Add();   // in its place
   Configured(c, {.number = 3, .epoch = 3, .members = {c}});
   BOOST_TEST(AskAt<Pulled>(Shard(c, 3), PullOf(5))->values.As<float>()[0] == static_cast<float>(round + 1));
+}
+
+/// It has heard of pushes that were under way when the log failed, and may be the one that is read soon.
+BOOST_AUTO_TEST_CASE(who_joins_a_member_whose_log_failed_has_the_same_rows) {
+  std::string found;
+  options.failed = [&found](const std::string& what) { found = what; };
+  options.compare_every = milliseconds(20);
+  Log();
+  const ChainMember a = Add(), b = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  BOOST_REQUIRE(AskAt<troupe::Configured>(Peer(a), Configure{{.number = 2, .epoch = 1, .members = {a}, .joining = b}})->joined);
+  constexpr Round kPushes = 40;
+  int refused = 0;
+  {
+    const LittleRoom little;
+    Round answers = 0;
+    for (Round round = 1; round <= kPushes; ++round) {
+      sim.system(NodeId{0}).network().Request(Shard(a, 1), Codec<Push>::Encode(PushOf(round, 5, 1)), Network::Lane::kControl, milliseconds(900),
+                                              [&](const absl::StatusOr<Frame>& frame) {
+                                                ++answers;
+                                                refused += !frame.ok();
+                                              });
+    }
+    BOOST_REQUIRE(sim.Run([&] { return answers == kPushes; }).ok());
+  }
+  BOOST_TEST(refused > 1);
+  Pass(milliseconds(1'500));
+  const ChainView both{.number = 3, .epoch = 3, .members = {a, b}};
+  Configured(b, both);
+  Configured(a, both);
+  Pass(milliseconds(500));
+  for (Round round = 1; round <= kPushes + 1; ++round) {   // whoever was refused sends again
+    const auto pushed = AskAt<Pushed>(Shard(a, 3), PushOf(round, 5, 1));
+    BOOST_REQUIRE_MESSAGE(pushed.ok(), pushed.status().ToString());
+  }
+  Pass(milliseconds(500));
+  BOOST_TEST(found.empty(), found);
+  BOOST_TEST(AskAt<Pulled>(Shard(b, 3), PullOf(5))->values.As<float>()[0] == static_cast<float>(kPushes + 1));
+}
+
+BOOST_AUTO_TEST_CASE(files_of_earlier_epochs_go_as_soon_as_there_is_a_lease) {
+  Log();
+  options.leased = true;
+  const ChainMember a = Add();
+  Configured(a, {.number = 1, .epoch = 1, .members = {a}});
+  Pass(milliseconds(100));
+  sim.Stop(a.node);
+  const ChainMember b = Add();
+  Configured(b, {.number = 2, .epoch = 2, .members = {b}});
+  Pass(milliseconds(100));
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.2").value());
+  BOOST_TEST(sim.storage().Exists("mem:/job/shard-0.snapshot.1").value());   // somebody may be reading it
+  Grant(1, milliseconds(2'000));
+  Pass(milliseconds(100));
+  BOOST_TEST(!sim.storage().Exists("mem:/job/shard-0.snapshot.1").value());
 }
 
 /// What the last member has in no log yet, one that joins may have: it acknowledges it when it has a log of its own.
