@@ -610,7 +610,7 @@ class Member {
   }
   void BeginLogLater() {
     if (log_.begins() || std::exchange(log_waits_, true)) return;
-    self_->delayed_send(self_, options_.log_retry, Thunk{[this] {
+    self_->delayed_send(self_, options_.shard.log_retry, Thunk{[this] {
                           log_waits_ = false;
                           if (!log_.failed().ok() && log_.kept() && !log_.begins()) AskForLog(log_.BeginAgain(last_));
                         }});

@@ -25,8 +25,6 @@ struct ChainMemberOptions {
   /// Of requests to other members.
   std::chrono::milliseconds request_timeout{10'000};
   std::chrono::milliseconds retry{20};
-  /// A member that is alone and whose log has failed tries so often to begin it again: a disk may have room later.
-  std::chrono::milliseconds log_retry{1'000};
   /// The first member looks so often whether the next ones have the same rows, one range after the other; 0: never.
   std::chrono::milliseconds compare_every{1'000};
   /// A state for one that joins is given in slices of about so many bytes, each of which is serialised while nobody is served.

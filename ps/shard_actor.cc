@@ -354,6 +354,7 @@ caf::behavior ShardBehavior(Self* self) {
         StartReadyCall(self);
       },
       [self](const LogSynced& synced) { OnSynced(self, synced); },
+      [self](LogTick) { OnLogTick(self); },
       [self](AskState) -> caf::result<ShardState> {
         if (self->state.catch_up) return ToError(absl::UnavailableError("the shard is catching up: what it keeps is in no state yet"));
         auto promise = self->make_response_promise<caf::typed_response_promise<ShardState>>();

@@ -31,6 +31,8 @@ struct ShardActorOptions {
   uint64_t log_bytes_max = 256 << 20;
   /// For whoever has the log still open, which may be about to end.
   std::chrono::milliseconds log_patience{5'000};
+  /// A log that its disk has failed is begun again so often, with a snapshot: there may be room by then.
+  std::chrono::milliseconds log_retry{1'000};
   /// A pull that waits for other writers longer than this is answered DeadlineExceeded; its writer asks again.
   std::chrono::milliseconds pull_wait_max{8'000};
   /// In place of a shard that was lost: so long at most, from the start, pulls wait for writers to send again what the shard lacks (catch_up.h). 0: not at all.

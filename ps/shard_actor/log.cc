@@ -47,6 +47,7 @@ void OnSynced(Self* self, const LogSynced& synced) {
     state.shard->SetStable(synced.clocks);
   } else {
     state.disk = WithContext(synced.status, absl::StrCat("shard ", state.shard->options().shard, " cannot write its log"));
+    BeginLogLater(self);
   }
   AnswerUnsynced(state, std::exchange(state.syncing, 0), synced.status.ok() ? absl::OkStatus() : state.disk);
   if (!state.unsynced.empty()) SyncLog(self);
@@ -101,6 +102,22 @@ void BeginLog(Self* self) {
     }
     begins(now.disk);
   });
+}
+
+void BeginLogLater(Self* self) {
+  State& state = self->state;
+  if (!state.in_chain && !std::exchange(state.log_waits, true)) self->delayed_send(self, state.options.log_retry, LogTick{});
+}
+
+void OnLogTick(Self* self) {
+  State& state = self->state;
+  state.log_waits = false;
+  if (state.disk.ok() || state.in_chain || state.begins) return;
+  if (!state.unsynced.empty()) return BeginLogLater(self);   // what has been lost is being refused
+  state.begins = [self](const absl::Status& status) {
+    if (!status.ok()) BeginLogLater(self);
+  };
+  BeginLog(self);
 }
 
 std::string LogName(const ShardActorOptions& options) {

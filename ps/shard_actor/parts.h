@@ -63,6 +63,7 @@ struct SnapshotWritten {
   std::shared_ptr<Writing> writing;
 };
 struct SnapshotTick {};
+struct LogTick {};
 struct LogSynced {
   std::shared_ptr<PushLog> log;
   std::vector<Round> clocks;   // what the log has now
@@ -101,6 +102,7 @@ struct ArrivingRead {
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::SnapshotWritten)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::SnapshotTick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::LogTick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::LogSynced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::PullExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::shard_actor::CatchUpExpired)
@@ -136,6 +138,7 @@ struct State {
 
   // The log.
   std::shared_ptr<PushLog> log;                                     // null: none
+  bool log_waits = false;                                           // to be begun again
   bool in_chain = false;                                            // which logs: others have what it is told, so it applies that whatever becomes of its log
   std::optional<std::function<void(const absl::Status&)>> begins;   // the log, which counts when its first snapshot is there: then it is called
   std::deque<std::function<void(const absl::Status&)>> unsynced;    // answers to what the log does not have yet
@@ -219,6 +222,9 @@ std::string LogName(const ShardActorOptions& options);
 void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::Status&)> answer);
 /// With a snapshot; later, where one is being written now.
 void BeginLog(Self* self);
+/// The disk has failed the log or its snapshot: the log is begun again as soon as it can be. A chain's member asks for that itself.
+void BeginLogLater(Self* self);
+void OnLogTick(Self* self);
 /// Everything that the log knows beyond the snapshot, which is there from the first day: it also says what the tables are.
 absl::StatusOr<std::shared_ptr<PushLog>> OpenLog(Storage& storage, const ShardActorOptions& options, FileLock lock, uint64_t first, Shard& shard);
 

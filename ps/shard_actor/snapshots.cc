@@ -64,13 +64,14 @@ bool IsTaken(const State& state, const TakeSnapshot& request) {
 void SnapshotForRestart(Self* self) {
   State& state = self->state;
   if (state.options.snapshot_uri.empty() || state.writing != nullptr || state.version_saved == state.shard->version()) return;
-  StartSnapshot(self, state.options.snapshot_uri, [&state, uri = state.options.snapshot_uri](const absl::Status& status) {
+  StartSnapshot(self, state.options.snapshot_uri, [self, &state, uri = state.options.snapshot_uri](const absl::Status& status) {
     if (status.ok()) {
       OnOwnWritten(state, uri);
       state.failures = 0;
     } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
       const absl::Status of_disk = absl::IsResourceExhausted(status) ? status : absl::InternalError(status.message());
       state.disk = WithContext(of_disk, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));
+      if (state.log != nullptr) BeginLogLater(self);
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "actors/ask.h"
@@ -90,6 +91,32 @@ BOOST_AUTO_TEST_CASE(what_it_is_told_is_applied_and_refused_and_in_the_log_when_
   BOOST_REQUIRE_MESSAGE(again.ok(), again.status().ToString());
   BOOST_TEST(Rows(*again) == (std::vector<float>{0, 0, 0, 5, 0, 8, 0, 0}), boost::test_tools::per_element());
   StopAndWait(system, std::vector{*again});
+}
+
+/// Without a chain around it, it begins again by itself.
+BOOST_AUTO_TEST_CASE(a_shard_that_is_alone_goes_on_when_there_is_room) {
+  options.snapshot_uri = "mem:alone";
+  options.log_folder = folder.path();
+  options.log_retry = std::chrono::milliseconds(20);
+  const ShardActor shard = *SpawnShard(system, options);
+  BOOST_TEST(Pushes(shard, 1).ok());
+  std::filesystem::create_symlink("/dev/full", folder.path() + "/shard-0.3.log");
+  BOOST_TEST(Pushes(shard, 2).ok());   // to the file that is open
+  BOOST_TEST(Ask<SnapshotTaken>(system, shard, TakeSnapshot{.uri = "mem:alone"}).ok());
+  const absl::Status status = Pushes(shard, 3);
+  BOOST_TEST(absl::IsResourceExhausted(status), status.ToString());
+  absl::Status again = Pushes(shard, 3);
+  for (int attempt = 0; attempt < 500 && !again.ok(); ++attempt) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    again = Pushes(shard, 3);
+  }
+  BOOST_TEST(again.ok(), again.ToString());
+  BOOST_TEST(Pushes(shard, 4).ok());
+  StopAndWait(system, std::vector{shard});
+  const auto there = SpawnShard(system, options);
+  BOOST_REQUIRE_MESSAGE(there.ok(), there.status().ToString());
+  BOOST_TEST(Rows(*there)[3] == 4.0F);
+  StopAndWait(system, std::vector{*there});
 }
 
 BOOST_AUTO_TEST_CASE(where_its_snapshot_has_no_room_either_it_has_not_begun_again) {
