@@ -25,6 +25,8 @@ class ChainLog {
   bool on() const { return on_; }
   /// The shard keeps a log, or is beginning one.
   bool kept() const { return epoch_ != 0; }
+  /// Which log: the epoch that it is named after; 0: none.
+  uint64_t epoch() const { return epoch_; }
   /// The shard has been asked and has not answered.
   bool begins() const { return begins_; }
   /// Why nothing more comes into it: then nothing more is acknowledged.

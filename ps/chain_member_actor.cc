@@ -587,10 +587,12 @@ class Member {
               has(reply);
               FollowLog();
             },
-            [this, number, refused, shard = log_.shard()](const caf::error& error) mutable {
-              const absl::Status status = FromError(error);
-              const bool of_log = log_.kept() && (OfThisHost(status) || absl::IsInternal(status));
-              of_log ? FailLog(status) : log_.OnTold(number, shard);   // what is not in the log is not acknowledged
+            [this, number, refused, shard = log_.shard(), log = log_.epoch()](const caf::error& error) mutable {
+              absl::Status status = FromError(error);
+              const bool of_disk = OfThisHost(status) || absl::IsInternal(status);
+              const bool of_log = of_disk && log_.kept() && log == log_.epoch();
+              if (of_disk && log != 0 && !of_log) status = absl::UnavailableError(status.message());   // of one that is not kept any more: others have it
+              of_log ? FailLog(status) : log_.OnTold(number, shard);                                   // what is not in the log is not acknowledged
               refused(status);
               FollowLog();
             });

@@ -1,6 +1,7 @@
 // The local file system: whole files in, whole files out, by temporary name and rename.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -247,6 +248,16 @@ class LocalStorage final : public Storage {
     return absl::StrCat(folder, "/", Absl(kTemporary), getpid(), "-", counter_.fetch_add(1, std::memory_order_relaxed));
   }
 
+  /// False: what is to be written is more than is free in the folder. So a file that cannot be there takes nobody else's room while it is tried.
+  static bool HasRoom(const std::string& folder, const std::vector<Block>& pieces) {
+    constexpr uint64_t kSmall = 1 << 20;
+    uint64_t bytes = 0;
+    for (const Block& piece : pieces) bytes += piece.size();
+    struct statvfs disk {};
+    if (bytes < kSmall || statvfs(folder.c_str(), &disk) != 0 || disk.f_blocks == 0) return true;   // some say nothing
+    return bytes <= static_cast<uint64_t>(disk.f_bfree) * disk.f_frsize;
+  }
+
   static int WriteInto(const std::string& path, const std::vector<Block>& pieces) {
     File file(path, O_WRONLY);
     int error = file.open_failed() ? errno : 0;
@@ -259,6 +270,7 @@ class LocalStorage final : public Storage {
     const std::string folder = FolderOf(path);
     NewFolders folders;
     if (const int error = folders.Make(folder); error != 0) return error;
+    if (!HasRoom(folder, pieces)) return ENOSPC;
     std::optional<TemporaryFile> temporary;
     do {
       temporary.emplace(TemporaryName(folder));

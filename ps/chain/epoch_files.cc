@@ -39,7 +39,9 @@ std::string LogOfEpoch(uint32_t shard, uint64_t epoch) {
 
 absl::Status LookAnew(Storage& storage, const std::string& uri) {
   const std::string file = absl::StrCat(uri, ".look");
-  TROUPE_RETURN_IF_ERROR(storage.Write(file, {}, false));
+  const absl::Status written = storage.Write(file, {}, false);
+  if (absl::IsResourceExhausted(written)) return absl::UnavailableError(written.message());
+  TROUPE_RETURN_IF_ERROR(written);
   return storage.Remove(file);
 }
 

@@ -16,6 +16,7 @@ std::string SnapshotOfEpoch(const std::string& uri, uint64_t epoch);
 std::string LogOfEpoch(uint32_t shard, uint64_t epoch);
 
 /// What is listed from now on is what is there now, also where this host's view of a shared file system is some seconds old: it has been written to.
+/// Unavailable: there is no room, which may come.
 absl::Status LookAnew(Storage& storage, const std::string& uri);
 /// The newest epoch before `epoch` that has left a snapshot; 0: there is none.
 absl::StatusOr<uint64_t> NewestEpoch(Storage& storage, const std::string& uri, uint64_t epoch);

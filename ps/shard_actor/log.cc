@@ -64,6 +64,7 @@ void OnKeepLog(Self* self, const KeepLog& keep, std::function<void(const absl::S
   }
   if (auto begins = std::exchange(state.begins, std::nullopt)) (*begins)(absl::CancelledError("another log is kept"));
   state.syncing = 0;
+  state.failures = 0;
   state.disk = absl::OkStatus();
   state.log = nullptr;   // and its lock, as soon as nobody writes to it any more
   state.options.snapshot_uri = keep.uri;

@@ -68,6 +68,8 @@ void SnapshotForRestart(Self* self) {
     if (status.ok()) {
       OnOwnWritten(state, uri);
       state.failures = 0;
+    } else if (uri != state.options.snapshot_uri || state.begins) {   // another one is kept by now
+      state.failures = 0;
     } else if (++state.failures >= kSnapshotFailuresMax && state.snapshots_needed) {
       const absl::Status of_disk = absl::IsResourceExhausted(status) ? status : absl::InternalError(status.message());
       state.disk = WithContext(of_disk, absl::StrCat("shard ", state.shard->options().shard, " cannot write its snapshot"));

@@ -216,6 +216,20 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_the_old_file_and_no_temporary) {
   BOOST_TEST(Files(folder.path) == Names{"model"}, boost::test_tools::per_element());   // the folders made on the way are gone, too
 }
 
+/// The last room of a disk is for those whose files fit.
+BOOST_AUTO_TEST_CASE(more_than_is_free_is_refused_before_it_takes_anything) {
+  const Folder folder;
+  const auto storage = MakeLocalStorage();
+  constexpr size_t kPiece = 16 << 20;
+  const Block piece = Block::Adopt(std::vector<char>(kPiece));   // one, many times
+  const std::vector<Block> pieces(fs::space(folder.path).capacity / kPiece + 1, piece);
+  const std::string file = folder / "file";
+  const absl::Status status = storage->Write(file, pieces, true);
+  BOOST_TEST(absl::IsResourceExhausted(status));
+  BOOST_TEST(std::string(Message(status)) == file + ": no space left on device");
+  BOOST_TEST(Files(folder.path) == Names{}, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(a_device_is_written_into_and_stays_a_device) {
   const auto storage = MakeLocalStorage();
   BOOST_TEST(storage->Write("/dev/null", {Of("x")}, true).ok());

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "actors/storage/faulty.h"
 #include "actors/storage/scratch_folder.h"
 #include "actors/storage/storage.h"
 
@@ -48,6 +49,13 @@ BOOST_AUTO_TEST_CASE(looking_anew_leaves_nothing) {
   Write("shard-1.snapshot.3");
   BOOST_TEST(LookAnew(*storage, uri).ok());
   BOOST_TEST(Names() == std::set<std::string>{"shard-1.snapshot.3"}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(without_room_one_looks_again_later) {
+  FaultyStorage full(storage.get());
+  full.FailChange(1);
+  BOOST_TEST(absl::IsUnavailable(LookAnew(full, uri)));
+  BOOST_TEST(LookAnew(full, uri).ok());
 }
 
 BOOST_AUTO_TEST_CASE(earlier_ones_of_this_shard_go) {
