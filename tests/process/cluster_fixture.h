@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <boost/test/results_collector.hpp>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -70,6 +72,15 @@ struct Cluster {
   }
   /// Without a head: whoever starts some says where they are.
   explicit Cluster(std::nullptr_t) { WriteText(scratch / "token", "a token that is long enough\n"); }
+  /// What heads and nodes have written, of a case that has failed: it goes with the folder.
+  ~Cluster() {
+    if (boost::unit_test::results_collector.results(boost::unit_test::framework::current_test_case_id()).passed()) return;
+    for (const std::string& name : Names(scratch.path())) {
+      if (name.starts_with("log")) std::cerr << name << ":\n" << ReadText(scratch / name);
+    }
+  }
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
   Words HeadFlags(const std::string& listen) const { return {"--head", "--listen", listen, "--state", scratch / "head", "--token-file", scratch / "token"}; }
   std::unique_ptr<Daemon> Node(const std::string& name, const Words& more = {}) {
     auto node = std::make_unique<Daemon>(
