@@ -53,7 +53,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
-  impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, shares_blanks ? 0 : bytes);
+  impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, bytes, !shares_blanks);
   impl->dense.resize(impl->partition.ranges());
   impl->versions.resize(impl->partition.ranges());
   for (uint32_t range = 0; shares_blanks && range < impl->partition.ranges(); ++range) {

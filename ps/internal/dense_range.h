@@ -4,44 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <vector>
 
+#include "ps/internal/dense_pieces.h"
 #include "ps/internal/finite.h"
-#include "ps/internal/memory.h"
 #include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
 namespace troupe::internal {
-
-/// Where the dense ranges of a table and of its forks lie: those that the table begins with in one block, so that they share huge pages; later ones in pieces
-/// that others have left, or in new ones. Thread-safe: forks end on other threads.
-class DensePieces {
- public:
-  /// The block: `bytes` zeros, from which the first pieces are cut.
-  DensePieces(std::shared_ptr<Arena> arena, uint64_t bytes);
-  /// Anything, or zeros; at the start of a cache line.
-  std::byte* Take(uint64_t bytes, bool zeros);
-  /// A piece is not needed any more. Some are kept as they are, the memory of the others goes back to the system.
-  void Give(std::byte* memory, uint64_t bytes);
-
- private:
-  bool InBlock(const std::byte* memory) const { return memory >= block_.get() && memory < block_.get() + block_bytes_; }
-
-  std::byte* Again(uint64_t bytes);
-
-  std::shared_ptr<Arena> arena_;
-  const uint64_t block_bytes_;
-  Memory block_;
-  std::mutex mutex_;   // of what is below
-  uint64_t cut_ = 0;   // of the block
-  struct Piece {
-    std::byte* memory;
-    uint64_t bytes;
-  };
-  std::vector<Piece> kept_, vacant_;   // of those that were given back: with memory behind them, and places in the block without
-  uint64_t kept_bytes_ = 0;
-};
 
 class DenseRange {
  public:

@@ -38,19 +38,22 @@ std::byte* MapZeros(size_t bytes) {
 }   // namespace
 
 Arena::~Arena() {
-  for (const Mapping& mapping : mappings_) munmap(mapping.memory, mapping.bytes);
+  for (const auto& [memory, bytes] : mappings_) munmap(memory, bytes);
 }
 
 void Arena::Map(size_t bytes) {
   // As much as there is already, so that small tables stay small; in the end whole huge pages.
   size_t wanted = std::max(bytes, std::clamp(bytes_, kFirstMapping, kHugePage));
   wanted = RoundUp(wanted, wanted > kHugePage / 2 ? kHugePage : kFirstMapping);
-  mappings_.push_back({MapZeros(wanted), wanted});
+  std::byte* memory = MapZeros(wanted);
+  mappings_.emplace(memory, wanted);
   bytes_ += wanted;
-  Insert(mappings_.back().memory, wanted);
+  Insert(memory, wanted);
 }
 
-void Arena::Insert(std::byte* memory, size_t bytes) {
+/// The piece that it is part of now.
+Arena::Pieces::iterator Arena::Insert(std::byte* memory, size_t bytes) {
+  free_bytes_ += bytes;
   auto next = free_.lower_bound(memory);
   if (next != free_.end() && memory + bytes == next->first) {
     bytes += next->second;
@@ -60,10 +63,10 @@ void Arena::Insert(std::byte* memory, size_t bytes) {
     const auto before = std::prev(next);
     if (before->first + before->second == memory) {
       before->second += bytes;
-      return;
+      return before;
     }
   }
-  free_.emplace_hint(next, memory, bytes);
+  return free_.emplace_hint(next, memory, bytes);
 }
 
 std::byte* Arena::Allocate(size_t bytes, bool zeros) {
@@ -94,6 +97,7 @@ std::byte* Arena::Cut(size_t bytes) {
   }
   const auto [memory, size] = *found;
   free_.erase(found);
+  free_bytes_ -= bytes;
   if (size > bytes) free_.emplace(memory + bytes, size - bytes);
   return memory;
 }
@@ -117,28 +121,29 @@ void Arena::Free(std::byte* memory, size_t bytes) {
     return;
   }
   std::lock_guard lock(mutex_);
-  Insert(memory, RoundUp(bytes, kLine));
-  ReturnUnused();
+  ReturnUnused(Insert(memory, RoundUp(bytes, kLine)));
 }
 
-/// Huge pages of which nothing is in use go back to the system, but for one.
-void Arena::ReturnUnused() {
-  size_t spared = 0;
-  std::erase_if(mappings_, [&](const Mapping& mapping) {
-    if (mapping.bytes < kHugePage) return false;
-    auto piece = free_.upper_bound(mapping.memory);
-    if (piece == free_.begin()) return false;
-    --piece;
-    const auto [memory, size] = *piece;
-    if (memory + size < mapping.memory + mapping.bytes || spared++ == 0) return false;
-    free_.erase(piece);
-    if (memory < mapping.memory) free_.emplace(memory, static_cast<size_t>(mapping.memory - memory));
-    std::byte* end = mapping.memory + mapping.bytes;
-    if (end < memory + size) free_.emplace(end, static_cast<size_t>(memory + size - end));
-    munmap(mapping.memory, mapping.bytes);
-    bytes_ -= mapping.bytes;
-    return true;
-  });
+/// Huge pages of `piece` in which nothing is in use go back to the system, but for an eighth of all memory, and for one: copies on write take them next.
+void Arena::ReturnUnused(Pieces::iterator piece) {
+  const auto [begin, size] = *piece;
+  std::byte* const end = begin + size;
+  std::byte* rest = begin;   // what follows is free and not in free_
+  free_.erase(piece);
+  for (auto mapping = mappings_.lower_bound(begin); mapping != mappings_.end() && mapping->first + mapping->second <= end;) {
+    const auto [memory, bytes] = *mapping;
+    if (bytes < kHugePage || free_bytes_ - bytes < std::max(kHugePage, bytes_ / 8)) {
+      ++mapping;
+      continue;
+    }
+    if (rest < memory) free_.emplace(rest, static_cast<size_t>(memory - rest));
+    rest = memory + bytes;
+    munmap(memory, bytes);
+    mapping = mappings_.erase(mapping);
+    free_bytes_ -= bytes;
+    bytes_ -= bytes;
+  }
+  if (rest < end) free_.emplace(rest, static_cast<size_t>(end - rest));
 }
 
 }   // namespace troupe::internal

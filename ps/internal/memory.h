@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 namespace troupe::internal {
 
@@ -30,18 +29,16 @@ class Arena {
   }
 
  private:
-  struct Mapping {
-    std::byte* memory;
-    size_t bytes;
-  };
+  using Pieces = std::map<std::byte*, size_t>;
   std::byte* Cut(size_t bytes);
   void Map(size_t bytes);
-  void Insert(std::byte* memory, size_t bytes);
-  void ReturnUnused();
+  Pieces::iterator Insert(std::byte* memory, size_t bytes);
+  void ReturnUnused(Pieces::iterator piece);
 
   mutable std::mutex mutex_;
-  std::vector<Mapping> mappings_;
-  std::map<std::byte*, size_t> free_;   // no two touch
+  Pieces mappings_;   // of pieces that are not mappings of their own
+  Pieces free_;       // no two touch
+  size_t free_bytes_ = 0;
   size_t bytes_ = 0;
 };
 
@@ -49,7 +46,7 @@ class Arena {
 class Memory {
  public:
   Memory() = default;
-  Memory(std::shared_ptr<Arena> arena, size_t bytes) : arena_(std::move(arena)), memory_(arena_->Allocate(bytes)), bytes_(bytes) {}
+  Memory(std::shared_ptr<Arena> arena, size_t bytes, bool zeros = true) : arena_(std::move(arena)), memory_(arena_->Allocate(bytes, zeros)), bytes_(bytes) {}
   Memory(Memory&& other) noexcept : arena_(std::move(other.arena_)), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
   Memory& operator=(Memory&& other) noexcept {
     std::swap(arena_, other.arena_);
