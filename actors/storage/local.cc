@@ -1,4 +1,4 @@
-// The local file system: whole files in, whole files out, by temporary name and rename.
+// The local file system: whole files in, whole files out, by a file without a name and rename.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <system_error>
 
@@ -135,25 +136,61 @@ class NewFolders {
   bool kept_ = false;
 };
 
-/// A hidden file beside its target, removed unless it was renamed.
+/// A file beside its target that has no name until it is complete: a process that is killed leaves nothing. Where the file system has no such files (NFS), or
+/// `unnamed` is false, a hidden one, removed unless it was moved.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& path) : path_(path), file_(path, O_WRONLY | O_CREAT | O_EXCL, 0666), there_(!file_.open_failed()) {}
-  ~TemporaryFile() {
-    file_.Close();
-    if (there_) unlink(path_.c_str());
+  /// `name`: a new one in `folder` at each call.
+  TemporaryFile(const std::string& folder, bool unnamed, std::function<std::string()> name) : name_(std::move(name)) {
+    if (unnamed && access(kDescriptors, X_OK) == 0) {
+      file_.emplace(folder, O_WRONLY | O_TMPFILE, 0666);
+      if (!file_->open_failed()) return;
+    }
+    error_ = TryNames([&](const std::string& path) {
+      file_.emplace(path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+      return !file_->open_failed();
+    });
   }
-  File& file() { return file_; }
-  int RenameTo(const std::string& target) {
-    if (rename(path_.c_str(), target.c_str()) != 0) return errno;
-    there_ = false;
-    return 0;
+  ~TemporaryFile() {
+    file_->Close();
+    if (!path_.empty()) unlink(path_.c_str());
+  }
+  /// 0, or errno: there is no file.
+  int error() const { return error_; }
+  File& file() { return *file_; }
+  /// 0, or errno. The file is closed.
+  int MoveTo(const std::string& target) {
+    int error = 0;
+    if (path_.empty()) {
+      const std::string open = absl::StrCat(kDescriptors, "/", file_->fd());
+      error = TryNames([&](const std::string& path) { return linkat(AT_FDCWD, open.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0; });
+    }
+    if (error == 0) error = file_->Close();
+    if (error == 0 && rename(path_.c_str(), target.c_str()) != 0) error = errno;
+    if (error == 0) path_.clear();
+    return error;
   }
 
  private:
-  std::string path_;
-  File file_;
-  bool there_;
+  static constexpr const char* kDescriptors = "/proc/self/fd";
+
+  /// 0: make(path_) says that it has made it; or errno.
+  template <class Make>
+  int TryNames(const Make& make) {
+    for (;;) {
+      std::string path = name_();
+      if (make(path)) {
+        path_ = std::move(path);
+        return 0;
+      }
+      if (errno != EEXIST) return errno;   // else left by a killed process that had our number
+    }
+  }
+
+  std::function<std::string()> name_;
+  std::optional<File> file_;
+  std::string path_;   // empty: it has none
+  int error_ = 0;
 };
 
 class LocalStorage final : public Storage {
@@ -271,17 +308,13 @@ class LocalStorage final : public Storage {
     NewFolders folders;
     if (const int error = folders.Make(folder); error != 0) return error;
     if (!HasRoom(folder, pieces)) return ENOSPC;
-    std::optional<TemporaryFile> temporary;
-    do {
-      temporary.emplace(TemporaryName(folder));
-    } while (temporary->file().open_failed() && errno == EEXIST);   // left by a killed process that had our number
-    if (temporary->file().open_failed()) return errno;
-    int error = 0;
-    for (size_t i = 0; i < pieces.size() && error == 0; ++i) error = temporary->file().Write(pieces[i]);
-    if (error == 0 && mode != 0) fchmod(temporary->file().fd(), mode);   // where that is refused, the file is ours with our mode
-    if (error == 0 && durable) error = temporary->file().Sync();
-    if (error == 0) error = temporary->file().Close();
-    if (error == 0) error = temporary->RenameTo(path);
+    TemporaryFile temporary(folder, exchange_, [&] { return TemporaryName(folder); });
+    int error = temporary.error();
+    if (error != 0) return error;
+    for (size_t i = 0; i < pieces.size() && error == 0; ++i) error = temporary.file().Write(pieces[i]);
+    if (error == 0 && mode != 0) fchmod(temporary.file().fd(), mode);   // where that is refused, the file is ours with our mode
+    if (error == 0 && durable) error = temporary.file().Sync();
+    if (error == 0) error = temporary.MoveTo(path);
     if (error != 0) return error;
     folders.Keep();
     if (!durable) return 0;

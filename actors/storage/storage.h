@@ -36,7 +36,7 @@ class Storage {
 };
 
 /// The local file system. Accepts "file:PATH", "file:///PATH" and plain paths. Thread-safe, as all below.
-/// `exchange` false: never uses renameat2(RENAME_EXCHANGE), as on file systems without it; then a folder is replaced in two renames.
+/// `exchange` false: as where RENAME_EXCHANGE and O_TMPFILE are missing: folders are replaced in two renames, and a process that is killed may leave a file.
 std::unique_ptr<Storage> MakeLocalStorage(bool exchange = true);
 /// In memory, for tests and for state that need not outlive the process. Takes every URI, with or without "mem:" in front. `bytes_max`: a full disk
 /// beyond that (a replaced file and its replacement count both while writing, as on a disk).

@@ -1,8 +1,10 @@
 // Storage: what every storage promises, run on each; then what is particular to the local file system, to full disks and to URIs.
 #include "actors/storage/storage.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -263,6 +265,28 @@ BOOST_AUTO_TEST_CASE(what_a_killed_process_left_is_neither_shown_nor_in_the_way)
   BOOST_TEST(storage->Write(folder / "file", {Of("whole")}, false).ok());
   BOOST_TEST(ReadText(*storage, folder / "file") == "whole");
   BOOST_TEST(storage->List(folder.path).value() == Names{"file"}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_is_killed_while_it_writes_leaves_nothing) {
+  const Folder folder;
+  if (const int fd = open(folder.path.c_str(), O_WRONLY | O_TMPFILE, 0600); fd < 0)
+    return;   // a file system that cannot
+  else
+    close(fd);
+  BOOST_TEST(MakeLocalStorage()->Write(folder / "file", {Of("old")}, false).ok());
+  const pid_t child = fork();
+  if (child == 0) {
+    const struct rlimit small { 5000, 5000 };
+    std::signal(SIGXFSZ, SIG_DFL);   // kills it in the middle of the file
+    setrlimit(RLIMIT_FSIZE, &small);
+    (void)MakeLocalStorage()->Write(folder / "file", {Of(std::string(4000, 'x')), Of(std::string(4000, 'y'))}, true);
+    _exit(0);
+  }
+  int status = 0;
+  BOOST_REQUIRE(waitpid(child, &status, 0) == child);
+  BOOST_TEST((WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ));
+  BOOST_TEST(Files(folder.path) == Names{"file"}, boost::test_tools::per_element());
+  BOOST_TEST(ReadText(*MakeLocalStorage(), folder / "file") == "old");
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_is_replaced_in_one_step_or_two_and_nothing_stays_beside) {
