@@ -29,7 +29,7 @@ uint64_t MachineBytes() {
 absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_t shards, const TierFactory& tiers) {
   TROUPE_RETURN_IF_ERROR(Validate(spec));
   auto impl = std::make_unique<Impl>();
-  impl->arena = std::make_shared<internal::Arena>();
+  impl->arena = std::make_shared<internal::Arena>(spec.rows ? internal::kRangesArena : internal::ArenaOptions());
   impl->spec = spec;
   if (shard > shards) return impl->Refuse(absl::StrCat("shard is ", shard, ", expected at most the number of shards, ", shards));
   TROUPE_TRY(impl->rule, MakeUpdateRule(spec));
@@ -53,7 +53,6 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
   if (bytes > MachineBytes()) {
     return absl::ResourceExhaustedError(absl::StrCat("table '", spec.name, "' takes ", HumanBytes(bytes), ", this machine has ", HumanBytes(MachineBytes())));
   }
-  impl->pieces = std::make_shared<internal::DensePieces>(impl->arena, bytes, !shares_blanks);
   impl->dense.resize(impl->partition.ranges());
   impl->versions.resize(impl->partition.ranges());
   for (uint32_t range = 0; shares_blanks && range < impl->partition.ranges(); ++range) {
@@ -65,7 +64,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
 }
 
 std::shared_ptr<DenseRange> Table::Impl::NewDense(uint32_t range) const {
-  return std::make_shared<DenseRange>(pieces, partition.RowsIn(range), width, floats, rule->counts_pushes());
+  return std::make_shared<DenseRange>(arena, partition.RowsIn(range), width, floats, rule->counts_pushes());
 }
 
 void Table::Impl::Begin(uint32_t place) {

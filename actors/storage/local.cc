@@ -136,8 +136,8 @@ class NewFolders {
   bool kept_ = false;
 };
 
-/// A file beside its target that has no name until it is complete: a process that is killed leaves nothing. Where the file system has no such files (NFS), or
-/// `unnamed` is false, a hidden one, removed unless it was moved.
+/// A file beside its target that has no name until it is complete: a process that is killed before leaves nothing. Where the file system has no such files
+/// (NFS), or `unnamed` is false, a hidden one, removed unless it was moved.
 class TemporaryFile {
  public:
   /// `name`: a new one in `folder` at each call.
@@ -158,14 +158,15 @@ class TemporaryFile {
   /// 0, or errno: there is no file.
   int error() const { return error_; }
   File& file() { return *file_; }
-  /// 0, or errno. The file is closed.
+  /// 0, or errno. The last call.
   int MoveTo(const std::string& target) {
     int error = 0;
-    if (path_.empty()) {
+    if (path_.empty()) {   // no link takes the place of a file, so it has two names for a moment
       const std::string open = absl::StrCat(kDescriptors, "/", file_->fd());
       error = TryNames([&](const std::string& path) { return linkat(AT_FDCWD, open.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0; });
+    } else {
+      error = file_->Close();
     }
-    if (error == 0) error = file_->Close();
     if (error == 0 && rename(path_.c_str(), target.c_str()) != 0) error = errno;
     if (error == 0) path_.clear();
     return error;

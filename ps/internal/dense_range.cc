@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace troupe::internal {
 namespace {
@@ -23,27 +25,20 @@ uint64_t DenseRange::Bytes(uint64_t rows, uint32_t width, uint32_t floats) {
   return Arrays(width, floats) * Stride(rows, width) * sizeof(float);
 }
 
-DenseRange::DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats, bool counted)
-    : pieces_(std::move(pieces)), rows_(rows), width_(width), floats_(floats), counted_(counted), stride_(Stride(rows, width)) {
-  arrays_ = reinterpret_cast<float*>(bytes() > 0 ? pieces_->Take(bytes(), true) : nullptr);
+DenseRange::DenseRange(std::shared_ptr<Arena> arena, uint64_t rows, uint32_t width, uint32_t floats, bool counted)
+    : rows_(rows), width_(width), floats_(floats), counted_(counted), stride_(Stride(rows, width)) {
+  if (bytes() > 0) memory_ = Memory(std::move(arena), bytes());
+  arrays_ = reinterpret_cast<float*>(memory_.get());
 }
 
 DenseRange::DenseRange(const DenseRange& other)
-    : pieces_(other.pieces_),
-      rows_(other.rows_),
+    : rows_(other.rows_),
       width_(other.width_),
       floats_(other.floats_),
       counted_(other.counted_),
       stride_(other.stride_),
-      arrays_(nullptr) {
-  if (bytes() == 0) return;
-  arrays_ = reinterpret_cast<float*>(pieces_->Take(bytes(), false));
-  std::memcpy(arrays_, other.arrays_, bytes());
-}
-
-DenseRange::~DenseRange() {
-  if (arrays_ != nullptr) pieces_->Give(reinterpret_cast<std::byte*>(arrays_), bytes());
-}
+      memory_(other.memory_.Copy()),
+      arrays_(reinterpret_cast<float*>(memory_.get())) {}
 
 template <class Each>
 void DenseRange::EachArray(const Each& each) const {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "ps/internal/dense_pieces.h"
 #include "ps/internal/finite.h"
+#include "ps/internal/memory.h"
 #include "ps/internal/step_counts.h"
 #include "ps/update_rule.h"
 
@@ -15,11 +15,10 @@ namespace troupe::internal {
 class DenseRange {
  public:
   /// Zeros. floats: of a row, its values among them; counted: the last of them is a count of StepCounts.
-  DenseRange(std::shared_ptr<DensePieces> pieces, uint64_t rows, uint32_t width, uint32_t floats, bool counted);
+  DenseRange(std::shared_ptr<Arena> arena, uint64_t rows, uint32_t width, uint32_t floats, bool counted);
   /// The same rows in memory of their own. Cost: a copy of bytes().
   explicit DenseRange(const DenseRange& other);
   DenseRange& operator=(const DenseRange&) = delete;
-  ~DenseRange();
   /// Bytes that a range of this shape takes; whole cache lines.
   static uint64_t Bytes(uint64_t rows, uint32_t width, uint32_t floats);
 
@@ -61,12 +60,12 @@ class DenseRange {
   void EachArray(const Each& each) const;
   StepCounts Counts() const { return StepCounts(arrays_ + (floats_ - 1) / width_ * stride_); }
 
-  std::shared_ptr<DensePieces> pieces_;
   uint64_t rows_;
   uint32_t width_, floats_;
   bool counted_;
   uint64_t stride_;   // floats from array to array
-  float* arrays_;
+  Memory memory_;
+  float* arrays_;   // there
 };
 
 }   // namespace troupe::internal

@@ -6,14 +6,26 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
 namespace troupe::internal {
 
-/// Pieces for the ranges of one table, cut from huge pages; those that are given back are joined and used again. Thread-safe: forks end on other threads.
+/// How an arena deals with the system. `own_from`: a piece of so many bytes is a mapping of its own and goes back when it is freed. `mapping_max`: others are
+/// cut from mappings that double up to this. `spare_min`: of what is freed so much stays for those who come next, or an eighth of what is in use.
+struct ArenaOptions {
+  size_t own_from = size_t{1} << 20;
+  size_t mapping_max = size_t{2} << 20;
+  size_t spare_min = size_t{2} << 20;
+};
+/// Of ranges that never grow and are copied on write again and again: all share huge pages.
+inline constexpr ArenaOptions kRangesArena{.own_from = size_t{64} << 20, .mapping_max = size_t{32} << 20, .spare_min = size_t{16} << 20};
+
+/// Pieces for the ranges of one table, cut from huge pages, the lowest address first; those that are given back are joined and used again. Huge pages of which
+/// nothing is in use go back to the system, the highest first, but for the spare ones. Thread-safe: forks end on other threads.
 class Arena {
  public:
-  Arena() = default;
+  explicit Arena(const ArenaOptions& options = {}) : options_(options) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
   ~Arena();
@@ -32,12 +44,17 @@ class Arena {
   using Pieces = std::map<std::byte*, size_t>;
   std::byte* Cut(size_t bytes);
   void Map(size_t bytes);
-  Pieces::iterator Insert(std::byte* memory, size_t bytes);
-  void ReturnUnused(Pieces::iterator piece);
+  bool Unmap(std::byte* begin, std::byte* end);
+  void Join(std::byte* memory, size_t bytes);
+  Pieces::iterator Drop(Pieces::iterator piece);
+  void Add(std::byte* memory, size_t bytes);
+  void ReturnUnused();
 
+  const ArenaOptions options_;
   mutable std::mutex mutex_;
-  Pieces mappings_;   // of pieces that are not mappings of their own
-  Pieces free_;       // no two touch
+  Pieces mappings_;              // of pieces that are not mappings of their own
+  Pieces free_;                  // no two touch
+  std::set<std::byte*> whole_;   // those of free_ with a whole huge page in them
   size_t free_bytes_ = 0;
   size_t bytes_ = 0;
 };

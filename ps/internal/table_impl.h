@@ -30,7 +30,6 @@ struct Table::Impl {
   bool tames = false;    // gradients are looked at, and perhaps changed, before they are applied
   double step = 0;
   std::shared_ptr<internal::Arena> arena;
-  std::shared_ptr<internal::DensePieces> pieces;
   // By range, null where it is not here; one of the two is empty. A range that several tables (or places of one) share is written to by none of them: Own.
   std::vector<std::shared_ptr<internal::RowStore>> sparse;
   std::vector<std::shared_ptr<internal::DenseRange>> dense;

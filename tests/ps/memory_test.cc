@@ -5,6 +5,8 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace troupe::internal {
@@ -62,6 +64,85 @@ BOOST_AUTO_TEST_CASE(a_small_table_takes_little) {
   const auto arena = std::make_shared<Arena>();
   const Memory small(arena, 500);
   BOOST_TEST(arena->bytes() <= size_t{64} << 10);
+}
+
+/// As a table whose ranges are copied on write while a fork is written, and let go when it is.
+struct Ranges {
+  Ranges(size_t count, size_t bytes) : arena(std::make_shared<Arena>(kRangesArena)), bytes(bytes), now(count), fork(count) {
+    for (size_t i = 0; i < count; ++i) {
+      now[i] = Memory(arena, bytes, false);
+      Mark(i);
+    }
+  }
+  void Mark(size_t i) {
+    for (size_t at = 0; at < bytes; at += 1024) now[i].get()[at] = static_cast<std::byte>(i);
+  }
+  bool Holds(size_t i) const {
+    for (size_t at = 0; at < bytes; at += 1024) {
+      if (now[i].get()[at] != static_cast<std::byte>(i)) return false;
+    }
+    return true;
+  }
+  /// Copies each range with a chance of `share`.
+  void Checkpoint(double share, std::mt19937& random) {
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (std::uniform_real_distribution<double>()(random) < share) fork[i] = std::exchange(now[i], now[i].Copy());
+    }
+    for (Memory& range : fork) range = Memory();
+    for (size_t i = 0; i < now.size(); ++i) BOOST_REQUIRE(Holds(i));
+  }
+  size_t used() const { return now.size() * bytes; }
+  std::shared_ptr<Arena> arena;
+  size_t bytes;
+  std::vector<Memory> now, fork;
+};
+
+BOOST_AUTO_TEST_CASE(what_copies_leave_goes_back) {
+  std::mt19937 random(3);
+  Ranges ranges(96, (1 << 20) + 512);
+  for (int checkpoint = 0; checkpoint < 10; ++checkpoint) ranges.Checkpoint(1, random);
+  BOOST_TEST(ranges.arena->bytes() <= ranges.used() + (size_t{32} << 20));   // 16 MiB to spare, and what shares a page with what is in use
+}
+
+BOOST_AUTO_TEST_CASE(ranges_that_stay_hold_no_more_than_a_copy_of_all) {
+  for (const double share : {0.5, 0.875}) {
+    for (const size_t bytes : {size_t{4224}, size_t{66'000}, (size_t{1} << 20) + 512}) {
+      std::mt19937 random(4);
+      Ranges ranges((size_t{64} << 20) / bytes, bytes);
+      for (int checkpoint = 0; checkpoint < 20; ++checkpoint) ranges.Checkpoint(share, random);
+      BOOST_TEST(ranges.arena->bytes() <= 2 * ranges.used() + (size_t{32} << 20), share << " of ranges of " << bytes);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_arena_that_is_emptied_keeps_little) {
+  for (const ArenaOptions& options : {ArenaOptions(), kRangesArena}) {
+    const auto arena = std::make_shared<Arena>(options);
+    std::vector<Memory> slabs;
+    for (int i = 0; i < 2048; ++i) slabs.emplace_back(arena, size_t{64} << 10);
+    BOOST_TEST(arena->bytes() >= size_t{128} << 20);
+    std::shuffle(slabs.begin(), slabs.end(), std::mt19937(5));
+    slabs.clear();
+    BOOST_TEST(arena->bytes() <= options.spare_min + (size_t{4} << 20));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(forks_end_on_other_threads) {
+  const auto arena = std::make_shared<Arena>(kRangesArena);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&arena, t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      std::vector<Memory> held(8);
+      for (int step = 0; step < 300; ++step) {
+        Memory& piece = held[random() % held.size()];
+        piece = Memory(arena, 1 + random() % (size_t{3} << 20), false);
+        piece.get()[0] = std::byte{1};
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(arena->bytes() <= kRangesArena.spare_min + (size_t{4} << 20));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -259,12 +259,14 @@ BOOST_AUTO_TEST_CASE(links_and_modes_survive_a_write) {
 }
 
 BOOST_AUTO_TEST_CASE(what_a_killed_process_left_is_neither_shown_nor_in_the_way) {
-  const Folder folder;
-  for (int i = 0; i < 3; ++i) std::ofstream(folder / absl::StrCat(".troupe-tmp-", getpid(), "-", i)) << "half";
-  const auto storage = MakeLocalStorage(false);
-  BOOST_TEST(storage->Write(folder / "file", {Of("whole")}, false).ok());
-  BOOST_TEST(ReadText(*storage, folder / "file") == "whole");
-  BOOST_TEST(storage->List(folder.path).value() == Names{"file"}, boost::test_tools::per_element());
+  for (const bool exchange : {true, false}) {
+    const Folder folder;
+    for (int i = 0; i < 3; ++i) std::ofstream(folder / absl::StrCat(".troupe-tmp-", getpid(), "-", i)) << "half";
+    const auto storage = MakeLocalStorage(exchange);
+    BOOST_TEST(storage->Write(folder / "file", {Of("whole")}, false).ok());
+    BOOST_TEST(ReadText(*storage, folder / "file") == "whole");
+    BOOST_TEST(storage->List(folder.path).value() == Names{"file"}, boost::test_tools::per_element());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_process_that_is_killed_while_it_writes_leaves_nothing) {
@@ -276,7 +278,8 @@ BOOST_AUTO_TEST_CASE(a_process_that_is_killed_while_it_writes_leaves_nothing) {
   BOOST_TEST(MakeLocalStorage()->Write(folder / "file", {Of("old")}, false).ok());
   const pid_t child = fork();
   if (child == 0) {
-    const struct rlimit small { 5000, 5000 };
+    const struct rlimit small { 5000, 5000 }, none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
     std::signal(SIGXFSZ, SIG_DFL);   // kills it in the middle of the file
     setrlimit(RLIMIT_FSIZE, &small);
     (void)MakeLocalStorage()->Write(folder / "file", {Of(std::string(4000, 'x')), Of(std::string(4000, 'y'))}, true);
