@@ -328,26 +328,26 @@ kj::Promise<void> LinkServer::Accept(Listener& listener) {
   }
 }
 
-void LinkServer::LogClosed(const std::string& why) {
+void LinkServer::LogRefused(Refusals& refusals, const std::string& why) {
   const LinkTime now = std::chrono::steady_clock::now();
-  if (now - log_closed_at_ < std::chrono::seconds(1)) {
-    ++closed_unsaid_;
+  if (now - refusals.said_at < std::chrono::seconds(1)) {
+    ++refusals.unsaid;
     return;
   }
-  log_closed_at_ = now;
-  const size_t others = std::exchange(closed_unsaid_, 0);
+  refusals.said_at = now;
+  const size_t others = std::exchange(refusals.unsaid, 0);
   loop_.Log(absl::StrCat("a connection is refused: ", why, others == 0 ? "" : absl::StrCat(" (and ", others, " more since the last such line)")));
 }
 
 void LinkServer::Open(int fd, bool local, uint64_t source) {
   if (sessions_.size() >= kSessionsMax || strangers_ >= kStrangersMax) {
     ::close(fd);
-    return LogClosed(absl::StrCat(sessions_.size(), " are open, ", strangers_, " of them without Hello"));
+    return LogRefused(too_many_, absl::StrCat(sessions_.size(), " are open, ", strangers_, " of them without Hello"));
   }
   if (!local && !rate_.Admit(source, std::chrono::steady_clock::now())) {
     ::close(fd);
-    return LogClosed(
-        absl::StrCat("too many from one address, at most ", ConnectionRate::kBurst, " at once and ", ConnectionRate::kPerSecond, " a second without Hello"));
+    return LogRefused(too_many_from_one_, absl::StrCat("too many from one address, at most ", ConnectionRate::kBurst, " at once and ",
+                                                       ConnectionRate::kPerSecond, " a second without Hello"));
   }
   if (local)
     EnlargeBuffers(fd);

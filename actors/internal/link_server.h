@@ -34,8 +34,12 @@ class LinkServer {
   struct Listener;
   kj::Promise<void> Accept(Listener& listener);
   void Open(int fd, bool local, uint64_t source);
-  /// Of a connection that is closed at once: a line, but in a flood no more than one a second.
-  void LogClosed(const std::string& why);
+  /// Connections refused for one reason: a line a second at most, so that a flood fills no log and one reason hides no other.
+  struct Refusals {
+    LinkTime said_at{};
+    size_t unsaid = 0;
+  };
+  void LogRefused(Refusals& refusals, const std::string& why);
   /// Of connections that are one link.
   std::shared_ptr<Group> Join(const GroupName& name, Session& session);
 
@@ -45,8 +49,7 @@ class LinkServer {
   size_t strangers_ = 0;   // of sessions_: no Hello yet
   bool some_closed_ = false;
   ConnectionRate rate_;   // of TCP
-  LinkTime log_closed_at_{};
-  size_t closed_unsaid_ = 0;
+  Refusals too_many_, too_many_from_one_;
   std::list<Listener> listeners_;
 };
 

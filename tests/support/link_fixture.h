@@ -110,11 +110,19 @@ struct LinkFixture {
     client->Locate(kServer, {place()});
     return client;
   }
-  /// Returns when the networks have logged a line that holds `text`.
+  /// Returns when the networks have logged a line that holds `text`; fails with the last lines where none comes within kLong.
   void AwaitLine(std::string_view text) {
-    for (;; std::this_thread::yield()) {
+    const auto end = std::chrono::steady_clock::now() + kLong;
+    size_t seen = 0;
+    for (;; std::this_thread::sleep_for(milliseconds(1))) {
       std::lock_guard lock(mutex);
-      if (std::any_of(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(text) != std::string::npos; })) return;
+      for (; seen < lines.size(); ++seen) {
+        if (lines[seen].find(text) != std::string::npos) return;
+      }
+      if (std::chrono::steady_clock::now() < end) continue;
+      std::string last;
+      for (size_t i = lines.size() < 10 ? 0 : lines.size() - 10; i < lines.size(); ++i) last += "\n" + lines[i];
+      BOOST_FAIL("no line holds '" << text << "'; of " << lines.size() << " the last are" << last);
     }
   }
   /// The first line that the networks log.
