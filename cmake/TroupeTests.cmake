@@ -12,7 +12,7 @@ function(TroupeUnitTests layer)
   add_executable(${layer}_test ${sources})
   target_link_libraries(${layer}_test PRIVATE troupe_boost_main troupe_${layer})
   add_test(NAME ${layer} COMMAND ${layer}_test)
-  set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT 600)
+  set_tests_properties(${layer} PROPERTIES LABELS fast TIMEOUT $<IF:$<BOOL:${TROUPE_SANITIZE}>,1800,600>)
 endfunction()
 
 # A test again, as long_<name>, with ten times the seeds and runs: label `long`, of `tools/check --long` (ctest -C long -L long) alone.
