@@ -69,6 +69,7 @@ void Arena::Free(std::byte* memory, size_t bytes) {
     munmap(memory, bytes);
     std::lock_guard lock(mutex_);
     bytes_ -= bytes;
+    ReturnUnused();   // an eighth is less now
     return;
   }
   std::lock_guard lock(mutex_);

@@ -19,7 +19,7 @@ struct ArenaOptions {
   size_t spare_min = size_t{2} << 20;
 };
 /// Of ranges that never grow and are copied on write again and again: all share huge pages.
-inline constexpr ArenaOptions kRangesArena{.own_from = size_t{64} << 20, .mapping_max = size_t{32} << 20, .spare_min = size_t{16} << 20};
+inline constexpr ArenaOptions kRangesArena{.own_from = size_t{16} << 20, .mapping_max = size_t{32} << 20, .spare_min = size_t{16} << 20};
 
 /// Pieces for the ranges of one table, cut from huge pages, the lowest address first; those that are given back are joined and used again. Huge pages of which
 /// nothing is in use go back to the system, the highest first, but for the spare ones. Thread-safe: forks end on other threads.

@@ -127,6 +127,17 @@ BOOST_AUTO_TEST_CASE(an_arena_that_is_emptied_keeps_little) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(what_is_spare_shrinks_with_what_is_in_use) {
+  const auto arena = std::make_shared<Arena>();
+  auto large = std::make_unique<Memory>(arena, size_t{512} << 20, false);
+  std::vector<Memory> slabs;
+  for (int i = 0; i < 1024; ++i) slabs.emplace_back(arena, size_t{64} << 10);
+  slabs.clear();
+  BOOST_TEST(arena->bytes() >= size_t{560} << 20);
+  large.reset();
+  BOOST_TEST(arena->bytes() <= size_t{6} << 20);
+}
+
 BOOST_AUTO_TEST_CASE(forks_end_on_other_threads) {
   const auto arena = std::make_shared<Arena>(kRangesArena);
   std::vector<std::thread> threads;
