@@ -34,7 +34,7 @@ endif()
 add_compile_options(-fno-math-errno)
 if(TROUPE_SANITIZE STREQUAL "address")
   # Without `null`: CAF 0.17's own headers bind a reference to a null tuple whenever an actor is spawned without arguments. A null that is used is ASan's to find.
-  # Without `vptr` and `object-size`: a quarter of the time to compile CAF's templates, and ASan finds what is used after its end or beyond its bounds.
+  # Without `vptr` and `object-size`: `vptr` alone takes a tenth of the time to compile CAF's templates; ASan finds what is used after its end or beyond its bounds.
   add_compile_options(-fsanitize=address,undefined -fno-sanitize=null,vptr,object-size -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(TROUPE_SANITIZE STREQUAL "thread")

@@ -70,11 +70,11 @@ void Arena::Free(std::byte* memory, size_t bytes) {
     std::lock_guard lock(mutex_);
     bytes_ -= bytes;
     ReturnUnused();   // an eighth is less now
-    return;
+  } else {
+    std::lock_guard lock(mutex_);
+    Join(memory, RoundUp(bytes, kLine));
+    ReturnUnused();
   }
-  std::lock_guard lock(mutex_);
-  Join(memory, RoundUp(bytes, kLine));
-  ReturnUnused();
 }
 
 /// `bytes`: whole cache lines.

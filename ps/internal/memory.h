@@ -63,7 +63,7 @@ class Arena {
 class Memory {
  public:
   Memory() = default;
-  Memory(std::shared_ptr<Arena> arena, size_t bytes, bool zeros = true) : arena_(std::move(arena)), memory_(arena_->Allocate(bytes, zeros)), bytes_(bytes) {}
+  Memory(std::shared_ptr<Arena> arena, size_t bytes) : arena_(std::move(arena)), memory_(arena_->Allocate(bytes)), bytes_(bytes) {}
   Memory(Memory&& other) noexcept : arena_(std::move(other.arena_)), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
   Memory& operator=(Memory&& other) noexcept {
     std::swap(arena_, other.arena_);

@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(a_small_table_takes_little) {
 struct Ranges {
   Ranges(size_t count, size_t bytes) : arena(std::make_shared<Arena>(kRangesArena)), bytes(bytes), now(count), fork(count) {
     for (size_t i = 0; i < count; ++i) {
-      now[i] = Memory(arena, bytes, false);
+      now[i] = Memory(arena, bytes);
       Mark(i);
     }
   }
@@ -105,14 +105,10 @@ BOOST_AUTO_TEST_CASE(what_copies_leave_goes_back) {
 }
 
 BOOST_AUTO_TEST_CASE(ranges_that_stay_hold_no_more_than_a_copy_of_all) {
-  for (const double share : {0.5, 0.875}) {
-    for (const size_t bytes : {size_t{4224}, size_t{66'000}, (size_t{1} << 20) + 512}) {
-      std::mt19937 random(4);
-      Ranges ranges((size_t{64} << 20) / bytes, bytes);
-      for (int checkpoint = 0; checkpoint < 20; ++checkpoint) ranges.Checkpoint(share, random);
-      BOOST_TEST(ranges.arena->bytes() <= 2 * ranges.used() + (size_t{32} << 20), share << " of ranges of " << bytes);
-    }
-  }
+  std::mt19937 random(4);
+  Ranges ranges(63, (size_t{1} << 20) + 512);
+  for (int checkpoint = 0; checkpoint < 20; ++checkpoint) ranges.Checkpoint(0.875, random);
+  BOOST_TEST(ranges.arena->bytes() <= 2 * ranges.used() + (size_t{32} << 20));
 }
 
 BOOST_AUTO_TEST_CASE(an_arena_that_is_emptied_keeps_little) {
@@ -129,11 +125,11 @@ BOOST_AUTO_TEST_CASE(an_arena_that_is_emptied_keeps_little) {
 
 BOOST_AUTO_TEST_CASE(what_is_spare_shrinks_with_what_is_in_use) {
   const auto arena = std::make_shared<Arena>();
-  auto large = std::make_unique<Memory>(arena, size_t{512} << 20, false);
+  auto large = std::make_unique<Memory>(arena, size_t{256} << 20);
   std::vector<Memory> slabs;
   for (int i = 0; i < 1024; ++i) slabs.emplace_back(arena, size_t{64} << 10);
   slabs.clear();
-  BOOST_TEST(arena->bytes() >= size_t{560} << 20);
+  BOOST_TEST(arena->bytes() >= size_t{280} << 20);
   large.reset();
   BOOST_TEST(arena->bytes() <= size_t{6} << 20);
 }
@@ -147,7 +143,7 @@ BOOST_AUTO_TEST_CASE(forks_end_on_other_threads) {
       std::vector<Memory> held(8);
       for (int step = 0; step < 300; ++step) {
         Memory& piece = held[random() % held.size()];
-        piece = Memory(arena, 1 + random() % (size_t{3} << 20), false);
+        piece = Memory(arena, 1 + random() % (size_t{3} << 20));
         piece.get()[0] = std::byte{1};
       }
     });
