@@ -78,7 +78,7 @@ struct Pair {
     }
   }
 
-  BenchRow Push(const std::string& name, const Batches& batches) {
+  BenchRow Push(const std::string& name, const Batches& batches, void (PlainRows::*plain_push)(std::span<const Key>, const float*) = &PlainRows::Push) {
     const auto push = [&] {
       for (size_t b = 0; b < batches.batches.size(); ++b) {
         const std::vector<RowsIn> rows = batches.In(b);
@@ -87,7 +87,7 @@ struct Pair {
       }
     };
     return Compare(name, batches.millions(), "Mkeys/s", push, [&] {
-      for (size_t b = 0; b < batches.batches.size(); ++b) plain.Push(batches.KeysOf(b), batches.GradientOf(b));
+      for (size_t b = 0; b < batches.batches.size(); ++b) (plain.*plain_push)(batches.KeysOf(b), batches.GradientOf(b));
     });
   }
   BenchRow Pull(const std::string& name, const Batches& batches) {
@@ -106,7 +106,9 @@ void SparsePushes(const std::string& rule, uint32_t width, size_t millions, std:
   Pair pair(rule, width, false, millions * kMillion);
   const size_t batch = width == 1 ? 10'000 : 1'000, count = width == 1 ? 100 : 300;
   const Batches batches(pair.table.partition(), {.rows = millions * kMillion, .batch = batch, .count = count, .width = width});
-  rows->push_back(pair.Push(absl::StrCat("sparse push ", batch, " of ", millions, "M rows of ", width, " ", rule, "; limit: a flat array"), batches));
+  const std::string name = absl::StrCat("sparse push ", batch, " of ", millions, "M rows of ", width, " ", rule, "; limit: a flat array, ");
+  rows->push_back(pair.Push(name + "gather, update, scatter", batches, &PlainRows::PushInSteps));
+  rows->push_back(pair.Push(name + "a row at once", batches));
   if (width == kWide && rule == "sgd") rows->push_back(pair.Pull("sparse pull 1000 of 1M rows of 64; limit: a flat array", batches));
 }
 

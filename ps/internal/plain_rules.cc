@@ -223,31 +223,59 @@ struct FtrlRow {
 
 }   // namespace
 
+template <uint32_t kWidth>
+constexpr size_t kRowsAhead = kWidth == 1 ? 32 : 4;
+
 template <class Rule, uint32_t kWidth>
 void PlainRows::PushBy(std::span<const Key> keys, const float* gradient) {
   constexpr uint32_t kFloats = Rule::kArrays * kWidth + Rule::kCounts;
-  constexpr size_t kAhead = kWidth == 1 ? 32 : 4;
   for (size_t i = 0; i < keys.size(); ++i, gradient += kWidth) {
-    if (i + kAhead < keys.size()) {
-      const float* next = rows_ + keys[i + kAhead] * kFloats;
+    if (i + kRowsAhead<kWidth> < keys.size()) {
+      const float* next = rows_ + keys[i + kRowsAhead<kWidth>] * kFloats;
       for (uint32_t j = 0; j < kFloats; j += kLine) __builtin_prefetch(next + j, 1);
     }
     Rule::Push(rows_ + keys[i] * kFloats, gradient, kWidth, corrections_.data());
   }
 }
 
+template <class Rule, uint32_t kWidth>
+void PlainRows::PushInStepsBy(std::span<const Key> keys, const float* gradient) {
+  constexpr uint32_t kFloats = Rule::kArrays * kWidth + Rule::kCounts;
+  gathered_.resize(std::max(gathered_.size(), keys.size() * kFloats));
+  float* const gathered = gathered_.data();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i + kRowsAhead<kWidth> < keys.size()) {
+      const float* next = rows_ + keys[i + kRowsAhead<kWidth>] * kFloats;
+      for (uint32_t j = 0; j < kFloats; j += kLine) __builtin_prefetch(next + j, 1);
+    }
+    std::memcpy(gathered + i * kFloats, rows_ + keys[i] * kFloats, kFloats * sizeof(float));
+  }
+  if constexpr (kFloats == 1) {
+    Rule::Push(gathered, gradient, static_cast<uint32_t>(keys.size()), corrections_.data());   // one array of numbers
+  } else {
+    for (size_t i = 0; i < keys.size(); ++i) Rule::Push(gathered + i * kFloats, gradient + i * kWidth, kWidth, corrections_.data());
+  }
+  for (size_t i = 0; i < keys.size(); ++i) std::memcpy(rows_ + keys[i] * kFloats, gathered + i * kFloats, kFloats * sizeof(float));
+}
+
+template <class Rule, uint32_t kWidth>
+void PlainRows::Choose() {
+  floats_ = Rule::kArrays * kWidth + Rule::kCounts;
+  push_ = &PlainRows::PushBy<Rule, kWidth>;
+  push_in_steps_ = &PlainRows::PushInStepsBy<Rule, kWidth>;
+}
+
 template <class Rule>
-void PlainRows::Choose(uint32_t width) {
-  TROUPE_CHECK(width == 1 || width == 64);
-  floats_ = Rule::kArrays * width + Rule::kCounts;
-  push_ = width == 1 ? &PlainRows::PushBy<Rule, 1> : &PlainRows::PushBy<Rule, 64>;
+void PlainRows::Choose() {
+  TROUPE_CHECK(width_ == 1 || width_ == 64);
+  width_ == 1 ? Choose<Rule, 1>() : Choose<Rule, 64>();
 }
 
 PlainRows::PlainRows(std::string_view rule, size_t rows, uint32_t width) : width_(width) {
-  if (rule == "sgd") Choose<SgdRow>(width);
-  if (rule == "adagrad") Choose<AdaGradRow>(width);
-  if (rule == "adam") Choose<AdamRow>(width);
-  if (rule == "ftrl") Choose<FtrlRow>(width);
+  if (rule == "sgd") Choose<SgdRow>();
+  if (rule == "adagrad") Choose<AdaGradRow>();
+  if (rule == "adam") Choose<AdamRow>();
+  if (rule == "ftrl") Choose<FtrlRow>();
   TROUPE_CHECK(floats_ > 0);
   for (uint32_t t = 0; t < kTabulated; ++t) corrections_.push_back(CorrectionsAt(t));
   memory_ = Memory(std::make_shared<Arena>(), rows * floats_ * sizeof(float));

@@ -54,8 +54,10 @@ class PlainRows {
  public:
   /// rule: sgd, adagrad, adam or ftrl. width: 1 or 64.
   PlainRows(std::string_view rule, size_t rows, uint32_t width);
-  /// gradient: keys.size() x width.
+  /// gradient: keys.size() x width. Each row is read, stepped and written at once: the least that can be done.
   void Push(std::span<const Key> keys, const float* gradient) { (this->*push_)(keys, gradient); }
+  /// The same as array libraries do it: rows are gathered, what was gathered is stepped, and scattered again.
+  void PushInSteps(std::span<const Key> keys, const float* gradient) { (this->*push_in_steps_)(keys, gradient); }
   /// Copies the first `width` floats of the rows.
   void Pull(std::span<const Key> keys, float* out) const;
   uint32_t floats() const { return floats_; }
@@ -64,14 +66,20 @@ class PlainRows {
  private:
   template <class Rule, uint32_t kWidth>
   void PushBy(std::span<const Key> keys, const float* gradient);
+  template <class Rule, uint32_t kWidth>
+  void PushInStepsBy(std::span<const Key> keys, const float* gradient);
+  template <class Rule, uint32_t kWidth>
+  void Choose();
   template <class Rule>
-  void Choose(uint32_t width);
+  void Choose();
 
   Memory memory_;
   std::vector<PlainCorrections> corrections_;   // by t
   float* rows_ = nullptr;
+  std::vector<float> gathered_;
   uint32_t width_, floats_ = 0;
   void (PlainRows::*push_)(std::span<const Key>, const float*) = nullptr;
+  void (PlainRows::*push_in_steps_)(std::span<const Key>, const float*) = nullptr;
 };
 
 }   // namespace troupe::internal

@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(rows_of_a_flat_array_are_those_of_a_sparse_table) {
         for (uint32_t range = 0; range < keys.size(); ++range) {
           const std::vector<float> gradient = Normal(keys[range].size() * width, random);
           BOOST_REQUIRE(table.Apply(range, keys[range], gradient.data()).ok());
-          plain.Push(keys[range], gradient.data());
+          push % 2 == 0 ? plain.Push(keys[range], gradient.data()) : plain.PushInSteps(keys[range], gradient.data());
         }
       }
       size_t seen = 0;
