@@ -95,6 +95,8 @@ struct TrainEvents {
   std::function<void(std::string)> warn = nullptr;
 };
 
+/// Into how many splits the data is cut.
+uint32_t SplitsOf(const TrainOptions& options);
 /// Bytes that a run may take in a process.
 uint64_t MemoryOf(const TrainOptions& options);
 /// How a run opens its data.
