@@ -1,5 +1,5 @@
-// What a member of a chain is told to change, by clients where it is the first, else by the member before: to its shard, to the next member, and acknowledged when
-// the last one has it. Cuts are changes too.
+// What a member of a chain is told to change, by clients where it is the first, else by the member before: to its shard, to the next member, and acknowledged
+// when the last one has it. Cuts are changes too.
 #include <string>
 #include <utility>
 #include <variant>

@@ -66,6 +66,8 @@ void Member::BeginLogLater() {
                       }});
 }
 
-uint64_t Member::Logged() const { return log_.Through(last_, acknowledged_); }
+uint64_t Member::Logged() const {
+  return log_.Through(last_, acknowledged_);
+}
 
 }   // namespace troupe::chain_member

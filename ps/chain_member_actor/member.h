@@ -198,9 +198,9 @@ class Member {
   std::optional<StateAssembly> assembly_;   // of the part that comes
   std::optional<StatePart> taking_;         // the part that its shard is putting in place
   std::vector<caf::typed_response_promise<Adopted>> adopting_;
-  StatePart taken_;                                                                              // the last part in place
-  uint32_t parts_taken_ = 0;                                                                     // of its attempt
-  bool whole_ = false;                                                                           // there is nothing of the state that has not come
+  StatePart taken_;                                             // the last part in place
+  uint32_t parts_taken_ = 0;                                    // of its attempt
+  bool whole_ = false;                                          // there is nothing of the state that has not come
   const std::vector<std::pair<uint32_t, uint32_t>> compared_;   // table, range
   size_t next_compared_ = 0;
 };

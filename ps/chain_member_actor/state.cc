@@ -72,18 +72,15 @@ void Member::TakeState(const StatePart& of, ShardState state) {
   });
 }
 
-void Member::MakeShard(
-    const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken,
-    std::function<absl::Status()> still) {
-  system_.compute().Submit(Compute::Priority::kStep,
-                           [&system = system_, me = caf::actor(self_), options, taken = std::move(taken), still = std::move(still)] {
-                             auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
-                             if (const absl::Status status = still(); !status.ok()) {
-                               if (made->ok()) system.Stop(**made);
-                               *made = status;
-                             }
-                             System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
-                           });
+void Member::MakeShard(const ShardActorOptions& options, std::function<void(absl::StatusOr<ShardActor>)> taken, std::function<absl::Status()> still) {
+  system_.compute().Submit(Compute::Priority::kStep, [&system = system_, me = caf::actor(self_), options, taken = std::move(taken), still = std::move(still)] {
+    auto made = std::make_shared<absl::StatusOr<ShardActor>>(SpawnShard(system, options));
+    if (const absl::Status status = still(); !status.ok()) {
+      if (made->ok()) system.Stop(**made);
+      *made = status;
+    }
+    System::Deliver(me, Thunk{[made, taken] { taken(std::move(*made)); }});
+  });
 }
 
 void Member::OnPartTaken(const StatePart& of) {
