@@ -4,11 +4,13 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "actors/cluster/access.h"
 #include "actors/cluster/head_finder.h"
+#include "actors/internal/place.h"
 #include "actors/rpc_network.h"
 #include "actors/status.h"
 #include "actors/stop_actors.h"
@@ -51,7 +53,11 @@ absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOption
     link->system_->SetNetwork(std::move(network));
   } else {
     std::vector<std::string> places;
-    for (const absl::string_view head : absl::StrSplit(options.address.head, ',')) places.push_back(absl::StrCat("tcp:", head));
+    for (const absl::string_view head : absl::StrSplit(options.address.head, ',')) {
+      places.push_back(absl::StrCat("tcp:", head));
+      if (!ParsePlace(places.back()).ok())
+        return absl::InvalidArgumentError(absl::StrCat("the head is said to be at '", absl::CEscape(head), "', expected HOST:PORT"));
+    }
     link->system_->SetNetwork(std::make_unique<HeadFinder>(std::move(network), std::move(places)));
     link->head_ = SpawnProxy<HeadActor>(*link->system_, {.to = {kHeadNode, Incarnation{}, kHeadActor}, .timeout = kHeadTimeout});
   }
@@ -61,6 +67,13 @@ absl::StatusOr<std::unique_ptr<ClusterLink>> ClusterLink::Open(ClusterLinkOption
 ClusterLink::~ClusterLink() {
   if (system_ != nullptr && head_) StopAndWait(*system_, std::vector{head_});
   head_ = nullptr;
+}
+
+absl::Status ClusterLink::OfHead(const absl::Status& status) {
+  constexpr absl::string_view kName = "node 0 ";
+  absl::string_view text = status.message();
+  if (!absl::ConsumePrefix(&text, kName)) return status;
+  return {status.code(), absl::StrCat("the head ", text)};
 }
 
 void ClusterLink::Pause() {

@@ -43,8 +43,8 @@ struct ClusterLinkOptions {
 class ClusterLink {
  public:
   /// Listens; connecting to the head happens with the first request. Of several heads the one that leads is looked for again whenever a request fails.
-  /// InvalidArgument: no place, or one that other hosts reach without a token and certificates; certificates that are none. NotFound and the like: they cannot
-  /// be read. Unavailable: the place is taken.
+  /// InvalidArgument: no place (of a head, or to listen at), or one that other hosts reach without a token and certificates; certificates that are none.
+  /// NotFound and the like: they cannot be read. Unavailable: the place is taken.
   static absl::StatusOr<std::unique_ptr<ClusterLink>> Open(ClusterLinkOptions options);
   ~ClusterLink();
 
@@ -66,7 +66,8 @@ class ClusterLink {
       reached_ = reached_ || !IsUnreachable(reply.status());
       const bool late = std::chrono::steady_clock::now() >= end;
       if (!reached_ && (must_be_there_ || late)) return absl::UnavailableError(absl::StrCat("the head cannot be reached: ", WhyUnreachable(reply.status())));
-      if (reply.ok() || !IsRetryable(reply.status()) || late) return reply;
+      if (reply.ok()) return reply;
+      if (!IsRetryable(reply.status()) || late) return OfHead(reply.status());
       Pause();
     }
   }
@@ -74,6 +75,8 @@ class ClusterLink {
  private:
   ClusterLink() = default;
   static void Pause();
+  /// The network knows the head as a node.
+  static absl::Status OfHead(const absl::Status& status);
   std::unique_ptr<System> system_;
   HeadActor head_;
   std::string place_;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "actors/cluster/records.h"
+#include "actors/printable.h"
 #include "actors/status.h"
 #include "actors/text.h"
 
@@ -170,6 +171,9 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   if (report.node == kHeadNode || report.name.empty() || report.incarnation == Incarnation{}) {
     return absl::InvalidArgumentError("a report without node, name or incarnation");
   }
+  TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's name", report.name));
+  for (const auto& [name, value] : report.capacity.labels) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's label", absl::StrCat(name, "=", value)));
+  for (const auto& [kind, count] : report.capacity.accelerators) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's accelerator", kind));
   if (report.generation > generation_) {
     return absl::UnavailableError(absl::StrCat("this head is generation ", generation_, ", and the node has obeyed generation ", report.generation));
   }

@@ -206,6 +206,8 @@ class Head {
   // What others are shown: head_view.cc.
   ClaimedProcess Describe(const Process& process) const;
   const Node* Find(NodeId node) const;
+  /// The node whose files hold what a process has printed, or held: Errors as OutputOf.
+  absl::StatusOr<NodeId> NodeOfOutput(const ProcessId& id) const;
   std::string NameOf(NodeId node) const;
   JobStatus StatusOf(const Job& job) const;
   NodeStatus StatusOf(const Node& node) const;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/cluster/head.h"
 #include "actors/cluster/records.h"
+#include "actors/printable.h"
 #include "actors/status.h"
 
 namespace troupe {
@@ -123,6 +124,10 @@ uint64_t Head::VersionOf(JobId job) const {
 
 absl::StatusOr<Submitted> Head::OnSubmit(const Submit& submit, Clock::Time now, int64_t wall_ms) {
   if (submit.request.empty() || submit.spec.program.empty()) return absl::InvalidArgumentError("a job needs a request and a program");
+  TROUPE_RETURN_IF_ERROR(CheckPrintable("a job's name", submit.spec.name));
+  TROUPE_RETURN_IF_ERROR(CheckPrintable("a queue's name", submit.spec.queue));
+  for (const auto& [name, value] : submit.spec.needs.labels) TROUPE_RETURN_IF_ERROR(CheckPrintable("a label", absl::StrCat(name, "=", value)));
+  for (const auto& [kind, count] : submit.spec.needs.accelerators) TROUPE_RETURN_IF_ERROR(CheckPrintable("an accelerator", kind));
   if (submit.spec.attempts == 0) return absl::InvalidArgumentError("attempts is 0, expected at least 1");
   if (const auto before = requests_.find(submit.request); before != requests_.end()) return Submitted{before->second};
   Job& job = jobs_[++last_job_];
@@ -157,8 +162,8 @@ void Head::OnProcessEnded(Job& job, Process& process, int32_t code, const std::s
   Note(wall_ms, absl::StrCat(ToString(process.order.id), " ended on node ", NameOf(process.node), ": ", process.reason));
   Touch(process.node);
   Touch(job);
+  job.last_ends[process.order.id.name] = EndOf(process);   // its driver may drop it before it wants the next life
   if (process.order.id.name != kDriverName) return;
-  job.last_ends[kDriverName] = EndOf(process);
   OnDriverEnded(job, code, std::string(process.reason), by_itself, wall_ms);
 }
 

@@ -36,7 +36,7 @@ JobStatus Head::StatusOf(const Job& job) const {
   for (const auto& [name, process] : job.processes) {
     status.processes.push_back(Describe(process));
     const auto end = job.last_ends.find(name);
-    if (end != job.last_ends.end()) status.processes.back().before = end->second;
+    if (end != job.last_ends.end() && process.state != ProcessState::kEnded) status.processes.back().before = end->second;   // else it is this life's
   }
   return status;
 }
@@ -93,7 +93,7 @@ absl::StatusOr<Endpoint> Head::OnFindEndpoint(const FindEndpoint& find) const {
   return job.endpoint;
 }
 
-absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
+absl::StatusOr<NodeId> Head::NodeOfOutput(const ProcessId& id) const {
   const auto found = jobs_.find(id.job);
   if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", id.job));
   const Job& job = found->second;
@@ -108,6 +108,16 @@ absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
     if (life.id.name == id.name && node != names_.end()) return node->second;
   }
   return absl::NotFoundError(absl::StrCat("job ", id.job, " has no process '", id.name, "' whose output is known"));
+}
+
+absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
+  TROUPE_TRY(const NodeId at, NodeOfOutput(id));
+  const Node* node = Find(at);
+  if (node == nullptr) return absl::NotFoundError(absl::StrCat(ToString(id), ": what it has printed is on a node that has been gone for too long to be known"));
+  const NodeState state = node->status.state;
+  if (state != NodeState::kDown && state != NodeState::kLeft) return at;
+  return absl::NotFoundError(
+      absl::StrCat(ToString(id), ": what it has printed is on node ", node->status.name, ", which ", state == NodeState::kDown ? "is down" : "has left"));
 }
 
 }   // namespace troupe

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "actors/check.h"
 #include "actors/text.h"
 
@@ -47,18 +48,19 @@ bool Refused(const PlacementWish& wish, NodeId node) {
 }
 
 std::string Megabytes(uint64_t bytes) {
-  return bytes % (1 << 20) == 0 ? absl::StrCat(bytes >> 20, " MB") : absl::StrCat(bytes, " bytes");
+  return bytes >= (1 << 20) ? absl::StrCat(bytes >> 20, " MB") : absl::StrCat(bytes, " bytes");
 }
 
 }   // namespace
 
 std::string ToString(const ProcessNeeds& needs) {
-  std::string text = absl::StrCat(needs.cores, needs.cores == 1 ? " core" : " cores");
-  if (needs.memory > 0) absl::StrAppend(&text, ", ", Megabytes(needs.memory), " of memory");
-  if (needs.disk > 0) absl::StrAppend(&text, ", ", Megabytes(needs.disk), " of disk");
-  for (const auto& [kind, count] : needs.accelerators) absl::StrAppend(&text, ", ", count, " ", kind);
-  for (const auto& [name, value] : needs.labels) absl::StrAppend(&text, ", label ", name, "=", value);
-  return text;
+  std::vector<std::string> parts;
+  if (needs.cores > 0) parts.push_back(absl::StrCat(needs.cores, needs.cores == 1 ? " core" : " cores"));
+  if (needs.memory > 0) parts.push_back(absl::StrCat(Megabytes(needs.memory), " of memory"));
+  if (needs.disk > 0) parts.push_back(absl::StrCat(Megabytes(needs.disk), " of disk"));
+  for (const auto& [kind, count] : needs.accelerators) parts.push_back(absl::StrCat(count, " ", kind));
+  for (const auto& [name, value] : needs.labels) parts.push_back(absl::StrCat("label ", name, "=", value));
+  return parts.empty() ? "0 cores" : absl::StrJoin(parts, ", ");
 }
 
 void Rooms::Put(NodeId node, const NodeCapacity& capacity, bool open) {

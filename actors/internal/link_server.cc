@@ -81,7 +81,7 @@ absl::StatusOr<Role> CheckHello(const RpcNetwork::Options& ours, wire::Hello::Re
     return absl::FailedPreconditionError(absl::StrCat("the peer belongs to '", theirs.getClusterId().cStr(), "', expected '", ours.cluster_id, "'"));
   }
   const std::optional<Role> role = RoleOf(ours, theirs.getToken());
-  if (!role) return absl::UnauthenticatedError("the peer's token is wrong");
+  if (!role) return absl::UnauthenticatedError(theirs.getToken().size() == 0 ? "a token is wanted, and none was sent" : "the token is wrong");
   if (theirs.getBuildId() != ours.build_id) {
     return absl::FailedPreconditionError(absl::StrCat("the peer is build '", theirs.getBuildId().cStr(), "', expected '", ours.build_id, "'"));
   }

@@ -198,6 +198,7 @@ absl::Status CheckpointFolder::Tidy() {
 }
 
 absl::StatusOr<Checkpoint> CheckpointFolder::Reshard(const Checkpoint& checkpoint, std::span<const TableSpec> tables, bool in_rounds, uint32_t shards) {
+  TROUPE_RETURN_IF_ERROR(Verify(checkpoint, true));   // what is written here takes the place of older ones, which may be all that is whole
   std::vector<std::vector<SnapshotSection>> states;
   for (uint32_t place = 0; place < checkpoint.places; ++place) {
     TROUPE_TRY(std::vector<SnapshotSection> state, ReadPlaces(storage_, SnapshotUri(folder_, checkpoint.id, place)));

@@ -63,7 +63,8 @@ class CheckpointFolder {
   /// Storage's.
   absl::Status Write(const Checkpoint& checkpoint);
   /// Writes a found checkpoint with another number of shards, as the next one, and returns it; rows are not written again, the new states say where they lie.
-  /// `in_rounds`: some table goes by rounds. Errors as ReadSnapshot's, Reshard's (with the folder) and Storage's; what was found then stands as it did.
+  /// All of it is verified before, since older ones go. `in_rounds`: some table goes by rounds. Errors as ReadSnapshot's, Reshard's (with the folder) and
+  /// Storage's; what was found then stands as it did.
   absl::StatusOr<Checkpoint> Reshard(const Checkpoint& checkpoint, std::span<const TableSpec> tables, bool in_rounds, uint32_t shards);
 
  private:

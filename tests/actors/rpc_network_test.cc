@@ -379,7 +379,7 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, strangers_are_refused_with_the_reason, kKind
     return StatusOf(Ask(*client, Frame{}));
   };
   BOOST_TEST(Has(refused([](auto& o) { o.token = "guess"; }), absl::StatusCode::kUnauthenticated, "token is wrong"));
-  BOOST_TEST(Has(refused([](auto& o) { o.token = ""; }), absl::StatusCode::kUnauthenticated, "token is wrong"));
+  BOOST_TEST(Has(refused([](auto& o) { o.token = ""; }), absl::StatusCode::kUnauthenticated, "a token is wanted, and none was sent"));
   BOOST_TEST(Has(refused([](auto& o) { o.cluster_id = "job 8"; }), absl::StatusCode::kFailedPrecondition, "'job 8', expected 'job 7'"));
   BOOST_TEST(Has(refused([](auto& o) { o.build_id = "old"; }), absl::StatusCode::kFailedPrecondition, "'old', expected 'build'"));
   auto client = Client();

@@ -196,7 +196,7 @@ BOOST_AUTO_TEST_CASE(a_certificate_does_not_replace_the_token_and_no_line_holds_
   auto guesser = Start(std::move(options));
   guesser->Locate(kServer, {place()});
   const absl::Status status = StatusOf(Ask(*guesser, Numbered(1)));
-  BOOST_TEST(Has(status, absl::StatusCode::kUnauthenticated, "the peer's token is wrong"));
+  BOOST_TEST(Has(status, absl::StatusCode::kUnauthenticated, "the token is wrong"));
   AwaitLine("token is wrong");
   BOOST_TEST(Message(status).find("a-guess") == std::string_view::npos);
   BOOST_TEST(Lines("a-guess") == 0u);
@@ -284,7 +284,7 @@ BOOST_AUTO_TEST_CASE(with_other_tokens_none_is_no_token) {
   without.token = "";
   auto client = Start(std::move(without));
   client->Locate(kServer, {place()});
-  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(0))), absl::StatusCode::kUnauthenticated, "the peer's token is wrong"));
+  BOOST_TEST(Has(StatusOf(Ask(*client, Numbered(0))), absl::StatusCode::kUnauthenticated, "a token is wanted, and none was sent"));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------------------- floods

@@ -1,4 +1,5 @@
 // A run that is taken up with other numbers of shards and workers than it had: under BSP the model of an uninterrupted one bit for bit, and always its ledger.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <string>
 
@@ -6,6 +7,7 @@
 #include "actors/random.h"
 #include "actors/text.h"
 #include "algorithms/run/checkpoint.h"
+#include "ps/snapshot_places.h"
 #include "tests/algorithms/host.h"
 #include "tests/algorithms/memory_source.h"
 #include "tests/algorithms/trainer_run.h"
@@ -135,6 +137,53 @@ BOOST_AUTO_TEST_CASE(every_batch_counts_once_whatever_the_consistency) {
   BOOST_TEST(resumed > 0u);
   BOOST_TEST(run.rows == expected.rows);
   BOOST_TEST(run.report.ledger_applied == expected.report.ledger_applied);
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_checkpoint_is_refused_before_an_older_one_goes) {
+  TrainOptions options = Options({"logistic_regression", {}, false, 5}, "bsp");
+  const Run expected = Uninterrupted(options);
+  testing::KeepCheckpoints(options);
+  options.checkpoints_kept = 2;
+  options.shards = 2;
+  System system({.compute_threads = 2});
+  Storage& storage = system.storage();
+  const auto names = [&] { return storage.List(options.checkpoint_uri).value_or(std::vector<std::string>()); };
+  const auto checkpoints = [&] { return std::ranges::count_if(names(), [](const std::string& name) { return name.starts_with("checkpoint."); }); };
+  for (int waits = 1; checkpoints() < 2; ++waits) {
+    BOOST_REQUIRE(waits < 100);
+    const ClusterFactory falling = [&](const ClusterOptions& cluster) -> absl::StatusOr<std::unique_ptr<Cluster>> {
+      TROUPE_TRY(std::unique_ptr<Cluster> made, MakeLocalCluster(system, cluster));
+      return std::make_unique<testing::FallingCluster>(std::move(made), waits);
+    };
+    BOOST_REQUIRE(absl::IsAborted(Train(options, storage, falling, {}).status()));
+  }
+  const Checkpoint newest = *ReadCheckpoint(storage, options.checkpoint_uri);
+  // Rows in a file of their own, as shards with replicas write them: who deals ranges anew has no need to read it.
+  const std::string state = SnapshotUri(options.checkpoint_uri, newest.id, 1);
+  const std::string rows = absl::StrCat(options.checkpoint_uri, "/shard-1.", newest.id, ".e1.snapshot");
+  BOOST_REQUIRE(WriteSnapshot(storage, rows, *ReadPlacedSnapshot(storage, state), true).ok());
+  BOOST_REQUIRE(WriteSnapshot(storage, state, *ReadPlaces(storage, rows), true).ok());
+  Checkpoint with_rows = newest;
+  with_rows.files.emplace_back(FileName(rows));
+  std::ranges::sort(with_rows.files);
+  CheckpointFolder folder(storage, options.checkpoint_uri, 9);
+  BOOST_REQUIRE((folder.Find(false).ok() && folder.Write(with_rows).ok()));
+  const Block whole = *storage.Read(rows);
+  std::string damaged(reinterpret_cast<const char*>(whole.data()), whole.size());
+  damaged[damaged.size() / 2] ^= 1;
+  BOOST_REQUIRE(storage.Write(rows, {Block::Copy(damaged.data(), damaged.size())}, false).ok());
+
+  const std::vector<std::string> before = names();
+  options.shards = 3;
+  for (int tries = 0; tries < 2; ++tries) {
+    const absl::Status refused = testing::TrainIn(system, options).status();
+    BOOST_TEST(Message(refused).starts_with(rows + ": "), refused.ToString());
+    BOOST_TEST(names() == before, boost::test_tools::per_element());
+  }
+  options.accept_loss = true;
+  const auto run = ResultOf(system, testing::TrainIn(system, options));
+  BOOST_REQUIRE_MESSAGE(run.ok(), run.status().ToString());
+  BOOST_TEST(run->rows == expected.rows);
 }
 
 BOOST_AUTO_TEST_CASE(what_workers_keep_goes_along) {

@@ -106,6 +106,10 @@ absl::Status RunSubmit(const Arguments& arguments) {
     if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
     spec.needs.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
+  for (const std::string& variable : environment) {
+    const size_t equals = variable.find('=');
+    if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--env is '", variable, "', expected NAME=VALUE"));
+  }
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
   if (!detach) return RunJob(*link, program, std::move(spec));
   TROUPE_TRY(const JobId job, SubmitJob(*link, program, std::move(spec)));

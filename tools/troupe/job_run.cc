@@ -132,6 +132,10 @@ absl::Status RunJob(ClusterLink& link, const std::string& program, JobSpec spec)
   TROUPE_TRY(const JobId job, SubmitJob(link, program, std::move(spec)));
   const absl::StatusOr<JobStatus> status = PassOutput(link, job, kDriverName, true);
   if (absl::IsCancelled(status.status())) return StopAndSay(link, job);
+  if (IsRetryable(status.status())) {
+    return absl::UnavailableError(
+        absl::StrCat("job ", job, " goes on, and this command has lost sight of it (troupe job logs ", job, " --follow): ", status.status().message()));
+  }
   TROUPE_RETURN_IF_ERROR(status.status());
   if (status->state == JobState::kSucceeded) return absl::OkStatus();
   if (status->state == JobState::kFailed && status->code > 0) {

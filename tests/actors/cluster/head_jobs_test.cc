@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "actors/cluster/records.h"
 #include "tests/actors/cluster/head_fixture.h"
 
@@ -48,6 +50,13 @@ BOOST_AUTO_TEST_CASE(a_submission_that_comes_twice_is_one_job_and_a_bad_one_none
   spec.attempts = 0;
   BOOST_TEST(absl::IsInvalidArgument(head->OnSubmit({"r", spec}, now, 0).status()));
   spec.attempts = 1;
+  for (std::string* name : {&spec.name, &spec.queue, &spec.needs.labels["zone"]}) {
+    const std::string before = std::exchange(*name, "a\n\x1b[31m");
+    const absl::Status refused = head->OnSubmit({"r", spec}, now, 0).status();
+    BOOST_TEST((absl::IsInvalidArgument(refused) && absl::EndsWith(refused.message(), "a\\n\\033[31m', expected no control characters")), refused.ToString());
+    *name = before;
+  }
+  spec.needs.labels.clear();
   BOOST_TEST(head->OnSubmit({"r", spec}, now, 0)->job == 1u);
   BOOST_TEST(head->OnSubmit({"r", spec}, now, 0)->job == 1u);
   Commit();
@@ -65,10 +74,12 @@ BOOST_AUTO_TEST_CASE(a_driver_that_is_lost_starts_again_elsewhere_as_often_as_it
   Run(10s, {&b});
   BOOST_TEST(b.Runs(Driver(job, 2)));
   CheckJob(job, JobState::kRunning);
-  BOOST_TEST((head->OutputOf(Driver(job, 1)).value() == a.node));
+  const absl::Status gone = head->OutputOf(Driver(job, 1)).status();
+  BOOST_TEST((absl::IsNotFound(gone) && absl::EndsWith(gone.message(), "what it has printed is on node n1, which is down")), gone.ToString());
   BOOST_TEST((head->OutputOf(Driver(job, 2)).value() == b.node));
   Run(1s, {&a, &b});   // comes back, and has to end what it had
   BOOST_TEST(a.processes.empty());
+  BOOST_TEST((head->OutputOf(Driver(job, 1)).value() == a.node));
   b.End(Driver(job, 2), -9);
   Run(1s, {&a, &b});
   CheckJob(job, JobState::kFailed, "its driver was lost 2 times, the last time: killed by signal 9");
@@ -154,6 +165,12 @@ BOOST_AUTO_TEST_CASE(restarts_are_shown_with_the_end_of_the_life_before) {
   BOOST_TEST(Process(job, "worker 0").before == "");
   BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 2), 4)}).ok());
   BOOST_TEST(Process(job, "worker 0").before == "killed by signal 9 on node n1");
+  Run(300ms, {&a, &b});
+  a.End(Worker(job, 0, 2), 3);
+  Run(300ms, {&a, &b});
+  BOOST_TEST(Claim(job, {}).ok());   // as drivers do: nothing that has ended, then the next life
+  BOOST_TEST(Claim(job, {Wants(Worker(job, 0, 3), 4)}).ok());
+  BOOST_TEST(Process(job, "worker 0").before == "exit code 3 on node n1");
   (a.Runs(Driver(job)) ? a : b).End(Driver(job), -15);
   Run(300ms, {&a, &b});
   BOOST_TEST(Process(job, kDriverName).id.incarnation == 2u);

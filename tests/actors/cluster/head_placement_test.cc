@@ -142,12 +142,12 @@ BOOST_AUTO_TEST_CASE(disk_and_accelerators_are_promised_like_cores) {
   const JobId gpu = SubmitSpec(spec), more_gpu = SubmitSpec(spec);
   Run(300ms, {&a, &b});
   CheckJob(disk, JobState::kRunning);
-  CheckJob(more_disk, JobState::kQueued, "driver needs 0 cores, 600 bytes of disk, and no node has them free; 16 cores are free on 2 nodes");
+  CheckJob(more_disk, JobState::kQueued, "driver needs 600 bytes of disk, and no node has them free; 16 cores are free on 2 nodes");
   b.End(Driver(disk), 0);
   Run(300ms, {&a, &b});
   CheckJob(more_disk, JobState::kRunning);
   CheckJob(gpu, JobState::kRunning);
-  CheckJob(more_gpu, JobState::kQueued, "driver needs 0 cores, 2 gpu, and no node has them free; 16 cores are free on 2 nodes");
+  CheckJob(more_gpu, JobState::kQueued, "driver needs 2 gpu, and no node has them free; 16 cores are free on 2 nodes");
   BOOST_TEST((Node(b).disk_used == 600 && Node(b).accelerators_used == std::map<std::string, uint32_t>{{"gpu", 2}}));
   b.End(Driver(gpu), 0);
   Run(300ms, {&a, &b});

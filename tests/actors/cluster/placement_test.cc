@@ -238,10 +238,10 @@ BOOST_AUTO_TEST_CASE(what_no_node_could_ever_give_is_said) {
   BOOST_TEST(why({.cores = 1, .labels = {{"zone", "x"}}}) == "p needs 1 core, label zone=x, and no node has label zone=x");
   BOOST_TEST(why({.cores = 1, .labels = {{"disk", "ssd"}, {"zone", "b"}}}) ==
              "p needs 1 core, label disk=ssd, label zone=b, and no node has all of these labels");
-  BOOST_TEST(why({.cores = 0, .memory = 9 << 20}) == "p needs 0 cores, 9 MB of memory, and no node has so much memory: the most is 8 MB");
-  BOOST_TEST(why({.cores = 0, .disk = 5 << 20}) == "p needs 0 cores, 5 MB of disk, and no node has so much disk: the most is 4 MB");
-  BOOST_TEST(why({.cores = 0, .accelerators = {{"gpu", 3}}}) == "p needs 0 cores, 3 gpu, and no node has so many of accelerator gpu: the most is 2");
-  BOOST_TEST(why({.cores = 0, .accelerators = {{"tpu", 1}}}) == "p needs 0 cores, 1 tpu, and no node has accelerator tpu");
+  BOOST_TEST(why({.cores = 0, .memory = 9 << 20}) == "p needs 9 MB of memory, and no node has so much memory: the most is 8 MB");
+  BOOST_TEST(why({.cores = 0, .disk = 5 << 20}) == "p needs 5 MB of disk, and no node has so much disk: the most is 4 MB");
+  BOOST_TEST(why({.cores = 0, .accelerators = {{"gpu", 3}}}) == "p needs 3 gpu, and no node has so many of accelerator gpu: the most is 2");
+  BOOST_TEST(why({.cores = 0, .accelerators = {{"tpu", 1}}}) == "p needs 1 tpu, and no node has accelerator tpu");
   BOOST_TEST(why({.cores = 8, .memory = 8 << 20}) == "p needs 8 cores, 8 MB of memory, and no node has all of them at once");
   BOOST_TEST(WhyNever({}, Wants("p", 1)) == "p needs 1 core, and no node is up");
   Rooms full = rooms;
