@@ -65,8 +65,9 @@ class Head {
   absl::Status OnDrain(const DrainNode& drain, Clock::Time now, int64_t wall_ms);
   absl::StatusOr<Endpoint> OnFindEndpoint(const FindEndpoint& find) const;
   absl::StatusOr<Inspected> OnInspect(const Inspect& inspect) const;
-  /// The node that has the output of this life of a process. NotFound.
-  absl::StatusOr<NodeId> OutputOf(const ProcessId& id) const;
+  /// The node that has the output of this life of a process. NotFound: none has; one that is down had it, or, where it gave no answer (`unanswered`), one
+  /// that has left.
+  absl::StatusOr<NodeId> OutputOf(const ProcessId& id, bool unanswered = false) const;
   /// Where a node listens; empty: unknown.
   std::vector<std::string> PlacesOf(NodeId node) const;
   /// Hashes of the programs of jobs that are not over.

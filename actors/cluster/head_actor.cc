@@ -177,7 +177,11 @@ class HeadRunner : public std::enable_shared_from_this<HeadRunner> {
       it->second.actor = SpawnProxy<NodeActor>(system_, {.to = {*node, Incarnation{}, kNodeActor}, .timeout = std::chrono::seconds(5)});
     }
     self_->request(it->second.actor, caf::infinite, read)
-        .then([promise](const Output& output) mutable { promise.deliver(output); }, [promise](const caf::error& error) mutable { promise.deliver(error); });
+        .then([promise](const Output& output) mutable { promise.deliver(output); },
+              [this, promise, id = read.id](const caf::error& error) mutable {
+                const absl::Status gone = head_.OutputOf(id, true).status();
+                gone.ok() ? promise.deliver(error) : promise.deliver(ToError(gone));
+              });
     return promise;
   }
 

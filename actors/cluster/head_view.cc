@@ -110,12 +110,13 @@ absl::StatusOr<NodeId> Head::NodeOfOutput(const ProcessId& id) const {
   return absl::NotFoundError(absl::StrCat("job ", id.job, " has no process '", id.name, "' whose output is known"));
 }
 
-absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id) const {
+absl::StatusOr<NodeId> Head::OutputOf(const ProcessId& id, bool unanswered) const {
   TROUPE_TRY(const NodeId at, NodeOfOutput(id));
   const Node* node = Find(at);
   if (node == nullptr) return absl::NotFoundError(absl::StrCat(ToString(id), ": what it has printed is on a node that has been gone for too long to be known"));
   const NodeState state = node->status.state;
-  if (state != NodeState::kDown && state != NodeState::kLeft) return at;
+  const bool gone = state == NodeState::kDown || (state == NodeState::kLeft && unanswered);   // one that has left answers until its process ends
+  if (!gone) return at;
   return absl::NotFoundError(
       absl::StrCat(ToString(id), ": what it has printed is on node ", node->status.name, ", which ", state == NodeState::kDown ? "is down" : "has left"));
 }

@@ -296,8 +296,8 @@ BOOST_AUTO_TEST_CASE(accelerators_disk_and_labels_are_asked_for_and_what_no_node
   const auto never = Submit("echo never", {"--label", "zone=x", "--detach"});
   BOOST_TEST(never->Wait(60).out.starts_with("job "));
   AwaitStatus("both wait", [](const std::string& status) {
-    return Holds(status, "driver needs 0 cores, 1 gpu, and no node has them free") &&
-           Holds(status, "driver needs 0 cores, label zone=x, and no node has label zone=x") && Holds(status, "\"priority\":3,\"state\":\"queued\"");
+    return Holds(status, "driver needs 1 gpu, and no node has them free") && Holds(status, "driver needs label zone=x, and no node has label zone=x") &&
+           Holds(status, "\"priority\":3,\"state\":\"queued\"");
   });
   const std::string status = Ask({"status"}).out;
   for (const char* part : {"32 of 64 MB", "2 of 2 gpu", "\ncluster\n  job 1 holder: running [queue day, attempt 1 of 3]\n    driver on a: running\n"}) {

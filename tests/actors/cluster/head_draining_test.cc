@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "tests/actors/cluster/head_fixture.h"
 
 namespace troupe {
@@ -36,6 +37,8 @@ BOOST_AUTO_TEST_CASE(a_drained_node_loses_workers_keeps_its_driver_takes_nothing
   Run(100ms, {&a});
   BOOST_TEST(a.left);
   CheckState(a, NodeState::kLeft);
+  BOOST_TEST((head->OutputOf(Driver(job)).value() == a.node));   // until its process ends
+  BOOST_TEST(absl::EndsWith(head->OutputOf(Driver(job), true).status().message(), "on node n1, which has left"));
   BOOST_TEST(absl::IsFailedPrecondition(head->OnDrain({"n1"}, now, Wall())));
   BOOST_TEST(absl::IsNotFound(head->OnDrain({"n9"}, now, Wall())));
   a.StartAgain();
