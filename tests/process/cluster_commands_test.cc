@@ -150,5 +150,23 @@ BOOST_AUTO_TEST_CASE(a_training_job_that_is_stopped_leaves_nothing_beside_its_mo
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_command_whose_head_is_gone_for_a_minute_says_which_job_goes_on) {
+  const auto a = Node("a");
+  const auto submit = Submit("echo $$ > " + scratch / "pid" + "; while [ ! -e " + scratch / "go" + " ]; do sleep 0.05; done; echo last words");
+  AwaitFile(scratch / "pid");
+  const std::string place = head->place;
+  head->Kill();
+  const Ended lost = submit->Wait(120);
+  BOOST_TEST(lost.code == 1);
+  BOOST_TEST((Lines(lost.err) == 1 && lost.err.starts_with("job 1 goes on, and this command has lost sight of it (troupe job logs 1 --follow): the head ")),
+             lost.err);
+  head = std::make_unique<Daemon>(scratch, HeadFlags(place));
+  head->place = place;
+  AwaitStatus("a is back", [](const std::string& status) { return Holds(status, "\"name\":\"a\",\"state\":\"up\""); });
+  WriteText(scratch / "go", "");
+  const Ended logs = Ask({"job", "logs", "1", "--follow"});
+  BOOST_TEST((logs.code == 0 && logs.out == "last words\n"), logs.out << logs.err);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }   // namespace troupe
