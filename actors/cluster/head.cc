@@ -171,9 +171,11 @@ absl::Status Head::OnReport(const Report& report, Clock::Time now, int64_t wall_
   if (report.node == kHeadNode || report.name.empty() || report.incarnation == Incarnation{}) {
     return absl::InvalidArgumentError("a report without node, name or incarnation");
   }
-  TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's name", report.name));
-  for (const auto& [name, value] : report.capacity.labels) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's label", absl::StrCat(name, "=", value)));
-  for (const auto& [kind, count] : report.capacity.accelerators) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's accelerator", kind));
+  if (const Node* known = Find(report.node); known == nullptr || !(known->status.capacity == report.capacity)) {   // not with every report
+    TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's name", report.name));
+    for (const auto& [name, value] : report.capacity.labels) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's label", absl::StrCat(name, "=", value)));
+    for (const auto& [kind, count] : report.capacity.accelerators) TROUPE_RETURN_IF_ERROR(CheckPrintable("a node's accelerator", kind));
+  }
   if (report.generation > generation_) {
     return absl::UnavailableError(absl::StrCat("this head is generation ", generation_, ", and the node has obeyed generation ", report.generation));
   }

@@ -21,6 +21,7 @@ BOOST_AUTO_TEST_CASE(a_node_that_reports_is_up_and_one_without_a_name_is_refused
   report.name.clear();
   BOOST_TEST(absl::IsInvalidArgument(head->OnReport(report, now, 0)));
   report = a.MakeReport();
+  report.node = NodeId{8};
   report.name = "x\ty";
   BOOST_TEST(head->OnReport(report, now, 0).message() == "a node's name is 'x\\ty', expected no control characters");
   report = a.MakeReport();
