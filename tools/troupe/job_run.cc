@@ -47,10 +47,10 @@ struct Stream {
     while (!over) {
       const absl::StatusOr<Output> output = link.AskHead<Output>(ReadOutput{id, errors, offset}, std::chrono::seconds(3));
       TROUPE_RETURN_IF_ERROR(output.status());
+      over = output->over;
+      if (output->bytes.size() == 0) break;   // and no memory, which fwrite wants even for nothing
       std::fwrite(output->bytes.data(), 1, output->bytes.size(), to);
       offset += output->bytes.size();
-      over = output->over;
-      if (output->bytes.size() == 0) break;
     }
     return absl::OkStatus();
   }
