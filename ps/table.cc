@@ -44,7 +44,7 @@ absl::StatusOr<Table> Table::Make(const TableSpec& spec, uint32_t shard, uint32_
     if (spec.limits.any()) TROUPE_RETURN_IF_ERROR(impl->MakeLimits(end - first, tiers));
     impl->sparse.resize(impl->partition.ranges());
     impl->versions.resize(impl->partition.ranges());
-    if (!spec.branch_of.empty()) impl->blank_sparse = std::make_shared<RowStore>(impl->arena, impl->floats);
+    if (!spec.branch_of.empty()) impl->blank_sparse = std::make_shared<RowStore>(impl->NewStore());
     for (uint32_t range = first; range < end; ++range) impl->Begin(range);
     return Table(std::move(impl));
   }

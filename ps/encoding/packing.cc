@@ -59,11 +59,12 @@ uint64_t KeysOf(std::span<const Part> parts) {
 template <class Part>
 bool Follows(std::span<const Part> parts, std::span<const Key> keys, uint32_t ranges) {
   if (keys.empty()) return false;
+  const SparseKeys dealt(ranges);
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
     if (part.dense != 0 || part.first != 0 || (i > 0 && part.range <= parts[i - 1].range)) return false;
     for (uint32_t j = 0; j < part.count; ++j) {
-      if (HashRange(keys[j], ranges) != part.range || (j > 0 && keys[j] <= keys[j - 1])) return false;
+      if (dealt.RangeOf(keys[j]) != part.range || (j > 0 && keys[j] <= keys[j - 1])) return false;
     }
     keys = keys.subspan(part.count);
   }
@@ -148,8 +149,9 @@ void Deal(std::span<const Key> sorted, uint32_t table, uint32_t ranges, std::vec
     part.range = range;
     parts.push_back(part);
   };
+  const SparseKeys dealt(ranges);
   std::vector<uint32_t> range_of(sorted.size());
-  for (size_t i = 0; i < sorted.size(); ++i) range_of[i] = HashRange(sorted[i], ranges);
+  for (size_t i = 0; i < sorted.size(); ++i) range_of[i] = dealt.RangeOf(sorted[i]);
   keys.resize(first + sorted.size());
   if (ranges / 4 > sorted.size() + 256) {   // so many that counting them takes longer than sorting
     std::vector<uint32_t> order(sorted.size());

@@ -37,8 +37,12 @@ class Adam {
     for (uint32_t t = 0; t < kTabulated; ++t) corrections_.push_back(At(t));
   }
 
-  AdamStep AtStep(float step) const {
-    const Corrections corrections = step > 0 && step < kTabulated ? corrections_[static_cast<size_t>(step)] : At(step);
+  AdamStep AtStep(float step) const { return With(CorrectionsAt(step)); }
+  struct Corrections {
+    float mean_scale, root;
+  };
+  Corrections CorrectionsAt(float step) const { return step > 0 && step < kTabulated ? corrections_[static_cast<size_t>(step)] : At(step); }
+  AdamStep With(const Corrections& corrections) const {
     AdamStep at = base_;
     at.mean_scale = corrections.mean_scale;
     at.root = corrections.root;
@@ -48,9 +52,6 @@ class Adam {
  private:
   static constexpr uint32_t kTabulated = 4096;
 
-  struct Corrections {
-    float mean_scale, root;
-  };
   Corrections At(double step) const {
     return {static_cast<float>(1 / (1 - std::pow(beta1_, step))), static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, step)))};
   }

@@ -22,7 +22,8 @@ inline constexpr size_t kFloatsAhead = 1024;
 ///   static constexpr bool kCountsSteps;   a row counts its pushes too, in a float behind them
 ///   float rate;                           the learning rate; a call gets it times its scale
 ///   template <bool kPenalised> void Step(float rate, float& value, [float& a, [float& b,]] float gradient) const;
-///   with kCountsSteps, instead of Step:   AtStep(float step) -> an object with that Step and rate, for rows at their step-th push (from 1)
+///   with kCountsSteps, instead of Step:   CorrectionsAt(float step) for a row at its step-th push (from 1), With(corrections) -> an object with that Step and
+///                                         rate, and AtStep(step), which is both
 ///   where no value is kept:               float Read(a, b, penalised) makes one, void Set(float value, float& a, float& b, penalised) takes one
 template <class Kernel>
 class ElementRule : public UpdateRule {
@@ -141,15 +142,21 @@ class ElementRule : public UpdateRule {
     Arrays operator+(uint64_t at) const { return {first + at, stride}; }
   };
 
-  /// The one loop. The arrays do not overlap; those that the kernel lacks are not read.
   template <Penalties kPenalties, class Step>
   [[gnu::always_inline]] static inline void Elements(const Step step, float scale, float decay, Arrays arrays, const float* __restrict gradient, size_t n) {
+    ElementsBy<kPenalties>([&](size_t) { return step; }, scale, decay, arrays, gradient, n);
+  }
+  /// The one loop; step_at(i): the step of element i. The arrays do not overlap; those that the kernel lacks are not read.
+  template <Penalties kPenalties, class StepAt>
+  [[gnu::always_inline]] static inline void ElementsBy(const StepAt& step_at, float scale, float decay, Arrays arrays, const float* __restrict gradient,
+                                                       size_t n) {
     float* __restrict a = arrays.first;
     float* __restrict b = a + arrays.stride;
     float* __restrict c = b + arrays.stride;
-    const float rate = step.rate * scale;
-    const float shrink = rate * decay;
     for (size_t i = 0; i < n; ++i) {
+      const auto step = step_at(i);
+      const float rate = step.rate * scale;
+      const float shrink = rate * decay;
       if constexpr (kPenalties != kNone && !kDerived) a[i] -= shrink * a[i];
       if constexpr (kArrays == 1) step.template Step<kPenalties == kAll>(rate, a[i], gradient[i]);
       if constexpr (kArrays == 2) step.template Step<kPenalties == kAll>(rate, a[i], b[i], gradient[i]);
@@ -178,8 +185,33 @@ class ElementRule : public UpdateRule {
     Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, n - i);
   }
 
+  /// Scalar rows: their arrays' elements are gathered, so that the processor takes several at once.
+  template <Penalties kPenalties>
+  void ScalarRows(std::span<float* const> rows, const float* gradient, float scale) const {
+    constexpr size_t kBlock = 64;
+    std::array<std::array<float, kBlock>, kArrays> arrays;
+    for (size_t begin = 0, n; begin < rows.size(); begin += n, gradient += n) {
+      n = std::min(kBlock, rows.size() - begin);
+      float* const* const at = rows.data() + begin;
+      for (size_t i = 0; i < n; ++i) {
+        for (uint32_t k = 0; k < kArrays; ++k) arrays[k][i] = at[i][k];
+      }
+      if constexpr (Kernel::kCountsSteps) {
+        std::array<typename Kernel::Corrections, kBlock> corrections;
+        for (size_t i = 0; i < n; ++i) corrections[i] = kernel_.CorrectionsAt(at[i][kArrays] += 1);
+        ElementsBy<kPenalties>([&](size_t i) { return kernel_.With(corrections[i]); }, scale, decay_, {arrays[0].data(), kBlock}, gradient, n);
+      } else {
+        Elements<kPenalties>(kernel_, scale, decay_, {arrays[0].data(), kBlock}, gradient, n);
+      }
+      for (size_t i = 0; i < n; ++i) {
+        for (uint32_t k = 0; k < kArrays; ++k) at[i][k] = arrays[k][i];
+      }
+    }
+  }
+
   template <Penalties kPenalties>
   [[gnu::always_inline]] void Rows(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
+    if (width == 1 && kArrays > 1) return ScalarRows<kPenalties>(rows, gradient, scale);
     for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
       float* row = rows[i];
       if constexpr (Kernel::kCountsSteps) {

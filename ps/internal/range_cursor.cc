@@ -7,7 +7,7 @@ constexpr size_t kChunkBytes = 256 << 10;   // of the tier's rows at a time
 
 }   // namespace
 
-Table::RangeCursor::RangeCursor(const Impl& impl, uint32_t place) : impl_(impl), place_(place), sorted_(impl.sparse[place]->Sorted()) {
+Table::RangeCursor::RangeCursor(const Impl& impl, uint32_t place) : impl_(impl), place_(place), sorted_(impl.sparse[place]->Sorted(place)) {
   if (!impl.tier()) return;
   more_ = true;
   Advance();
@@ -28,7 +28,7 @@ void Table::RangeCursor::Advance() {
       more_ = keys_.size() == n;
       if (keys_.empty()) return;
     }
-    if (store.Find(keys_[spilled_at_], HashKey(keys_[spilled_at_])) == internal::RowStore::kMissing) return;
+    if (store.Find(keys_[spilled_at_]) == internal::RowStore::kMissing) return;
   }
 }
 

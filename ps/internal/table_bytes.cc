@@ -16,8 +16,8 @@ namespace {
 using internal::DenseRange;
 using internal::RowStore;
 
-constexpr uint64_t kMagic = 0x32474e52'50525426;         // changes with the layout
-constexpr uint64_t kMagicLimits = 0x33474e52'50525426;   // of a table with limits
+constexpr uint64_t kMagic = 0x34474e52'50525426;         // changes with the layout
+constexpr uint64_t kMagicLimits = 0x35474e52'50525426;   // of a table with limits
 
 /// Then, sparse: the keys, rising, and the rows; dense: the arrays of DenseRange::CopyTo. With limits: when each row was last touched (uint32), a Limited, and
 /// where the table counts touches of other keys, those.
@@ -143,14 +143,16 @@ absl::Status Table::Load(uint32_t range, const Block& bytes) {
     if (!rest.empty()) return refuse(absl::StrCat(rest.size(), " bytes too many"));
   }
   RowStore rows = impl_->NewStore();
-  rows.MakeRoom(header.rows);
-  Key key, previous = 0;
-  for (uint64_t i = 0; i < header.rows; ++i, previous = key) {
-    std::memcpy(&key, keys + i * sizeof key, sizeof key);
+  std::vector<Key> all(header.rows);
+  if (!all.empty()) std::memcpy(all.data(), keys, all.size() * sizeof(Key));
+  rows.MakeRoom(all);
+  Key previous = 0;
+  for (uint64_t i = 0; i < header.rows; previous = all[i++]) {
+    const Key key = all[i];
     if (i > 0 && key <= previous) return refuse(absl::StrCat("key ", key, " behind key ", previous, ", expected rising keys"));
     if (impl_->partition.RangeOf(key) != range) return refuse(absl::StrCat("key ", key, " is in range ", impl_->partition.RangeOf(key)));
-    float* row = rows.Row(rows.FindOrMake(key, HashKey(key)));
-    std::memcpy(row, keys + header.rows * sizeof key + i * floats * sizeof(float), floats * sizeof(float));
+    float* row = rows.Row(rows.FindOrMake(key));
+    std::memcpy(row, keys + header.rows * sizeof(Key) + i * floats * sizeof(float), floats * sizeof(float));
     if (!limited) continue;
     uint32_t time;
     std::memcpy(&time, times + i * sizeof time, sizeof time);

@@ -45,7 +45,7 @@ absl::Status Table::Impl::CheckRows(const RowSet& rows) const {
   if (partition.dense()) {
     for (const Key key : keys) inside &= key - begin < in_range;
   } else {
-    for (const Key key : keys) inside &= partition.RangeOf(key) == rows.range;
+    inside = partition.sparse_keys().AreIn(rows.range, keys);
   }
   if (inside) [[likely]]
     return absl::OkStatus();

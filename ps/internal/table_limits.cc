@@ -39,9 +39,9 @@ struct Table::Impl::Candidate {
 };
 
 internal::RowStore Table::Impl::NewStore() const {
-  if (limits == nullptr) return RowStore(arena, floats);
-  if (spec.limits.memory_max == 0) return RowStore(arena, floats + 1);
-  return RowStore(arena, floats + 1, std::min(RowStore::kSlabBytes, limits->range_bytes_max / 8), kGroupsDoubled);
+  if (limits == nullptr) return RowStore(arena, floats, partition.sparse_keys());
+  if (spec.limits.memory_max == 0) return RowStore(arena, floats + 1, std::nullopt);
+  return RowStore(arena, floats + 1, std::nullopt, std::min(RowStore::kSlabBytes, limits->range_bytes_max / 8), kGroupsDoubled);
 }
 
 RangeLimits Table::Impl::NewRangeLimits() const {
@@ -106,7 +106,7 @@ absl::Status Table::Impl::Bring(std::span<const KeyRun> runs, bool pulled, std::
     RowStore& store = *runs[key.run].store;
     store.MakeRoom(1);
     bool made;
-    float* row = store.Row(store.FindOrMake(wanted, HashKey(wanted), 0, &made));
+    float* row = store.Row(store.FindOrMake(wanted, &made));
     if (!made) return true;   // asked for twice
     std::memcpy(row, rows.data() + i * row_bytes(), row_bytes());
     RowMark& mark = MarkOf(row, floats);
@@ -176,7 +176,7 @@ template <class Each>
 void Table::Impl::EachMark(uint32_t place, const Each& each) const {
   const RowStore& store = *sparse[place];
   for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
-    each(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
+    each(store.KeyAt(place, slot), slot, MarkOf(store.Row(slot), floats));
   if (limits->ranges[place].spilled == 0) return;
   for (RangeCursor cursor(*this, place); cursor.Next();) {
     if (!cursor.in_memory()) each(cursor.key(), RowStore::kMissing, MarkOf(cursor.row(), floats));
@@ -231,7 +231,7 @@ void Table::Impl::EvictOld(uint32_t place) const {
   } else {
     const RowStore& store = *sparse[place];
     for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1))
-      look(store.KeyAt(slot), slot, MarkOf(store.Row(slot), floats));
+      look(store.KeyAt(place, slot), slot, MarkOf(store.Row(slot), floats));
     Evict(place, victims);
   }
 }
@@ -246,7 +246,7 @@ void Table::Impl::Spill(uint32_t place, uint64_t room) const {
     candidates.reserve(store.rows());
     for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1)) {
       const RowMark& mark = MarkOf(store.Row(slot), floats);
-      candidates.push_back({mark.time | uint32_t{mark.pulled} << 29, store.KeyAt(slot), slot});
+      candidates.push_back({mark.time | uint32_t{mark.pulled} << 29, store.KeyAt(place, slot), slot});
     }
     ChooseFirst(candidates, n);
     for (size_t i = n; i < candidates.size(); ++i) MarkOf(store.Row(candidates[i].slot), floats).pulled = 0;
@@ -276,8 +276,8 @@ void Table::Impl::Spill(uint32_t place, uint64_t room) const {
   RowStore smaller = NewStore();
   smaller.MakeRoom(store.rows());
   for (RowStore::Slot slot = store.Next(0); slot != RowStore::kMissing; slot = store.Next(slot + 1)) {
-    const Key key = store.KeyAt(slot);
-    std::memcpy(smaller.Row(smaller.FindOrMake(key, HashKey(key))), store.Row(slot), row_bytes());
+    const Key key = store.KeyAt(place, slot);
+    std::memcpy(smaller.Row(smaller.FindOrMake(key)), store.Row(slot), row_bytes());
   }
   store = std::move(smaller);
 }
@@ -288,7 +288,7 @@ absl::Status Table::Impl::CheckRoom(std::span<const RowsIn> rows) const {
     const uint32_t place = Place(in.rows.range);
     const RowStore& store = *sparse[place];
     uint64_t missing = 0;
-    for (uint64_t i = 0; i < in.rows.n; ++i) missing += store.Find(in.rows.keys[i], HashKey(in.rows.keys[i])) == RowStore::kMissing;
+    for (uint64_t i = 0; i < in.rows.n; ++i) missing += store.Find(in.rows.keys[i]) == RowStore::kMissing;
     if (missing == 0 || store.rows() + missing <= limits->rows_fit) continue;
     Spill(place, missing);
     if (limits->full.ok()) return absl::OkStatus();

@@ -44,7 +44,7 @@ class Table::RowBlocks {
       return;
     }
     if (impl_.tier() == nullptr) {
-      sorted_ = Store().Sorted();
+      sorted_ = Store().Sorted(range);
       rows_ = sorted_.size();
     } else {
       cursor_ = std::make_unique<RangeCursor>(impl, impl.Place(range));
@@ -92,7 +92,7 @@ class Table::RowBlocks {
     const size_t row_bytes = impl_.row_bytes();
     for (size_t i = 0; i < unwritten_keys_.size(); ++i) {
       Store().MakeRoom(1);
-      float* row = Store().Row(Store().FindOrMake(unwritten_keys_[i], HashKey(unwritten_keys_[i])));
+      float* row = Store().Row(Store().FindOrMake(unwritten_keys_[i]));
       std::memcpy(row, unwritten_.data() + i * row_bytes, row_bytes);
       internal::MarkOf(row, impl_.floats).copied = 1;
       --impl_.limits->ranges[impl_.Place(range_)].spilled;
@@ -207,7 +207,7 @@ void Table::Read(uint32_t range, std::span<const Key> keys, double* values) cons
       impl_->dense[impl_->Place(range)]->CopyRow(keys[i] - impl_->partition.FirstRow(range), row.data());
     } else {
       const internal::RowStore& store = *impl_->sparse[impl_->Place(range)];
-      const internal::RowStore::Slot slot = store.Find(keys[i], HashKey(keys[i]));
+      const internal::RowStore::Slot slot = store.Find(keys[i]);
       if (slot == internal::RowStore::kMissing) continue;
       at = store.Row(slot);
     }

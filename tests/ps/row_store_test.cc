@@ -60,8 +60,8 @@ BOOST_AUTO_TEST_CASE(erasing_and_making_again_does_not_grow_for_ever) {
   RowStore store(std::make_shared<Arena>(), 2);
   for (Key key = 0; key < 200'000; ++key) {
     store.MakeRoom(1);
-    store.FindOrMake(key, HashKey(key));
-    if (key >= 1000) store.Erase(store.Find(key - 1000, HashKey(key - 1000)));
+    store.FindOrMake(key);
+    if (key >= 1000) store.Erase(store.Find(key - 1000));
   }
   BOOST_TEST(store.rows() == 1000u);
   BOOST_TEST(store.bytes() < 100'000u);
@@ -70,12 +70,12 @@ BOOST_AUTO_TEST_CASE(erasing_and_making_again_does_not_grow_for_ever) {
 BOOST_AUTO_TEST_CASE(rows_in_slabs_stay_where_they_are) {
   RowStore store(std::make_shared<Arena>(), 64);
   store.MakeRoom(1);
-  float* first = store.Row(store.FindOrMake(7, HashKey(7)));
+  float* first = store.Row(store.FindOrMake(7));
   for (Key key = 100; key < 20'000; ++key) {
     store.MakeRoom(1);
-    store.FindOrMake(key, HashKey(key));
+    store.FindOrMake(key);
   }
-  BOOST_TEST(store.Row(store.Find(7, HashKey(7))) == first);
+  BOOST_TEST(store.Row(store.Find(7)) == first);
 }
 
 BOOST_AUTO_TEST_CASE(scalar_rows_with_one_float_of_state_take_at_most_24_bytes) {
@@ -83,7 +83,7 @@ BOOST_AUTO_TEST_CASE(scalar_rows_with_one_float_of_state_take_at_most_24_bytes) 
   double most = 0;
   for (Key key = 0; key < 500'000; ++key) {
     store.MakeRoom(1);
-    store.FindOrMake(key, HashKey(key));
+    store.FindOrMake(key);
     if (key > 20'000) most = std::max(most, static_cast<double>(store.bytes()) / static_cast<double>(store.rows()));
   }
   BOOST_TEST(most <= 24);
