@@ -21,8 +21,8 @@ inline uint64_t HashKey(Key key) {
   return key;
 }
 
-/// How the keys of a sparse table are dealt to its ranges, 0 < ranges < 2^32: of `ranges` keys that follow each other every range gets one, so that the keys of a
-/// range have numbers of their own, without gaps where the table's keys have none; which one it gets is mixed, so that strides are spread as well.
+/// How the keys of a sparse table are dealt to its ranges, 0 < ranges < 2^32: of `ranges` keys that follow each other every range gets one, so that the keys of
+/// a range have numbers of their own, without gaps where the table's keys have none; which one it gets is mixed, so that strides are spread as well.
 class SparseKeys {
  public:
   explicit SparseKeys(uint32_t ranges = 1) : ranges_(ranges), shift_(std::has_single_bit(ranges) ? std::countr_zero(ranges) : kDivide) {}
@@ -48,7 +48,7 @@ class SparseKeys {
   /// The key of this number in `range`.
   Key KeyOf(uint32_t range, uint64_t number) const {
     const uint64_t turn = Turn(number);
-    return number * ranges_ + (range >= turn ? range - turn : range + ranges_ - turn);
+    return number * ranges_ + (range >= turn ? range - turn : uint64_t{ranges_} + range - turn);
   }
 
  private:

@@ -182,8 +182,8 @@ void RowStore::Grow(std::span<const Key> keys, size_t n) {
   const uint32_t numbers = BestNumbered(keys, &hashed);
   uint32_t groups = std::max(groups_, kGroupsAtStart);
   if (numbers > numbered_) {
-    // Of numbered keys more may follow, so the next ones have room for an eighth of the array, that its copies cost no more than they.
-    hashed += n - keys.size() + numbers / 8;
+    // More may follow behind the array. They have room for an eighth of what is in it before it is copied again.
+    hashed += n - keys.size() + (size_ + keys.size() - hashed) / 8;
     for (groups = kGroupsAtStart; hashed * 8 > size_t{groups} * kGroup * 7;) groups = NextGroups(groups);
     GrowArray(numbers);
   } else {

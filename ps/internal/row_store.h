@@ -1,9 +1,9 @@
 // The rows of one range of a sparse table, by key, without an allocation a row. Keys that are numbered, as features and vocabularies are, lie in an array by
 // their number, without their keys, as far as that takes no more memory than to hash them. The others are hashed, by open addressing over groups of 16 slots:
-// one byte of each key's hash stands in a group's tags, which are compared at once, so that a row is found at the first look even where seven of eight slots are
-// taken. Short rows lie in the places of the array and in the slots themselves; long ones in slabs, so that growth moves none of them.
-// Sources: of the tags, Kulukundis, "Designing a Fast, Efficient, Cache-friendly Hash Table, Step by Step", CppCon 2017; of a table that is part array, part
-// hashed, Ierusalimschy, de Figueiredo, Celes, "The Implementation of Lua 5.0", 2005, section 4.
+// one byte of each key's hash stands in a group's tags, which are compared at once, so that a row is found at the first look even where seven of eight slots
+// are taken. Short rows lie in the places of the array and in the slots themselves; long ones in slabs, so that growth moves none of them. Sources: of the
+// tags, Kulukundis, "Designing a Fast, Efficient, Cache-friendly Hash Table, Step by Step", CppCon 2017; of a table that is part array, part hashed,
+// Ierusalimschy, de Figueiredo, Celes, "The Implementation of Lua 5.0", 2005, section 4.
 #pragma once
 
 #include <bit>

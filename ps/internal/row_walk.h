@@ -62,7 +62,9 @@ void WalkNumbered(std::span<const KeyRun> runs, size_t total, const Made& made, 
     for (size_t at = 0, n; at < run.n; at += n) {
       n = std::min(kWalkBlock, run.n - at);
       done += n;
-      asking.Parts(std::min(done + kAhead, total), [](const KeyRun& ahead, size_t first, size_t m, size_t) { ahead.store->AskNumbered({ahead.keys + first, m}); });
+      asking.Parts(std::min(done + kAhead, total), [](const KeyRun& ahead, size_t first, size_t m, size_t) {
+        ahead.store->AskNumbered({ahead.keys + first, m});
+      });
       if constexpr (kMake) run.store->MakeRoom(n);
       if (run.store->FindNumbered({run.keys + at, n}, rows.data())) {
         for (size_t i = 0; i < n; ++i) {
@@ -105,14 +107,11 @@ void WalkRows(std::span<const KeyRun> runs, const Made& made, const Use& use) {
 
   const auto hash = [&](size_t end) {
     for (; ready < std::min(hashing.run + 2, runs.size()); ++ready) runs[ready].store->PrefetchSlabs();
-    hashing.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
-      hashes[number % kRing] = run.store->Ask(run.keys[i]);
-    });
+    hashing.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) { hashes[number % kRing] = run.store->Ask(run.keys[i]); });
   };
   const auto guess = [&](size_t end) {
-    guessing.Until(std::min(end, total), [&](const KeyRun& run, size_t i, size_t number) {
-      guesses[number % kRing] = run.store->Guess(run.keys[i], hashes[number % kRing]);
-    });
+    guessing.Until(std::min(end, total),
+                   [&](const KeyRun& run, size_t i, size_t number) { guesses[number % kRing] = run.store->Guess(run.keys[i], hashes[number % kRing]); });
   };
   const auto find = [&](size_t end) {
     size_t room_for = SIZE_MAX;   // the run that has been made room for, so that its rows stay where they are until they are used

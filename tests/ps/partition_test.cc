@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <random>
+#include <set>
 #include <vector>
 
 namespace troupe {
@@ -34,6 +35,30 @@ BOOST_AUTO_TEST_CASE(sparse_keys_spread_evenly_whatever_their_pattern) {
     std::vector<int> count(64);
     for (uint64_t i = 0; i < 64000; ++i) ++count.at(partition.RangeOf(i * step));
     for (const int n : count) BOOST_TEST((n > 800 && n < 1200));
+    std::vector<int> many(100);   // not a power of two
+    const SparseKeys keys(100);
+    for (uint64_t i = 0; i < 100'000; ++i) ++many.at(keys.RangeOf(i * step));
+    for (const int n : many) BOOST_TEST((n > 800 && n < 1200));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(keys_of_a_sparse_range_have_numbers_without_gaps) {
+  for (const uint32_t ranges : {1u, 2u, 3u, 64u, 100u, 1u << 24, 0xffffffffu}) {
+    const SparseKeys keys(ranges);
+    std::mt19937_64 random(ranges);
+    for (int i = 0; i < 2000; ++i) {
+      const Key key = i == 0 ? 0 : i == 1 ? ~Key{0} : random() >> random() % 64;
+      const uint32_t range = keys.RangeOf(key);
+      BOOST_REQUIRE_LT(range, ranges);
+      BOOST_REQUIRE_EQUAL(keys.KeyOf(range, keys.NumberOf(key)), key);
+      BOOST_REQUIRE(keys.AreIn(range, {&key, 1}));
+      if (ranges > 1) BOOST_REQUIRE(!keys.AreIn(range == 0 ? 1 : range - 1, {&key, 1}));
+    }
+    for (uint64_t number = 0; ranges <= 100 && number < 100; ++number) {   // every range has one key of each number, and they rise with it
+      std::set<uint32_t> met;
+      for (uint32_t i = 0; i < ranges; ++i) met.insert(keys.RangeOf(number * ranges + i));
+      BOOST_REQUIRE_EQUAL(met.size(), ranges);
+    }
   }
 }
 
