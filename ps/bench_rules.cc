@@ -65,16 +65,17 @@ BenchRow DensePush(const std::string& rule) {
 struct Pair {
   Table table;
   PlainRows plain;
-  Pair(const std::string& rule, uint32_t width, bool dense, size_t count = kMillion)
-      : table(MakeTable(rule, width, dense ? std::optional<uint64_t>(count + 1) : std::nullopt)), plain(rule, count + 1, width) {
-    std::vector<std::vector<Key>> keys(table.partition().ranges());
-    for (Key key = 1; key <= count; ++key) keys[table.partition().RangeOf(key)].push_back(key);
+  Pair(const std::string& rule, bool dense, const Batches::Shape& shape)
+      : table(MakeTable(rule, shape.width, dense ? std::optional<uint64_t>(shape.rows + 1) : std::nullopt)), plain(rule, shape.rows + 1, shape.width) {
+    std::vector<std::vector<Key>> rows(table.partition().ranges());
+    for (Key row = 1; row <= shape.rows; ++row) rows[table.partition().RangeOf(shape.KeyOf(row))].push_back(row);
     std::mt19937 random(3);
-    for (uint32_t range = 0; range < keys.size(); ++range) {
-      std::shuffle(keys[range].begin(), keys[range].end(), random);   // a table meets its keys in no order
-      const std::vector<float> zeros(keys[range].size() * width);
-      TROUPE_CHECK(table.Apply(range, keys[range], zeros.data()).ok());
-      plain.Push(keys[range], zeros.data());
+    for (uint32_t range = 0; range < rows.size(); ++range) {
+      std::shuffle(rows[range].begin(), rows[range].end(), random);   // a table meets its keys in no order
+      const std::vector<float> zeros(rows[range].size() * shape.width);
+      plain.Push(rows[range], zeros.data());
+      for (Key& row : rows[range]) row = shape.KeyOf(row);
+      TROUPE_CHECK(table.Apply(range, rows[range], zeros.data()).ok());
     }
   }
 
@@ -87,7 +88,7 @@ struct Pair {
       }
     };
     return Compare(name, batches.millions(), "Mkeys/s", push, [&] {
-      for (size_t b = 0; b < batches.batches.size(); ++b) (plain.*plain_push)(batches.KeysOf(b), batches.GradientOf(b));
+      for (size_t b = 0; b < batches.batches.size(); ++b) (plain.*plain_push)(batches.RowsOf(b), batches.GradientOf(b));
     });
   }
   BenchRow Pull(const std::string& name, const Batches& batches) {
@@ -96,25 +97,29 @@ struct Pair {
       for (size_t b = 0; b < batches.batches.size(); ++b) TROUPE_CHECK(table.Pull(batches.Out(b, out.data())).ok());
     };
     return Compare(name, batches.millions(), "Mkeys/s", pull, [&] {
-      for (size_t b = 0; b < batches.batches.size(); ++b) plain.Pull(batches.KeysOf(b), out.data() + batches.batches[b].front().begin * batches.width);
+      for (size_t b = 0; b < batches.batches.size(); ++b) plain.Pull(batches.RowsOf(b), out.data() + batches.batches[b].front().begin * batches.width);
     });
   }
 };
 
-/// Of scalar rows 10,000 keys at once, of wide ones 1,000.
-void SparsePushes(const std::string& rule, uint32_t width, size_t millions, std::vector<BenchRow>* rows) {
-  Pair pair(rule, width, false, millions * kMillion);
-  const size_t batch = width == 1 ? 10'000 : 1'000, count = width == 1 ? 100 : 300;
-  const Batches batches(pair.table.partition(), {.rows = millions * kMillion, .batch = batch, .count = count, .width = width});
-  const std::string name = absl::StrCat("sparse push ", batch, " of ", millions, "M rows of ", width, " ", rule, "; limit: a flat array, ");
+/// Of scalar rows 10,000 keys at once, of wide ones 1,000. Keys are the rows' numbers, as of features and vocabularies, or `hashed`: a flat array is indexed by
+/// the numbers then, which a user who has hashes would have to look up first.
+void SparsePushes(const std::string& rule, uint32_t width, size_t millions, bool hashed, std::vector<BenchRow>* rows) {
+  const Batches::Shape shape{
+      .rows = millions * kMillion, .batch = width == 1 ? 10'000u : 1'000u, .count = width == 1 ? 100u : 300u, .width = width, .hashed = hashed};
+  Pair pair(rule, false, shape);
+  const Batches batches(pair.table.partition(), shape);
+  const std::string name =
+      absl::StrCat("sparse push ", shape.batch, " of ", millions, "M rows of ", width, hashed ? ", keys hashes, " : ", ", rule, "; limit: a flat array, ");
   rows->push_back(pair.Push(name + "gather, update, scatter", batches, &PlainRows::PushInSteps));
   rows->push_back(pair.Push(name + "a row at once", batches));
-  if (width == kWide && rule == "sgd") rows->push_back(pair.Pull("sparse pull 1000 of 1M rows of 64; limit: a flat array", batches));
+  if (width == kWide && rule == "sgd" && !hashed) rows->push_back(pair.Pull("sparse pull 1000 of 1M rows of 64; limit: a flat array", batches));
 }
 
 void DenseByKeys(std::vector<BenchRow>* rows) {
-  Pair pair("sgd", kWide, true);
-  const Batches batches(pair.table.partition(), {.rows = kMillion, .batch = 1'000, .count = 300, .width = kWide});
+  const Batches::Shape shape{.rows = kMillion, .batch = 1'000, .count = 300, .width = kWide};
+  Pair pair("sgd", true, shape);
+  const Batches batches(pair.table.partition(), shape);
   rows->push_back(pair.Push("dense push 1000 of 1M rows of 64 sgd; limit: a flat array", batches));
   rows->push_back(pair.Pull("dense pull 1000 of 1M rows of 64; limit: a flat array", batches));
 }
@@ -177,11 +182,12 @@ std::vector<BenchRow> BenchRules(bool full) {
   std::vector<BenchRow> rows;
   for (const char* rule : {"add", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "ftrl", "lamb"}) rows.push_back(DensePush(rule));
   for (const uint32_t width : {1u, kWide}) {
-    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, width, 1, &rows);
+    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, width, 1, false, &rows);
+    for (const char* rule : {"sgd", "ftrl"}) SparsePushes(rule, width, 1, true, &rows);
   }
   DenseByKeys(&rows);
   if (full) {   // scalars that no cache holds, beside a flat array that none holds either
-    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, 1, 64, &rows);
+    for (const char* rule : {"sgd", "adagrad", "adam", "ftrl"}) SparsePushes(rule, 1, 64, false, &rows);
     for (BenchRow& row : Memory100M()) rows.push_back(std::move(row));
   }
   return rows;

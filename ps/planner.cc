@@ -16,7 +16,7 @@ namespace troupe {
 namespace {
 
 constexpr double kBusyMax = 0.5;                 // of a shard: beyond it workers wait for it too often
-constexpr double kSlots = 8.0 / 7 * 17.0 / 16;   // a sparse store's slots and tags beside its rows: ps/internal/row_store.h
+constexpr double kSlots = 8.0 / 7 * 17.0 / 16;   // a sparse store's slots and tags beside its rows, at most (numbered keys take less): ps/internal/row_store.h
 constexpr double kUneven = 1.25;                 // busiest shard / mean from which on it is worth a word
 constexpr double kHotShare = 0.2;
 constexpr uint64_t kHotKeys = 100;

@@ -10,16 +10,18 @@ Batches::Batches(const Partition& partition, const Shape& shape) : width(shape.w
   const auto some = static_cast<size_t>(shape.hot * static_cast<double>(shape.rows));
   for (size_t b = 0; b < shape.count; ++b) {
     std::vector<Key> drawn(shape.batch);
-    for (Key& key : drawn) key = 1 + random() % (random() % 10 == 0 ? shape.rows : some);
+    for (Key& row : drawn) row = 1 + random() % (random() % 10 == 0 ? shape.rows : some);
     std::sort(drawn.begin(), drawn.end());
     drawn.erase(std::unique(drawn.begin(), drawn.end()), drawn.end());
     std::shuffle(drawn.begin(), drawn.end(), random);
-    std::stable_sort(drawn.begin(), drawn.end(), [&](Key x, Key y) { return partition.RangeOf(x) < partition.RangeOf(y); });
+    const auto range_of = [&](Key row) { return partition.RangeOf(shape.KeyOf(row)); };
+    std::stable_sort(drawn.begin(), drawn.end(), [&](Key x, Key y) { return range_of(x) < range_of(y); });
     batches.emplace_back();
-    for (const Key key : drawn) {
-      const uint32_t range = partition.RangeOf(key);
+    for (const Key row : drawn) {
+      const uint32_t range = range_of(row);
       if (batches.back().empty() || batches.back().back().range != range) batches.back().push_back({range, keys.size(), 0});
-      keys.push_back(key);
+      keys.push_back(shape.KeyOf(row));
+      rows.push_back(row);
       batches.back().back().end = keys.size();
     }
   }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <tuple>
 
 #include "absl/strings/numbers.h"
@@ -101,15 +102,9 @@ absl::Status RunSubmit(const Arguments& arguments) {
     if (const absl::Status status = ParseDuration(time_limit, &seconds); !status.ok()) return WithContext(status, "--time-limit");
     spec.time_limit = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
   }
-  for (const std::string& label : labels) {
-    const size_t equals = label.find('=');
-    if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
-    spec.needs.labels[label.substr(0, equals)] = label.substr(equals + 1);
-  }
-  for (const std::string& variable : environment) {
-    const size_t equals = variable.find('=');
-    if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat("--env is '", variable, "', expected NAME=VALUE"));
-  }
+  for (const std::string& label : labels) TROUPE_RETURN_IF_ERROR(ParsePair("--label", label, &spec.needs.labels));
+  std::map<std::string, std::string> variables;
+  for (const std::string& variable : environment) TROUPE_RETURN_IF_ERROR(ParsePair("--env", variable, &variables));
   TROUPE_TRY(const std::unique_ptr<ClusterLink> link, cluster.Open());
   if (!detach) return RunJob(*link, program, std::move(spec));
   TROUPE_TRY(const JobId job, SubmitJob(*link, program, std::move(spec)));

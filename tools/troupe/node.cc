@@ -9,7 +9,6 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "actors/cgroup.h"
 #include "actors/cluster/cluster_link.h"
 #include "actors/cluster/node_actor.h"
@@ -97,11 +96,7 @@ absl::StatusOr<NodeCapacity> CapacityOf(const NodeFlags& flags, const std::strin
   for (const std::string& accelerator : flags.accelerators) {
     TROUPE_RETURN_IF_ERROR(ParseCount("--accelerator", accelerator, "N", 1, 1 << 16, &capacity.accelerators));
   }
-  for (const std::string& label : flags.labels) {
-    const std::vector<std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
-    if (parts.size() != 2 || parts[0].empty()) return absl::InvalidArgumentError(absl::StrCat("--label is '", label, "', expected NAME=VALUE"));
-    capacity.labels[parts[0]] = parts[1];
-  }
+  for (const std::string& label : flags.labels) TROUPE_RETURN_IF_ERROR(ParsePair("--label", label, &capacity.labels));
   return capacity;
 }
 

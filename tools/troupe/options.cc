@@ -169,6 +169,13 @@ absl::Status ParseCount(const std::string& flag, const std::string& text, const 
   return absl::OkStatus();
 }
 
+absl::Status ParsePair(const std::string& flag, const std::string& text, std::map<std::string, std::string>* values) {
+  const size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos) return absl::InvalidArgumentError(absl::StrCat(flag, " is '", text, "', expected NAME=VALUE"));
+  (*values)[text.substr(0, equals)] = text.substr(equals + 1);
+  return absl::OkStatus();
+}
+
 uint32_t Workers(const Config& config) {
   const auto workers = static_cast<uint32_t>(config.Integer("workers"));
   return workers != 0 ? workers : static_cast<uint32_t>(Cores());

@@ -64,6 +64,8 @@ absl::Status ParseWhole(const std::string& flag, const std::string& text, uint64
 /// "NAME=COUNT" of a flag that may be given more than once, into `counts`: "FLAG is 'x', expected NAME=N, N from MIN to MAX".
 absl::Status ParseCount(const std::string& flag, const std::string& text, const std::string& word, uint64_t min, uint64_t max,
                         std::map<std::string, uint32_t>* counts);
+/// "NAME=VALUE" of a flag that may be given more than once, into `values`; the last of one name counts. "FLAG is 'x', expected NAME=VALUE".
+absl::Status ParsePair(const std::string& flag, const std::string& text, std::map<std::string, std::string>* values);
 /// The setting `workers`, or all cores.
 uint32_t Workers(const Config& config);
 
