@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <numeric>
 #include <span>
+#include <utility>
 
 #include "ps/table_spec.h"
 #include "ps/types.h"
@@ -21,45 +23,58 @@ inline uint64_t HashKey(Key key) {
   return key;
 }
 
-/// How the keys of a sparse table are dealt to its ranges, 0 < ranges < 2^32: of `ranges` keys that follow each other every range gets one, so that the keys of
-/// a range have numbers of their own, without gaps where the table's keys have none; which one it gets is mixed, so that strides are spread as well.
+/// How the keys of a sparse table are dealt to its ranges, 0 < ranges < 2^32. A key's number is key / ranges: each range gets one key of each number, so that the
+/// numbers of a range have no gaps where the table's keys have none. Which one it gets is mixed by the number, so that strides spread over the ranges, and keys
+/// that follow each other lie far apart: the first ones are the hottest where keys are sorted by frequency, and a shard holds ranges that follow each other.
 class SparseKeys {
  public:
-  explicit SparseKeys(uint32_t ranges = 1) : ranges_(ranges), shift_(std::has_single_bit(ranges) ? std::countr_zero(ranges) : kDivide) {}
+  explicit SparseKeys(uint32_t ranges = 1);
 
   /// Of a key in its range; rises with the key.
   uint64_t NumberOf(Key key) const { return shift_ != kDivide ? key >> shift_ : key / ranges_; }
   uint32_t RangeOf(Key key) const {
     const uint64_t number = NumberOf(key);
-    const uint64_t range = key - number * ranges_ + Turn(number);
-    return static_cast<uint32_t>(range < ranges_ ? range : range - ranges_);
+    return static_cast<uint32_t>(Modulo((key - number * ranges_) * step_ + Turn(number)));
   }
   bool AreIn(uint32_t range, std::span<const Key> keys) const {
     bool all = true;
     if (shift_ != kDivide) {
-      const uint32_t mask = ranges_ - 1;
-      const int down = 63 - shift_;   // of a number's turn, its upper bits
-      for (const Key key : keys) all &= ((key + (Mix(key >> shift_) >> 1 >> down)) & mask) == range;
+      for (const Key key : keys) all &= ((static_cast<uint32_t>(key) * step_ + static_cast<uint32_t>(Turn(key >> shift_))) & (ranges_ - 1)) == range;
     } else {
       for (const Key key : keys) all &= RangeOf(key) == range;
     }
     return all;
   }
   /// The key of this number in `range`.
-  Key KeyOf(uint32_t range, uint64_t number) const {
-    const uint64_t turn = Turn(number);
-    return number * ranges_ + (range >= turn ? range - turn : uint64_t{ranges_} + range - turn);
-  }
+  Key KeyOf(uint32_t range, uint64_t number) const { return number * ranges_ + Modulo(Modulo(uint64_t{range} + ranges_ - Turn(number)) * back_); }
 
  private:
   static constexpr int kDivide = 64;
-  /// By how many ranges the keys of this number are moved on. Fibonacci hashing: Knuth, "The Art of Computer Programming", volume 3, 6.4.
-  uint64_t Turn(uint64_t number) const { return (Mix(number) >> 32) * ranges_ >> 32; }
-  static uint64_t Mix(uint64_t number) { return number * 0x9e3779b97f4a7c15ULL; }
+  uint64_t Modulo(uint64_t number) const { return shift_ != kDivide ? number & (ranges_ - 1) : number % ranges_; }
+  /// By how many ranges the keys of this number are moved on.
+  uint64_t Turn(uint64_t number) const {
+    const uint64_t mixed = number * 0x9e3779b97f4a7c15ULL;
+    const auto folded = static_cast<uint32_t>(mixed ^ mixed >> 32) * 0x85ebca6bU;
+    return uint64_t{folded} * ranges_ >> 32;
+  }
 
   uint32_t ranges_;
+  uint32_t step_, back_;   // from key to key, about 0.618 of the ranges, as in Knuth, "The Art of Computer Programming", volume 3, 6.4; and its inverse
   int shift_;
 };
+
+inline SparseKeys::SparseKeys(uint32_t ranges) : ranges_(ranges), shift_(std::has_single_bit(ranges) ? std::countr_zero(ranges) : kDivide) {
+  step_ = std::max(1u, static_cast<uint32_t>(0.6180339887498949 * ranges));
+  while (std::gcd(step_, ranges) != 1) ++step_;
+  // The inverse, by Euclid: remainder = turns * step modulo ranges, all along.
+  int64_t before = 0, turns = 1;
+  for (uint64_t above = ranges, remainder = step_ % ranges; remainder > 1;) {
+    const uint64_t times = above / remainder;
+    before = std::exchange(turns, before - static_cast<int64_t>(times) * turns);
+    above = std::exchange(remainder, above % remainder);
+  }
+  back_ = static_cast<uint32_t>(turns < 0 ? turns + ranges : turns);
+}
 
 class Partition {
  public:

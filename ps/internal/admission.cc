@@ -11,7 +11,6 @@ namespace {
 
 constexpr size_t kCounters = 4;   // of a key: one in each quarter of its block
 
-/// Ranges take the high bits of a key's hash, the filter its low ones.
 std::array<size_t, kCounters> CountersOf(Key key, size_t blocks, size_t block) {
   uint64_t hash = HashKey(key);
   const size_t first = (hash % blocks) * block;

@@ -185,7 +185,8 @@ class ElementRule : public UpdateRule {
     Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, n - i);
   }
 
-  /// Scalar rows: their arrays' elements are gathered, so that the processor takes several at once.
+  /// Scalar rows: their arrays' elements are gathered, so that the processor takes several at once. A row that is there twice, which callers should not give, is
+  /// stepped twice, as everywhere else.
   template <Penalties kPenalties>
   void ScalarRows(std::span<float* const> rows, const float* gradient, float scale) const {
     constexpr size_t kBlock = 64;
@@ -195,6 +196,11 @@ class ElementRule : public UpdateRule {
       float* const* const at = rows.data() + begin;
       for (size_t i = 0; i < n; ++i) {
         for (uint32_t k = 0; k < kArrays; ++k) arrays[k][i] = at[i][k];
+      }
+      if (!AreDistinct({at, n})) [[unlikely]] {
+        for (size_t i = 0; i < n; ++i) at[i][0] = arrays[0][i];
+        EachRow<kPenalties>({at, n}, gradient, 1, scale);
+        continue;
       }
       if constexpr (Kernel::kCountsSteps) {
         std::array<typename Kernel::Corrections, kBlock> corrections;
@@ -209,9 +215,20 @@ class ElementRule : public UpdateRule {
     }
   }
 
+  /// Leaves each row's number in its first float.
+  static bool AreDistinct(std::span<float* const> rows) {
+    for (size_t i = 0; i < rows.size(); ++i) rows[i][0] = static_cast<float>(i);
+    bool distinct = true;
+    for (size_t i = 0; i < rows.size(); ++i) distinct &= rows[i][0] == static_cast<float>(i);
+    return distinct;
+  }
+
   template <Penalties kPenalties>
   [[gnu::always_inline]] void Rows(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
-    if (width == 1 && kArrays > 1) return ScalarRows<kPenalties>(rows, gradient, scale);
+    width == 1 && kArrays > 1 ? ScalarRows<kPenalties>(rows, gradient, scale) : EachRow<kPenalties>(rows, gradient, width, scale);
+  }
+  template <Penalties kPenalties>
+  [[gnu::always_inline]] void EachRow(std::span<float* const> rows, const float* gradient, uint32_t width, float scale) const {
     for (size_t i = 0; i < rows.size(); ++i, gradient += width) {
       float* row = rows[i];
       if constexpr (Kernel::kCountsSteps) {

@@ -110,11 +110,11 @@ uint32_t RowStore::NewSlabRow() {
   if (!vacated_.empty()) {
     const uint32_t row = vacated_.back();
     vacated_.pop_back();
-    std::memset(SlabRow(row), 0, row_bytes_);
+    std::memset(SlabRow(row - 1), 0, row_bytes_);
     return row;
   }
   if (slab_rows_ >> slab_shift_ == slabs_.size()) slab_at_.push_back(slabs_.emplace_back(arena_, SlabBytes()).get());
-  return slab_rows_++;
+  return ++slab_rows_;
 }
 
 void RowStore::Erase(Slot slot) {

@@ -132,7 +132,7 @@ class RowStore {
     if (used_ + n > limit_) [[unlikely]]
       Grow({}, n);
   }
-  /// The same for rows of these keys, all distinct.
+  /// The same for rows of these keys, all distinct, of which none is there.
   void MakeRoom(std::span<const Key> keys) {
     if (used_ + keys.size() > limit_) Grow(keys, keys.size());
   }
@@ -145,7 +145,7 @@ class RowStore {
     if (slab_shift_ == 0) return reinterpret_cast<const float*>(at);
     uint32_t row;
     std::memcpy(&row, at, sizeof row);
-    return reinterpret_cast<const float*>(SlabRow(row));
+    return reinterpret_cast<const float*>(SlabRow(row - 1));
   }
   size_t row_bytes() const { return row_bytes_; }
   /// Asks for all of a row that does not lie in its slot.
@@ -217,7 +217,7 @@ class RowStore {
     if (stride_ % 16 != 0) __builtin_prefetch(at + stride_ - 1);   // it may reach into the next cache line
   }
   static uint8_t TagOf(uint64_t hash) { return static_cast<uint8_t>(kFull | (hash >> 32 & 0x7f)); }
-  /// Rises with the hash's low half, so that growth reads and writes in order. (Ranges take the high bits.)
+  /// Rises with the hash's low half, so that growth reads and writes in order.
   uint32_t Home(uint64_t hash) const { return static_cast<uint32_t>(uint64_t{static_cast<uint32_t>(hash)} * groups_ >> 32); }
   Key HashedKey(Slot slot) const {
     Key key;
@@ -247,6 +247,7 @@ class RowStore {
   std::byte* SlabRow(uint32_t row) const {
     return slab_at_[row >> slab_shift_] + (row & ((uint32_t{1} << slab_shift_) - 1)) * row_bytes_;
   }
+  /// 1 + its number.
   uint32_t NewSlabRow();
   uint32_t NextGroups(uint32_t groups) const {
     return groups < groups_doubled_ ? groups * 2 : groups + groups / 7;
@@ -259,7 +260,7 @@ class RowStore {
   bool may_number_;
   uint32_t numbered_ = 0;
   size_t array_rows_ = 0;   // of size_
-  size_t stride_;           // bytes from slot to slot: the key, then the row or its number in the slabs; in the array without the key
+  size_t stride_;           // bytes from slot to slot: the key, then the row or 1 + its number in the slabs; in the array without the key
   size_t row_bytes_;
   uint32_t slab_shift_ = 0;   // log2 of a slab's rows; 0: rows lie in their slots
   uint32_t groups_ = 0;
@@ -270,8 +271,8 @@ class RowStore {
   Memory tags_, slots_, array_, there_;
   std::vector<Memory> slabs_;
   std::vector<std::byte*> slab_at_;   // slabs_[i].get(), close together
-  uint32_t slab_rows_ = 1;            // given out so far, and 0, which is none
-  std::vector<uint32_t> vacated_;     // of them, those that are free again
+  uint32_t slab_rows_ = 0;            // given out so far
+  std::vector<uint32_t> vacated_;     // of them, 1 + those that are free again
 };
 
 inline RowStore::Slot RowStore::FindHashed(Key key, uint64_t hash) const {

@@ -30,7 +30,8 @@ BOOST_AUTO_TEST_CASE(dense_ranges_cover_all_rows_once_in_order) {
 }
 
 BOOST_AUTO_TEST_CASE(sparse_keys_spread_evenly_whatever_their_pattern) {
-  for (const uint64_t step : {uint64_t{1}, uint64_t{64}, uint64_t{4096}, uint64_t{1} << 40, uint64_t{0x9e3779b97f4a7c15}}) {
+  for (const uint64_t step : {uint64_t{1}, uint64_t{64}, uint64_t{4096}, uint64_t{64} * 10946, uint64_t{64} * 832040, uint64_t{1'000'000}, uint64_t{1} << 40,
+                              uint64_t{0x9e3779b97f4a7c15}, uint64_t{0x9e3779b9} << 32}) {
     const Partition partition(TableSpec{}, 1);
     std::vector<int> count(64);
     for (uint64_t i = 0; i < 64000; ++i) ++count.at(partition.RangeOf(i * step));
@@ -39,6 +40,17 @@ BOOST_AUTO_TEST_CASE(sparse_keys_spread_evenly_whatever_their_pattern) {
     const SparseKeys keys(100);
     for (uint64_t i = 0; i < 100'000; ++i) ++many.at(keys.RangeOf(i * step));
     for (const int n : many) BOOST_TEST((n > 800 && n < 1200));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_first_keys_lie_at_all_shards) {   // the hottest, where keys are sorted by frequency
+  for (const uint32_t ranges : {64u, 100u, 1024u, 65536u}) {
+    TableSpec spec;
+    spec.ranges = ranges;
+    const Partition partition(spec, 4);
+    std::vector<int> count(4);
+    for (Key key = 0; key < 64; ++key) ++count.at(partition.ShardOf(partition.RangeOf(key)));
+    for (const int n : count) BOOST_TEST((n >= 15 && n <= 17));
   }
 }
 
@@ -100,7 +112,7 @@ BOOST_AUTO_TEST_CASE(first_ranges_fit_the_shards_of_ranges) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(the_hash_is_the_published_one) {   // fmix64 of MurmurHash3: a change would orphan every saved table
+BOOST_AUTO_TEST_CASE(the_hash_is_the_published_one) {   // fmix64 of MurmurHash3
   BOOST_TEST(HashKey(0) == 0u);
   BOOST_TEST(HashKey(1) == 0xb456bcfc34c2cb2cULL);
 }

@@ -110,6 +110,17 @@ BOOST_AUTO_TEST_CASE(rows_in_slabs_stay_where_they_are) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_store_with_room_for_rows_takes_what_it_says) {
+  for (const uint32_t floats : {2u, 9u, 17u, 65u}) {
+    for (const uint64_t rows : {1u, 1000u, 1024u, 2048u, 2560u, 4096u}) {
+      RowStore store(std::make_shared<Arena>(), floats, std::nullopt, 16 << 10);
+      store.MakeRoom(rows);
+      for (Key key = 0; key < rows; ++key) store.FindOrMake(key);
+      BOOST_TEST(store.bytes() == store.BytesFor(rows));
+    }
+  }
+}
+
 /// The most bytes a row while rows of z and n of these keys come one after the other.
 template <class KeyAt>
 double MostBytesARow(const KeyAt& key_at, std::optional<SparseKeys> keys, uint32_t* numbered) {
