@@ -1,7 +1,7 @@
 // The rows of one table that one shard holds, by virtual range. Sparse ranges are arrays of numbered keys and open-addressing stores of others, without
-// per-row allocation; dense ranges are flat arrays. A call takes the rows of a whole message at once, so that they come from memory together. Tables share ranges with those they are forks of until one
-// of them writes there: a fork that nobody writes to is a view, the table as it was. Not thread-safe: its shard owns it and all that shares its ranges; a fork
-// may go to another thread that only reads, drops ranges of it, and ends it.
+// per-row allocation; dense ranges are flat arrays. A call takes the rows of a whole message at once, so that they come from memory together. Tables share
+// ranges with those they are forks of until one of them writes there: a fork that nobody writes to is a view, the table as it was. Not thread-safe: its shard
+// owns it and all that shares its ranges; a fork may go to another thread that only reads, drops ranges of it, and ends it.
 #pragma once
 
 #include <cstdint>

@@ -185,8 +185,8 @@ class ElementRule : public UpdateRule {
     Elements<kPenalties>(step, scale, decay, arrays + i, gradient + i, n - i);
   }
 
-  /// Scalar rows: their arrays' elements are gathered, so that the processor takes several at once. A row that is there twice, which callers should not give, is
-  /// stepped twice, as everywhere else.
+  /// Scalar rows: their arrays' elements are gathered, so that the processor takes several at once. A row that is there twice, which callers should not give,
+  /// is stepped twice, as everywhere else.
   template <Penalties kPenalties>
   void ScalarRows(std::span<float* const> rows, const float* gradient, float scale) const {
     constexpr size_t kBlock = 64;

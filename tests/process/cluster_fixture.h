@@ -119,7 +119,7 @@ struct Cluster {
     for (const std::string& name : Names("/proc")) {
       const auto pid = static_cast<pid_t>(std::atol(name.c_str()));
       if (pid <= 0 || !ReadText("/proc/" + name + "/cmdline").starts_with(std::string("troupe\0", 7) + role + '\0')) continue;
-      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path())) found.push_back(pid);
+      if (Holds(ReadText("/proc/" + name + "/environ"), "TMPDIR=" + scratch.path()) && !IsLeakSearch(pid)) found.push_back(pid);
     }
     return found;
   }

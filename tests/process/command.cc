@@ -36,6 +36,16 @@ std::string CommandLine(pid_t pid) {
   return text;
 }
 
+/// The fourth word of /proc/PID/stat; 0: there is no such process.
+pid_t ParentOf(pid_t pid) {
+  const std::string stat = ReadText("/proc/" + std::to_string(pid) + "/stat");
+  std::istringstream rest(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+  std::string state;
+  pid_t parent = 0;
+  rest >> state >> parent;
+  return parent;
+}
+
 /// The state letter of /proc/PID/stat; 0: there is no such process.
 char State(pid_t pid) {
   const std::string stat = ReadText("/proc/" + std::to_string(pid) + "/stat");
@@ -145,10 +155,7 @@ std::vector<pid_t> ChildrenOf(pid_t pid) {
     std::istringstream list(ReadText(tasks + "/" + task + "/children"));
     for (pid_t child; list >> child;) all.push_back(child);
   }
-#ifdef __SANITIZE_ADDRESS__
-  // While a process that ends is searched for leaks, it has a copy of itself do that, which it waits for without end.
-  std::erase_if(all, [own = CommandLine(pid)](pid_t child) { return CommandLine(child) == own; });
-#endif
+  std::erase_if(all, IsLeakSearch);
   return all;
 }
 
@@ -199,6 +206,14 @@ Ended Command::Wait(int limit_s) {
 Ended Run(const Scratch& scratch, std::vector<std::string> arguments) {
   Command command(scratch, {.arguments = std::move(arguments), .environment = {}});
   return command.Wait();
+}
+
+bool IsLeakSearch([[maybe_unused]] pid_t pid) {
+#ifdef __SANITIZE_ADDRESS__
+  return CommandLine(pid) == CommandLine(ParentOf(pid));
+#else
+  return false;
+#endif
 }
 
 bool WaitUntilGone(const std::vector<pid_t>& processes, int limit_s) {

@@ -77,6 +77,8 @@ class Command {
 
 /// Command, from start to end.
 Ended Run(const Scratch& scratch, std::vector<std::string> arguments);
+/// A process that ends under the address sanitizer has a copy of itself look for leaks, and waits for it without end: it must not be killed.
+bool IsLeakSearch(pid_t pid);
 /// Waits until none of `processes` is left (zombies that nobody waits for are gone); false: some are after `limit_s`.
 bool WaitUntilGone(const std::vector<pid_t>& processes, int limit_s = 20);
 void Sleep(double seconds);
