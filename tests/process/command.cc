@@ -188,6 +188,16 @@ bool Command::WaitForChildren(size_t n) const {
   return false;
 }
 
+bool Command::WaitUntilHandles(int signal) const {
+  while (running()) {
+    const std::string status = ReadText("/proc/" + std::to_string(pid_) + "/status");
+    const size_t at = status.find("SigCgt:");
+    if (at != std::string::npos && (std::stoull(status.substr(at + 7), nullptr, 16) >> (signal - 1) & 1) != 0) return true;
+    Sleep(0.001);
+  }
+  return false;
+}
+
 void Command::Signal(int signal) const {
   if (running()) kill(pid_, signal);
 }

@@ -65,6 +65,8 @@ class Command {
   std::vector<pid_t> children(const std::string& words) const;
   /// Waits until there are `n` children; false: it ended before.
   bool WaitForChildren(size_t n) const;
+  /// Waits until it has a handler for `signal`; false: it ended before.
+  bool WaitUntilHandles(int signal) const;
   void Signal(int signal) const;
   /// Waits for the end; after `limit_s` the test fails.
   Ended Wait(int limit_s = 120);

@@ -107,7 +107,9 @@ BOOST_AUTO_TEST_CASE(memory_stays_within_its_bound_on_a_log_that_is_larger) {
   const Ended ended = testing::Run(scratch, {"train", "--algorithm", "logistic_regression", "--data", log, "--model", scratch / "model", "--workers", "2",
                                              "--memory", "64M", "--epochs", "2", "--json"});
   BOOST_TEST_REQUIRE(ended.code == 0, ended.err);
+#ifndef __SANITIZE_ADDRESS__   // which keeps what is freed for a while
   BOOST_TEST(ended.peak_kib <= (64 + 100) * 1024);
+#endif
 }
 
 BOOST_AUTO_TEST_SUITE_END()

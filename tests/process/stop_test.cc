@@ -35,7 +35,8 @@ BOOST_AUTO_TEST_CASE(term_and_int_stop_the_run_and_leave_nothing) {
           const Scratch scratch;
           Command command(scratch, {.arguments = Arguments(ClickLog(), scratch / "model", processes, {"--epochs", "1000"}), .environment = {}});
           if (processes) BOOST_TEST_REQUIRE(command.WaitForChildren(1));
-          testing::Sleep(after_s + (processes ? 0 : 0.1));   // past the place where it begins to listen to signals
+          BOOST_TEST_REQUIRE(command.WaitUntilHandles(signal));
+          testing::Sleep(after_s);
           const std::vector<pid_t> children = command.children();
           BOOST_TEST(children.empty() != processes);
           command.Signal(signal);
