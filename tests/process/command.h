@@ -36,6 +36,12 @@ struct Ended {
   long peak_kib = 0;   ///< resident
 };
 
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr int kLimit_s = 600;   // forks for snapshots take very long
+#else
+inline constexpr int kLimit_s = 120;
+#endif
+
 class Command {
  public:
   struct Options {
@@ -69,7 +75,7 @@ class Command {
   bool WaitUntilHandles(int signal) const;
   void Signal(int signal) const;
   /// Waits for the end; after `limit_s` the test fails.
-  Ended Wait(int limit_s = 120);
+  Ended Wait(int limit_s = kLimit_s);
 
  private:
   std::string out_, err_;
