@@ -38,9 +38,9 @@ std::shared_ptr<const Source> Small() {
   static const auto source = std::make_shared<testing::MemorySource>(Log(1200, 8, 4000, 5), 50);
   return source;
 }
-/// Some 160,000 weights.
+/// Some 185,000 weights.
 std::shared_ptr<const Source> Large() {
-  static const auto source = std::make_shared<testing::MemorySource>(Log(4000, 60, 400'000, 6), 50);
+  static const auto source = std::make_shared<testing::MemorySource>(Log(4000, 70, 450'000, 6), 50);
   return source;
 }
 LocalOptions Options(std::shared_ptr<const Source> source, std::map<std::string, std::string> params, int epochs) {

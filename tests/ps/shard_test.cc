@@ -490,9 +490,9 @@ BOOST_AUTO_TEST_CASE(rows_that_are_assigned_are_pulled_and_what_is_malformed_is_
   pull_refused("pull: arrays are cut or not aligned", by_key[0], [](Pull& pull) { pull.parts = pull.parts.Slice(0, pull.parts.size() - 1); });
   pull_refused("pull: arrays are cut or not aligned", by_key[0], [](Pull& pull) { pull.keys = pull.keys.Slice(4, pull.keys.size() - 4); });
   pull_refused("pull: table is 2, expected < 2", by_key[0], parts([](auto& p) { p.back().table = 2; }));
-  pull_refused("pull: 8 keys, but its parts ask for 4294967301", by_key[0], parts([](auto& p) { p.front().count = UINT32_MAX; }));
+  pull_refused("pull: 9 keys, but its parts ask for 4294967301", by_key[0], parts([](auto& p) { p.front().count = UINT32_MAX; }));
   pull_refused("pull: table 'w' is sparse, expected keys", by_key[0], parts([](auto& p) { p.front().dense = 1; }));
-  pull_refused("pull: 7 keys, but its parts ask for 8", by_key[0], pulled_keys([](auto& k) { k.pop_back(); }));
+  pull_refused("pull: 8 keys, but its parts ask for 9", by_key[0], pulled_keys([](auto& k) { k.pop_back(); }));
   pull_refused("table 'w': range 3 is not held here, expected 0 .. 2", by_key[0], parts([](auto& p) { p.front().range = 3; }));
   pull_refused("table 'w': key 1000 is in range ", by_key[0], pulled_keys([](auto& k) { k.front() = 1000; }));
   pull_refused("table 'b': 4 rows from 9 are not in range 2", dense, parts([](auto& p) { p.back().first = 9; }));
