@@ -23,6 +23,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kLooksForLeaks = true;
+#else
+constexpr bool kLooksForLeaks = false;
+#endif
+
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
   for (std::string& text : texts) pointers.push_back(text.data());
@@ -218,12 +224,8 @@ Ended Run(const Scratch& scratch, std::vector<std::string> arguments) {
   return command.Wait();
 }
 
-bool IsLeakSearch([[maybe_unused]] pid_t pid) {
-#ifdef __SANITIZE_ADDRESS__
-  return CommandLine(pid) == CommandLine(ParentOf(pid));
-#else
-  return false;
-#endif
+bool IsLeakSearch(pid_t pid) {
+  return kLooksForLeaks && CommandLine(pid) == CommandLine(ParentOf(pid));
 }
 
 bool WaitUntilGone(const std::vector<pid_t>& processes, int limit_s) {
