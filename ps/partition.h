@@ -30,6 +30,7 @@ inline uint64_t HashKey(Key key) {
 class SparseKeys {
  public:
   explicit SparseKeys(uint32_t ranges = 1);
+  uint32_t ranges() const { return ranges_; }
 
   /// Of a key in its range; rises with the key.
   uint64_t NumberOf(Key key) const { return shift_ != kDivide ? key >> shift_ : key / ranges_; }

@@ -15,6 +15,16 @@ struct AdamStep {
   float root;         // 1 / sqrt(1 - b2^t)
   float beta1, beta2, epsilon;
 
+  struct Corrections {
+    float mean_scale, root;
+  };
+  AdamStep With(const Corrections& corrections) const {
+    AdamStep at = *this;
+    at.mean_scale = corrections.mean_scale;
+    at.root = corrections.root;
+    return at;
+  }
+
   template <bool kPenalised>
   void Step(float at, float& value, float& mean, float& square, float gradient) const {
     if constexpr (kPenalised) gradient += l2 * value;
@@ -34,23 +44,22 @@ class Adam {
 
   explicit Adam(const RuleNumbers& n) : beta1_(n.options[1]), beta2_(n.options[2]) {
     base_ = MakeKernel<AdamStep>(n, 0, 0, n.options[1], n.options[2], n.options[3]);
-    for (uint32_t t = 0; t < kTabulated; ++t) corrections_.push_back(At(t));
+    while (corrections_.size() < kTabulated && !AreOver(corrections_)) corrections_.push_back(At(static_cast<double>(corrections_.size())));
   }
 
-  AdamStep AtStep(float step) const { return With(CorrectionsAt(step)); }
-  struct Corrections {
-    float mean_scale, root;
-  };
-  Corrections CorrectionsAt(float step) const { return step > 0 && step < kTabulated ? corrections_[static_cast<size_t>(step)] : At(step); }
-  AdamStep With(const Corrections& corrections) const {
-    AdamStep at = base_;
-    at.mean_scale = corrections.mean_scale;
-    at.root = corrections.root;
-    return at;
+  using Corrections = AdamStep::Corrections;
+  AdamStep AtStep(float step) const { return base_.With(CorrectionsAt(step)); }
+  Corrections CorrectionsAt(float step) const {
+    if (step > 0 && step < static_cast<float>(corrections_.size())) [[likely]]
+      return corrections_[static_cast<size_t>(step)];
+    return step > 0 && AreOver(corrections_) ? corrections_.back() : At(step);
   }
 
  private:
-  static constexpr uint32_t kTabulated = 4096;
+  static constexpr uint32_t kTabulated = 20'000;   // where both are 1 with the usual beta2 of 0.999
+
+  /// From the last of them on, all are the same.
+  static bool AreOver(const std::vector<Corrections>& known) { return known.size() > 1 && known.back().mean_scale == 1 && known.back().root == 1; }
 
   Corrections At(double step) const {
     return {static_cast<float>(1 / (1 - std::pow(beta1_, step))), static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, step)))};

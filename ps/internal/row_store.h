@@ -47,6 +47,8 @@ class RowStore {
   /// Keys with lower numbers lie in the array.
   uint32_t numbered() const { return numbered_; }
   bool mostly_numbered() const { return array_rows_ > size_ / 2; }
+  /// The arrays of all ranges together lie in the processor's caches, if they are like this one.
+  bool is_near() const { return ArrayBytes(numbered_) * keys_.ranges() <= kNearBytes; }
   /// The row lies in its slot: Row() needs no further look at memory.
   bool rows_in_slots() const { return slab_shift_ == 0; }
 
@@ -99,7 +101,7 @@ class RowStore {
       const uint64_t number = array.dealt.NumberOf(key);
       if (number >= array.numbers) continue;
       __builtin_prefetch(array.places + number * array.place_bytes);
-      __builtin_prefetch(array.there + number / 64);
+      if (array.numbers > kNearBits) __builtin_prefetch(array.there + number / 64);
     }
   }
   /// Of short rows: the rows of those keys that lie in the array and are there, into `rows`, for the others null; whether there are others.
@@ -166,6 +168,9 @@ class RowStore {
   static constexpr uint8_t kEmpty = 0, kErased = 1, kFull = 0x80;   // and seven bits of the hash
 
   // --- the array ---
+
+  static constexpr size_t kNearBytes = size_t{1} << 20;
+  static constexpr uint32_t kNearBits = 1 << 15;   // of an array: what says which rows are there is near where its places are not
 
   /// What a loop over many keys needs of it.
   struct Array {

@@ -53,7 +53,8 @@ struct WalkCursor {
 /// WalkRows where most keys lie in arrays, in their places: there is nothing to search.
 template <bool kMake, class Made, class Use>
 void WalkNumbered(std::span<const KeyRun> runs, size_t total, const Made& made, const Use& use) {
-  constexpr size_t kAhead = 64;
+  constexpr size_t kAhead = 64, kPart = 16;
+  const bool asks = !runs[0].store->is_near();
   WalkCursor asking{runs};
   std::array<float*, kWalkBlock> rows;
   size_t done = 0;
@@ -61,12 +62,20 @@ void WalkNumbered(std::span<const KeyRun> runs, size_t total, const Made& made, 
     const KeyRun& run = runs[r];
     for (size_t at = 0, n; at < run.n; at += n) {
       n = std::min(kWalkBlock, run.n - at);
-      done += n;
-      asking.Parts(std::min(done + kAhead, total), [](const KeyRun& ahead, size_t first, size_t m, size_t) {
-        ahead.store->AskNumbered({ahead.keys + first, m});
-      });
       if constexpr (kMake) run.store->MakeRoom(n);
-      if (run.store->FindNumbered({run.keys + at, n}, rows.data())) {
+      bool others = false;
+      for (size_t i = 0, m; i < n; i += m) {
+        m = std::min(kPart, n - i);
+        done += m;
+        if (asks) {   // (inlined at once: GCC drops calls of functions that do nothing else)
+          asking.Parts(
+              std::min(done + kAhead, total), [](const KeyRun& ahead, size_t first, size_t keys, size_t) __attribute__((always_inline)) {
+                ahead.store->AskNumbered({ahead.keys + first, keys});
+              });
+        }
+        others |= run.store->FindNumbered({run.keys + at + i, m}, rows.data() + i);
+      }
+      if (others) {
         for (size_t i = 0; i < n; ++i) {
           if (rows[i] != nullptr) continue;
           if constexpr (kMake) {

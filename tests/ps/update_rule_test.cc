@@ -206,6 +206,27 @@ BOOST_AUTO_TEST_CASE(each_rule_follows_its_formula) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(adam_corrects_a_row_at_any_of_its_pushes) {
+  for (const double beta2 : {0.5, 0.999, 0.99999}) {   // their corrections are 1 in the table, at its end, and not within it
+    TableSpec spec;
+    spec.rule = "adam";
+    spec.rule_options = {{"learning_rate", 0.1}, {"beta2", beta2}};
+    const auto rule = Make(spec);
+    for (const double t : {1, 2, 24, 100, 158, 159, 4095, 4096, 17'000, 19'999, 20'000, 20'001, 100'000, 1'000'000}) {
+      Oracle oracle(spec);
+      oracle.w = {1}, oracle.a = {0.3}, oracle.b = {0.2}, oracle.t = t - 1;
+      std::vector<float> row{1, 0.3f, 0.2f, static_cast<float>(t - 1)};
+      float* at = row.data();
+      const float gradient = 0.5f;
+      const bool penalised = false;
+      rule->ApplyRows({&at, 1}, &gradient, 1, {&penalised, 1}, 1);
+      oracle.Push({gradient}, false, 1);
+      BOOST_TEST(std::abs(row[0] - oracle.w[0]) < 1e-5, "beta2 " << beta2 << ", push " << t << ": " << row[0] << ", expected " << oracle.w[0]);
+      BOOST_TEST(row[3] == t);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(dense_and_sparse_forms_are_equal_bit_for_bit) {
   std::mt19937_64 random(2);
   for (const TableSpec& spec : Specs()) {
