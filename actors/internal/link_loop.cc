@@ -61,14 +61,9 @@ class LinkLoop::Port final : public kj::EventPort {
   bool wait() override {
     loop_.BeforeWaiting();
     if (events_->isRunnable()) return false;
-    bool sleep;
-    {
-      std::lock_guard lock(loop_.inbox_mutex_);
-      sleep = loop_.asleep_ = loop_.inbox_.empty();
-    }
-    if (!sleep) return system_.poll();
     const LinkTime began = std::chrono::steady_clock::now();
     if (soon_ >= kSoonMin) {
+      if (!Rests(Rest::kLooking)) return system_.poll();
       LinkTime now = began;
       for (int look = 0; now - began < kSpin; ++look, now = std::chrono::steady_clock::now()) {
         // The likeliest socket, which costs one call of the system, more often than all of them, which costs that and then the call that reads.
@@ -86,6 +81,8 @@ class LinkLoop::Port final : public kj::EventPort {
       }
       soon_ = 0;
     }
+    // The alarm tells poll only once, and may just have told it.
+    if (std::chrono::steady_clock::now() >= loop_.alarm_at_ || !Rests(Rest::kAsleep)) return system_.poll();
     const bool woken = system_.wait();
     soon_ = std::chrono::steady_clock::now() - began < 2 * kSpin ? soon_ + 1 : 0;
     Awake();
@@ -97,13 +94,19 @@ class LinkLoop::Port final : public kj::EventPort {
   }
 
  private:
+  /// False: there is work.
+  bool Rests(Rest how) {
+    std::lock_guard lock(loop_.inbox_mutex_);
+    loop_.rest_ = loop_.inbox_.empty() ? how : Rest::kNone;
+    return loop_.rest_ != Rest::kNone;
+  }
   bool Called() {
     std::lock_guard lock(loop_.inbox_mutex_);
-    return !loop_.asleep_;
+    return loop_.rest_ == Rest::kNone;
   }
   void Awake() {
     std::lock_guard lock(loop_.inbox_mutex_);
-    loop_.asleep_ = false;
+    loop_.rest_ = Rest::kNone;
   }
 
   // Waking a thread up takes the system longer than a small request takes. Where several waits in a row were short, the next event is looked for a while before
@@ -247,7 +250,7 @@ bool LinkLoop::Post(Work& work, size_t queue_max) {
     std::lock_guard lock(inbox_mutex_);
     if (ended_ || inbox_.size() >= queue_max) return false;
     inbox_.push_back(std::move(work));
-    wake = std::exchange(asleep_, false);
+    wake = std::exchange(rest_, Rest::kNone) == Rest::kAsleep;
   }
   const uint64_t one = 1;
   if (wake && ::write(wake_fd_, &one, sizeof one) < 0) TROUPE_CHECK(errno == EAGAIN);

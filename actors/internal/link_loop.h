@@ -109,7 +109,8 @@ class LinkLoop : public std::enable_shared_from_this<LinkLoop> {
 
   mutable std::mutex inbox_mutex_;
   std::vector<Work> inbox_;
-  bool asleep_ = false;   // the thread waits, or is about to: it must be woken
+  /// What the thread does when it has nothing to do: it looks at inbox_ again and again, or it waits, or is about to, and must be woken.
+  enum class Rest : uint8_t { kNone, kLooking, kAsleep } rest_ = Rest::kNone;
   bool ended_ = false;
 
   mutable std::mutex handlers_mutex_;
