@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/status.h"
+#include "actors/stream_copy.h"
 #include "actors/text.h"
-#include "ps/internal/stream_copy.h"
 
 namespace troupe {
 namespace {
@@ -150,8 +150,8 @@ void AllReduce::Finish(uint32_t number, const ReduceCounts& counts, const Block&
   float* to = sum_->data() + Begin(number);
   if (values.empty()) {
     std::fill_n(to, SizeOf(number), 0.0f);
-  } else if (options_.floats * sizeof(float) >= internal::kStreamedBytes) {
-    internal::StreamCopy(to, values.As<float>().data(), values.As<float>().size());
+  } else if (options_.floats * sizeof(float) >= kStreamedBytes) {
+    StreamCopy(to, values.data(), values.size());
   } else {
     std::memcpy(to, values.data(), values.size());
   }

@@ -455,6 +455,7 @@ Pull Client::PullMessage(Stream& stream, Pulling& pulling, WriterId writer, uint
                          .tables = pulling.pull->tables,
                          .packing = share.PackingOf(piece),
                          .epoch = stream.epoch,
+                         .in_pieces = pulling.pull->by_message && events_.piece != nullptr,
                          .after = pulling.after,
                          .answer_bytes = share.FloatsOf(piece) * sizeof(float)};
   LeaveKnownKeys(lane.known, message);
@@ -601,7 +602,8 @@ void Client::OnPulled(WriterId writer, uint32_t shard, PullNumber number, size_t
   }
   of.clock = std::min(of.clock, pulled.clock);
   const bool as_asked = found->pull == found->asked;
-  if (!as_asked || events_.piece == nullptr || !events_.piece(writer, number, shard, piece, pulled.values)) of.values[piece] = pulled.values;
+  const std::span<const Block> blocks = pulled.pieces.empty() ? std::span(&pulled.values, 1) : std::span(pulled.pieces);
+  if (!as_asked || events_.piece == nullptr || !events_.piece(writer, number, shard, piece, blocks)) of.values[piece] = pulled.values;
   of.over = ++of.answered == of.values.size();
   Pump(writer, shard);
   if (!of.over || std::ranges::any_of(found->lanes, [](const PullingLane& other) { return !other.over; })) return;
@@ -628,7 +630,7 @@ absl::StatusOr<std::vector<Block>> Client::AsAsked(WriterId writer, const Pullin
   size_t answer = 0;
   for (uint32_t shard = 0; events_.piece != nullptr && shard < pulling.asked->shards.size(); ++shard) {
     for (size_t message = 0; message < pulling.asked->shards[shard].messages(); ++message, ++answer) {
-      if (events_.piece(writer, pulling.number, shard, message, restored[answer])) restored[answer] = Block();
+      if (events_.piece(writer, pulling.number, shard, message, {&restored[answer], 1})) restored[answer] = Block();
     }
   }
   return restored;

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,7 +60,7 @@ class Client {
     std::function<void(WriterId, PullNumber, std::vector<Block> values)> pulled;
     /// May be empty. One message of a big pull has come: true where that is all that is wanted of it, and `pulled` then has an empty block in its place. After
     /// a fault a message may come again.
-    std::function<bool(WriterId, PullNumber, uint32_t shard, size_t message, const Block& values)> piece = nullptr;
+    std::function<bool(WriterId, PullNumber, uint32_t shard, size_t message, std::span<const Block> values)> piece = nullptr;
     /// More of the writer's pushes are answered: acked() has grown.
     std::function<void(WriterId)> acked;
     /// May be empty: then it is final. A shard has refused a message of the push of `round` as malformed, or for a number that is not finite; nothing of that

@@ -112,19 +112,24 @@ struct Pull {
   /// shard was replaced. 0: the tables.
   uint64_t view = 0;
   MapEpoch epoch = 0;   ///< as in Push; not for a view, which stays as it was made
+  /// Whole ranges may come as they lie there, a block each (Pulled::pieces).
+  bool in_pieces = false;
   /// Not answered before this writer's own rounds up to here have arrived: for whoever may read elsewhere than it pushes (chain_view.h).
   Round after = 0;
   size_t answer_bytes = 0;   ///< of the values, where the writer knows: it chooses the lane, and does not travel
 };
 /// reply to Pull
 struct Pulled {
-  Block values;   ///< float[], in the order asked
+  Block values = {};   ///< float[], in the order asked
   Packing packing = {};
   bool needs_keys = false;   ///< the shard does not remember these keys: there are no values
   /// Every writer's rounds up to here are in the rows (of tables in rounds: have arrived): how long a copy of them may serve. Of a view: 0.
   Round clock = 0;
   /// Not 0: the shard has a newer map, this one, and there are no values.
   MapEpoch moved = 0;
+  /// In place of values, where the pull lets them: float[] of each of its parts, of which nothing was copied. Pushes that come meanwhile go to copies of their
+  /// ranges.
+  std::vector<Block> pieces = {};
 };
 
 /// A push and the next batch's pull in one message: one request and one reply a shard and batch.

@@ -50,18 +50,20 @@ struct Pull @0xa8b1f3b0c5d20103 {          # bulk: parts, keys
   view @7 :UInt64;
   epoch @8 :UInt64;
   after @9 :UInt64;
+  inPieces @10 :Bool;
 }
-struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values
+struct Pulled @0xa8b1f3b0c5d20104 {        # bulk: values, or its pieces
   needsKeys @0 :Bool;
   packing @1 :Packing;
   clock @2 :UInt64;
   moved @3 :UInt64;
+  pieces @4 :UInt8;                        # 0: not in pieces
 }
 struct PushPull @0xa8b1f3b0c5d20105 {      # bulk: push parts, keys, values, pull parts, keys
   push @0 :Push;
   pull @1 :Pull;
 }
-struct PushPulled @0xa8b1f3b0c5d20106 {    # bulk: values
+struct PushPulled @0xa8b1f3b0c5d20106 {    # bulk: values, or their pieces
   pushed @0 :Pushed;
   pulled @1 :Pulled;
 }

@@ -11,16 +11,20 @@
 #include "absl/strings/str_cat.h"
 #include "actors/network.h"
 #include "actors/status.h"
+#include "actors/stream_copy.h"
 #include "ps/encoding/key_codec.h"
 #include "ps/encoding/key_lists.h"
-#include "ps/internal/stream_copy.h"
 
 namespace troupe {
 namespace {
 
+absl::Status CheckNumbers(size_t shard, const Block& block, uint64_t floats) {
+  if (block.IsArrayOf<float>() && block.As<float>().size() == floats) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", floats, " numbers"));
+}
+
 absl::Status CheckAnswer(const RoutedPull::Share& share, size_t shard, size_t message, const Block& block) {
-  if (block.IsArrayOf<float>() && block.As<float>().size() == share.FloatsOf(message)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", block.size(), " bytes, expected ", share.FloatsOf(message), " numbers"));
+  return CheckNumbers(shard, block, share.FloatsOf(message));
 }
 
 }   // namespace
@@ -391,6 +395,7 @@ RoutedPull Router::PullDense(uint32_t table) const {
   const std::shared_ptr<const Placement> placement = Now();
   RoutedPull routed;
   routed.epoch = placement->map.epoch();
+  routed.by_message = true;
   routed.shards.resize(shards_);
   routed.tables = uint64_t{1} << std::min(table, 63u);
   const Partition& partition = partitions_[table];
@@ -609,7 +614,7 @@ absl::Status Router::Gather(const RoutedPull& pull, std::span<const Block> value
       size_t answer = 0;
       for (uint32_t shard = 0; shard < shards_; ++shard) {
         for (size_t message = 0; message < pull.shards[shard].messages(); ++message) {
-          TROUPE_RETURN_IF_ERROR(GatherPiece(pull, order.table, shard, message, values[answer++], out[i]));
+          TROUPE_RETURN_IF_ERROR(GatherPiece(pull, order.table, shard, message, {&values[answer++], 1}, out[i]));
         }
       }
       continue;
@@ -665,15 +670,22 @@ absl::Status Router::ForEachRow(const RoutedPull& pull, std::span<const Block> v
   return absl::OkStatus();
 }
 
-absl::Status Router::GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, const Block& values, std::span<float> out) const {
+absl::Status Router::GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, std::span<const Block> values,
+                                 std::span<float> out) const {
   const RoutedPull::Share& share = pull.shards[shard];
-  TROUPE_RETURN_IF_ERROR(CheckAnswer(share, shard, message, values));
+  const std::span<const PullPart> parts = share.PartsOf(message);
   const uint32_t width = tables_[table].width;
-  const float* from = values.As<float>().data();
-  for (const PullPart& part : share.PartsOf(message)) {
-    const size_t floats = size_t{part.count} * width;
-    float* const to = out.data() + part.first * width;
-    out.size_bytes() >= internal::kStreamedBytes ? internal::StreamCopy(to, from, floats) : void(std::memcpy(to, from, floats * sizeof(float)));
+  if (values.size() != 1 && values.size() != parts.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("shard ", shard, " answered ", values.size(), " blocks, expected one or ", parts.size()));
+  }
+  if (values.size() == 1) TROUPE_RETURN_IF_ERROR(CheckAnswer(share, shard, message, values[0]));
+  for (size_t i = 0; values.size() > 1 && i < parts.size(); ++i) TROUPE_RETURN_IF_ERROR(CheckNumbers(shard, values[i], uint64_t{parts[i].count} * width));
+  const float* from = nullptr;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (i < values.size()) from = values[i].As<float>().data();
+    const size_t floats = size_t{parts[i].count} * width;
+    float* const to = out.data() + parts[i].first * width;
+    out.size_bytes() >= kStreamedBytes ? StreamCopy(to, from, floats * sizeof(float)) : void(std::memcpy(to, from, floats * sizeof(float)));
     from += floats;
   }
   return absl::OkStatus();

@@ -74,8 +74,9 @@ struct RoutedPull {
     const Packing& PackingOf(size_t message) const { return pieces.empty() ? packing : pieces[message].packing; }
   };
   std::vector<Share> shards;
-  uint64_t tables = 0;   // Pull::tables
-  MapEpoch epoch = 0;    // the map by which it is dealt
+  uint64_t tables = 0;       // Pull::tables
+  MapEpoch epoch = 0;        // the map by which it is dealt
+  bool by_message = false;   // of whole ranges: answers are read one by one (Pull::in_pieces)
   /// By requested table: by shard order, the position in the asker's keys of each answered row. A whole dense table has no positions: its parts say.
   struct Order {
     uint32_t table;
@@ -141,8 +142,8 @@ class Router {
   /// Calls use for each row that the shards answered to a Pull: its shard, i of orders[i], its key and values. InvalidArgument as Gather, before any call.
   using UseRow = std::function<void(uint32_t shard, size_t order, Key key, const float* row)>;
   absl::Status ForEachRow(const RoutedPull& pull, std::span<const Block> values, const UseRow& use) const;
-  /// One answer to a PullDense of `table`, into all its rows. InvalidArgument: an answer of another size.
-  absl::Status GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, const Block& values, std::span<float> out) const;
+  /// One answer to a PullDense of `table`, as one block or one a part, into all its rows. InvalidArgument: an answer of another size.
+  absl::Status GatherPiece(const RoutedPull& pull, uint32_t table, size_t shard, size_t message, std::span<const Block> values, std::span<float> out) const;
 
  private:
   struct Grouped;

@@ -6,11 +6,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "actors/check.h"
+#include "actors/network.h"
 #include "actors/status.h"
 #include "actors/text.h"
 #include "ps/encoding/value_codec.h"
 
 namespace troupe {
+namespace {
+
+constexpr uint64_t kLentBytesMin = 64 << 10;   // of a piece, in the mean: smaller ones cost more than a copy, and go through the socket where memory is shared
+
+}   // namespace
 
 Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
 
@@ -401,12 +407,31 @@ void Shard::FillKeys(Pull& pull) {
   }
 }
 
+absl::StatusOr<std::vector<Block>> Shard::Lend(const Pull& pull, uint64_t bytes) {
+  std::vector<Block> pieces;
+  const std::span<const PullPart> parts = pull.parts.As<PullPart>();
+  if (parts.empty() || parts.size() > kFrameBlocksMax || bytes / parts.size() < kLentBytesMin || pulled_rows_.any()) return pieces;
+  const auto view = views_.find(pull.view);
+  for (const PullPart& part : parts) {
+    const Table& table = pull.view == 0 ? tables_[part.table] : *view->second[part.table];
+    const bool whole = part.dense != 0 && part.first == table.partition().FirstRow(part.range) && part.count == table.partition().RowsIn(part.range);
+    if (!whole || table.spec().encoding.pulled != ValueCode::kFloat32) return std::vector<Block>();
+    TROUPE_TRY(std::optional<Block> piece, table.Lend(part.range));
+    if (!piece) return std::vector<Block>();
+    pieces.push_back(*std::move(piece));
+  }
+  if (pull.view == 0) {
+    for (const PullPart& part : parts) pulled_[Slot(part.table, part.range)] += part.count;
+  }
+  return pieces;
+}
+
 absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (pull.epoch != map_.epoch() && pull.view == 0) [[unlikely]] {
     if (pull.epoch > map_.epoch()) return Behind(pull.epoch);
-    return Pulled{.values = {}, .packing = {}, .needs_keys = false, .clock = 0, .moved = map_.epoch()};
+    return Pulled{.moved = map_.epoch()};
   }
-  if (pull.keys_kept) return Pulled{.values = {}, .packing = {}, .needs_keys = true, .clock = 0};
+  if (pull.keys_kept) return Pulled{.needs_keys = true};
   if (!pull.parts.IsArrayOf<PullPart>() || !pull.keys.IsArrayOf<Key>()) return absl::InvalidArgumentError("pull: arrays are cut or not aligned");
   const auto view = views_.find(pull.view);
   if (pull.view != 0 && view == views_.end()) return NoView(pull.view);
@@ -425,6 +450,10 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
     floats += uint64_t{part.count} * table.spec().width;
   }
   if (keys_wanted != keys.size()) return absl::InvalidArgumentError(absl::StrCat("pull: ", keys.size(), " keys, but its parts ask for ", keys_wanted));
+  if (pull.in_pieces) {
+    TROUPE_TRY(std::vector<Block> pieces, Lend(pull, floats * sizeof(float)));
+    if (!pieces.empty()) return Pulled{.clock = pull.view == 0 ? min_clock() : 0, .pieces = std::move(pieces)};
+  }
   BlockBuilder values(floats * sizeof(float));
   float* out = values.As<float>().data();
   const std::span<const PullPart> parts = pull.parts.As<PullPart>();
@@ -455,7 +484,7 @@ absl::StatusOr<Pulled> Shard::OnPull(const Pull& pull) {
   if (!coded) runs.clear();
   Block block = std::move(values).Finish();
   if (pulled_rows_.any() && pull.view == 0) pulled_rows_.Given(pull, block);
-  return Pulled{std::move(block), {.values = std::move(runs), .ranges = {}}, false, pull.view == 0 ? min_clock() : 0};
+  return Pulled{.values = std::move(block), .packing = {.values = std::move(runs), .ranges = {}}, .clock = pull.view == 0 ? min_clock() : 0};
 }
 
 absl::StatusOr<Opened> Shard::OnOpen(const Open& open) const {

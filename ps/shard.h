@@ -195,6 +195,8 @@ class Shard {
   void ApplyRound(Round round, std::map<uint32_t, std::vector<Push>>& pushes);
   Pushed Answer(uint32_t writer, Pushed::Outcome outcome) const;
   absl::Status Behind(MapEpoch epoch) const;
+  /// The pieces of a pull that OnPull has checked, of `bytes` together; none where they have to be copied.
+  absl::StatusOr<std::vector<Block>> Lend(const Pull& pull, uint64_t bytes);
   /// A range in a snapshot: its bytes; nothing for a branch's that is blank; or which earlier table shares it.
   Block SaveRange(const Table& table, uint32_t range) const;
   absl::Status NoView(uint64_t view) const;

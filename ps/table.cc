@@ -235,6 +235,13 @@ absl::Status Table::PullDense(uint32_t range, Key first, uint64_t n, float* out)
   const RowsOut rows{RowSet::Run(range, first, n), out};
   return Pull({&rows, 1});
 }
+absl::StatusOr<std::optional<Block>> Table::Lend(uint32_t range) const {
+  TROUPE_RETURN_IF_ERROR(impl_->CheckUsable());
+  TROUPE_RETURN_IF_ERROR(impl_->CheckRows(RowSet::Run(range, impl_->partition.FirstRow(range), impl_->partition.RowsIn(range))));
+  if (!impl_->rule->holds_values()) return std::nullopt;
+  const std::shared_ptr<internal::DenseRange>& rows = impl_->dense[impl_->Place(range)];
+  return Block::View(rows->Row(0).values, rows->rows() * impl_->width * sizeof(float), rows);
+}
 absl::Status Table::Apply(uint32_t range, std::span<const Key> keys, const float* gradient) {
   const RowsIn rows{RowSet::Of(range, keys), gradient};
   TROUPE_RETURN_IF_ERROR(Check({&rows, 1}));

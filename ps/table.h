@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -68,6 +69,10 @@ class Table {
   /// Copies the values of the rows. A sparse row that does not exist reads as its initial values and is not made.
   /// Errors InvalidArgument: a range that this shard does not own, keys or rows outside the range. Nothing is written then. And usable()'s.
   absl::Status Pull(std::span<const RowsOut> rows) const;
+
+  /// The values of all rows of a dense range as they lie there; as long as somebody has the block, whatever changes the range changes a copy of it. nullopt:
+  /// the rule does not hold them so. Errors as Pull.
+  absl::StatusOr<std::optional<Block>> Lend(uint32_t range) const;
 
   /// May these gradients be applied? No two sets may be of one range.
   /// Errors as Pull, and InvalidArgument naming the key for a gradient that is not finite, where the table refuses those. ResourceExhausted: rows would have to

@@ -101,7 +101,7 @@ Client::Events EventsOf(Self* self) {
                 pull->End(absl::OkStatus(), std::move(values));
               },
           .piece =
-              [&state](WriterId, PullNumber number, uint32_t shard, size_t message, const Block& values) {
+              [&state](WriterId, PullNumber number, uint32_t shard, size_t message, std::span<const Block> values) {
                 const auto found = state.pulls.find(number);
                 if (found == state.pulls.end() || !found->second->read) return false;
                 PullCall& pull = *found->second;

@@ -122,6 +122,7 @@ void Fill(wire::Pull::Builder to, const Pull& from, const Packing& packing) {
   to.setAfter(from.after);
   to.setKeysHash(from.keys_hash);
   to.setKeysKept(from.keys_kept);
+  to.setInPieces(from.in_pieces);
   if (!packing.empty()) Fill(to.initPacking(), packing);
 }
 void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
@@ -134,27 +135,37 @@ void Read(wire::Pull::Reader from, Pull& to, Packing& packing) {
   to.epoch = from.getEpoch();
   to.keys_hash = from.getKeysHash();
   to.keys_kept = from.getKeysKept();
+  to.in_pieces = from.getInPieces();
   ReadPacking(from, packing);
 }
 void Fill(wire::Pulled::Builder to, const Pulled& from) {
   to.setNeedsKeys(from.needs_keys);
   to.setClock(from.clock);
   to.setMoved(from.moved);
+  to.setPieces(static_cast<uint8_t>(from.pieces.size()));
   if (!from.packing.values.empty()) Fill(to.initPacking(), from.packing);
 }
 void Read(wire::Pulled::Reader from, Pulled& to) {
   to.needs_keys = from.getNeedsKeys();
   to.clock = from.getClock();
   to.moved = from.getMoved();
+  to.pieces.resize(from.getPieces());
   ReadPacking(from, to.packing);
 }
-Block Values(const Pulled& from) {
-  return from.packing.values.empty() ? from.values : PackRuns(from.values, from.packing.values);
+std::vector<Block> Values(const Pulled& from) {
+  if (!from.pieces.empty()) return from.pieces;
+  return {from.packing.values.empty() ? from.values : PackRuns(from.values, from.packing.values)};
 }
-absl::Status ReadValues(const Block& values, Pulled& to) {
-  to.values = values;
+/// After Read, which has said how many pieces there are.
+absl::Status ReadValues(const Frame& frame, Pulled& to) {
+  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, std::max<size_t>(1, to.pieces.size())));
+  if (!to.pieces.empty()) {
+    to.pieces = frame.bulk;
+    return absl::OkStatus();
+  }
+  to.values = frame.bulk[0];
   if (to.packing.values.empty()) return absl::OkStatus();
-  TROUPE_TRY(to.values, UnpackRuns(values, to.packing.values));
+  TROUPE_TRY(to.values, UnpackRuns(frame.bulk[0], to.packing.values));
   return absl::OkStatus();
 }
 void Fill(wire::Pushed::Builder to, const Pushed& from) {
@@ -277,13 +288,12 @@ absl::StatusOr<Pull> Codec<Pull>::Decode(const Frame& frame) {
 }
 
 Frame Codec<Pulled>::Encode(const Pulled& m) {
-  return {kType, EncodeHead<wire::Pulled>([&](wire::Pulled::Builder to) { Fill(to, m); }), {Values(m)}};
+  return {kType, EncodeHead<wire::Pulled>([&](wire::Pulled::Builder to) { Fill(to, m); }), Values(m)};
 }
 absl::StatusOr<Pulled> Codec<Pulled>::Decode(const Frame& frame) {
-  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
   Pulled m;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::Pulled>(frame.head, [&](wire::Pulled::Reader from) { Read(from, m); }));
-  TROUPE_RETURN_IF_ERROR(ReadValues(frame.bulk[0], m));
+  TROUPE_RETURN_IF_ERROR(ReadValues(frame, m));
   return m;
 }
 
@@ -310,21 +320,19 @@ absl::StatusOr<PushPull> Codec<PushPull>::Decode(const Frame& frame) {
 }
 
 Frame Codec<PushPulled>::Encode(const PushPulled& m) {
-  return {kType,
-          EncodeHead<wire::PushPulled>([&](wire::PushPulled::Builder to) {
+  return {kType, EncodeHead<wire::PushPulled>([&](wire::PushPulled::Builder to) {
             Fill(to.initPushed(), m.pushed);
             Fill(to.initPulled(), m.pulled);
           }),
-          {Values(m.pulled)}};
+          Values(m.pulled)};
 }
 absl::StatusOr<PushPulled> Codec<PushPulled>::Decode(const Frame& frame) {
-  TROUPE_RETURN_IF_ERROR(CheckBulk(frame, 1));
   PushPulled m;
   TROUPE_RETURN_IF_ERROR(DecodeHead<wire::PushPulled>(frame.head, [&](wire::PushPulled::Reader from) {
     Read(from.getPushed(), m.pushed);
     Read(from.getPulled(), m.pulled);
   }));
-  TROUPE_RETURN_IF_ERROR(ReadValues(frame.bulk[0], m.pulled));
+  TROUPE_RETURN_IF_ERROR(ReadValues(frame, m.pulled));
   return m;
 }
 

@@ -3,6 +3,7 @@
 
 #include "actors/internal/link_loop.h"
 #include "actors/link.capnp.h"
+#include "actors/stream_copy.h"
 
 namespace troupe {
 
@@ -29,7 +30,9 @@ inline bool Lend(const Block& block, wire::Bulk::Builder bulk, LinkSocket& socke
   Block held = block;
   auto place = memory.Lend(held.data());
   if (!place && block.size() >= SharedMemory::kBlockBytesMin) {   // a copy there costs less than two through a socket
-    held = Block::Copy(block.data(), block.size());
+    BlockBuilder copy(block.size());
+    StreamCopy(copy.data(), block.data(), block.size());   // which the peer reads
+    held = std::move(copy).Finish();
     place = memory.Lend(held.data());
   }
   if (!place) return false;

@@ -257,8 +257,8 @@ absl::Status TableRef::PullAll(std::vector<float>& values, const PullOptions& ho
   values.resize(*spec().rows * spec().width);
   auto pull = std::make_shared<PullCall>();
   pull->pull = std::make_shared<const RoutedPull>(set_->router->PullDense(number_));
-  pull->read = [&, routed = pull->pull](uint32_t shard, size_t message, const Block& block) {
-    return set_->router->GatherPiece(*routed, number_, shard, message, block, values);
+  pull->read = [&, routed = pull->pull](uint32_t shard, size_t message, std::span<const Block> blocks) {
+    return set_->router->GatherPiece(*routed, number_, shard, message, blocks, values);
   };
   return set_->Run(pull, how);
 }

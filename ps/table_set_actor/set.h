@@ -57,7 +57,7 @@ struct PullCall {
   std::shared_ptr<const RoutedPull> pull;
   int priority = 0;
   /// Of a dense table: reads a message as it comes, in the actor, while the next ones are under way.
-  std::function<absl::Status(uint32_t shard, size_t message, const Block& values)> read;
+  std::function<absl::Status(uint32_t shard, size_t message, std::span<const Block> values)> read;
   /// Told in the actor's context that it is over, where nobody waits for it.
   std::function<void(const PullCall&)> over_by;
   PullNumber number = 0;   // the actor's: while it is under way

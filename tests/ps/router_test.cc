@@ -424,6 +424,32 @@ BOOST_AUTO_TEST_CASE(a_big_push_leaves_in_chunks_that_only_one_big_range_can_exc
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_may_come_in_one_block_or_in_one_a_part) {
+  const Router router({Spec(3, 100, 10)}, 2);
+  const RoutedPull routed = router.PullDense(0);
+  const std::vector<Block> answers = AnswersOf(router, routed);
+  BOOST_TEST(routed.by_message);
+  std::vector<float> whole(300), pieces(300, -1);
+  for (uint32_t shard = 0; shard < 2; ++shard) {
+    std::vector<Block> parts;
+    size_t at = 0;
+    for (const PullPart& part : routed.shards[shard].PartsOf(0)) {
+      const size_t bytes = part.count * 3 * sizeof(float);
+      parts.push_back(Block::Copy(answers[shard].data() + at, bytes));   // they lie anywhere
+      at += bytes;
+    }
+    BOOST_TEST(parts.size() == 5u);
+    BOOST_TEST(router.GatherPiece(routed, 0, shard, 0, {&answers[shard], 1}, whole).ok());
+    BOOST_TEST(router.GatherPiece(routed, 0, shard, 0, parts, pieces).ok());
+    parts[2] = parts[2].Slice(0, parts[2].size() - 4);
+    BOOST_TEST(Message(router.GatherPiece(routed, 0, shard, 0, parts, pieces)) == absl::StrCat("shard ", shard, " answered 116 bytes, expected 30 numbers"));
+    parts.pop_back();
+    BOOST_TEST(Message(router.GatherPiece(routed, 0, shard, 0, parts, pieces)) == absl::StrCat("shard ", shard, " answered 4 blocks, expected one or 5"));
+    BOOST_TEST(Message(router.GatherPiece(routed, 0, shard, 0, {}, pieces)) == absl::StrCat("shard ", shard, " answered 0 blocks, expected one or 5"));
+  }
+  BOOST_TEST(pieces == whole, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(an_answer_of_another_size_is_refused_with_its_shard) {
   const Router router({Spec(3, 100, 10)}, 5);
   const RoutedPull routed = router.PullDense(0);

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "actors/random.h"
@@ -461,6 +463,78 @@ BOOST_AUTO_TEST_CASE(a_malformed_push_is_refused_and_changes_nothing) {
       BOOST_TEST((Saved(shard) == Undisturbed(consistency, script, 2)), bad.says);   // nor does anything of it wait for the round's end
     }
   }
+}
+
+/// A dense table of 320,000 scalars.
+struct Lender {
+  static constexpr uint64_t kRows = 320'000;
+  explicit Lender(const std::string& rule, uint32_t ranges, ValueCode pulled = ValueCode::kFloat32) {
+    tables[0].rule = rule;
+    tables[0].ranges = ranges;
+    tables[0].encoding.pulled = pulled;
+    auto made = Shard::Make({.tables = tables, .shard = 0, .shards = 1, .writers = 1, .consistency = kAsp, .stable_when_applied = true});
+    BOOST_REQUIRE_MESSAGE(made.ok(), made.status().ToString());
+    shard.emplace(std::move(*made));
+  }
+  void SetAll(float value) {
+    std::vector<Key> keys(kRows);
+    std::iota(keys.begin(), keys.end(), Key{0});
+    BOOST_REQUIRE(shard->OnAssign({.table = 0, .keys = Block::Adopt(std::move(keys)), .values = Block::Adopt(std::vector<float>(kRows, value))}).ok());
+  }
+  Pull WholePull() const {
+    Pull pull = PullOf(Router(tables, 1).PullDense(0));
+    pull.in_pieces = true;
+    return pull;
+  }
+  Pulled PullAll() {
+    auto pulled = shard->OnPull(WholePull());
+    BOOST_REQUIRE_MESSAGE(pulled.ok(), pulled.status().ToString());
+    return *std::move(pulled);
+  }
+  std::vector<TableSpec> tables{{.name = "w", .width = 1, .rows = kRows, .rule_options = {}}};
+  std::optional<Shard> shard;
+};
+
+BOOST_AUTO_TEST_CASE(whole_ranges_are_lent_and_what_changes_them_changes_copies) {
+  Lender f("sgd", 8);
+  f.SetAll(1);
+  const Pulled first = f.PullAll(), again = f.PullAll();
+  BOOST_TEST(first.values.empty());
+  BOOST_REQUIRE(first.pieces.size() == 8u);
+  for (size_t i = 0; i < 8; ++i) BOOST_TEST(first.pieces[i].data() == again.pieces[i].data());   // nothing was copied
+  f.SetAll(2);
+  const Pulled later = f.PullAll();
+  for (size_t i = 0; i < 8; ++i) {
+    BOOST_TEST(first.pieces[i].size() == 160'000u);
+    BOOST_TEST(std::ranges::count(first.pieces[i].As<float>(), 1.0f) == 40'000);
+    BOOST_TEST(std::ranges::count(later.pieces[i].As<float>(), 2.0f) == 40'000);
+  }
+
+  Pull less = f.WholePull();   // a range that is pulled in part is not kept from changing as a whole
+  Spoil<PullPart>(&Pull::parts, [](auto& parts) { parts[3].count -= 1; })(less);
+  const auto copied = f.shard->OnPull(less);
+  BOOST_REQUIRE(copied.ok());
+  BOOST_TEST(copied->pieces.empty());
+  BOOST_TEST(copied->values.As<float>().size() == Lender::kRows - 1);
+  Pull wrong = f.WholePull();
+  Spoil<PullPart>(&Pull::parts, [](auto& parts) { parts[3].first = 4; })(wrong);
+  CheckRefused(f.shard->OnPull(wrong).status(), "table 'w': 40000 rows from 4 are not in range 3");
+  Spoil<PullPart>(&Pull::parts, [](auto& parts) { parts[3].range = 8; })(wrong);
+  CheckRefused(f.shard->OnPull(wrong).status(), "pull: 40000 rows of range 8 of table 'w' are not here");
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_lie_there_as_it_is_pulled_or_is_not_worth_it_is_copied) {
+  const auto check = [](const char* what, Lender f) {
+    f.SetAll(1);
+    const Pulled pulled = f.PullAll();
+    BOOST_TEST(pulled.pieces.empty(), what);
+    const auto near = std::ranges::count_if(pulled.values.As<float>(), [](float x) { return std::fabs(x - 1) < 1e-3f; });
+    BOOST_TEST(near == int64_t{Lender::kRows}, what);
+  };
+  check("made of other numbers", Lender("ftrl", 8));
+  check("packed", Lender("sgd", 8, ValueCode::kFloat16));
+  check("many", Lender("sgd", 17));
+  check("small", Lender("sgd", 64));
 }
 
 BOOST_AUTO_TEST_CASE(rows_that_are_assigned_are_pulled_and_what_is_malformed_is_refused) {

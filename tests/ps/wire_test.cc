@@ -168,6 +168,15 @@ BOOST_AUTO_TEST_CASE(every_message_comes_out_as_it_went_in) {
   Check(both.push);
   Check(both.pull);
   BOOST_TEST(Again(Pulled{.values = Array<float>({1}), .packing = {}, .clock = MakeRound(2, 7)}).clock == MakeRound(2, 7));
+  BOOST_TEST(Again(Pull{.parts = {}, .keys = {}, .in_pieces = true}).in_pieces);
+  const Pulled pieces{.clock = 3, .pieces = {Array<float>({1, 2}), Array<float>({3})}};
+  for (const Pulled& again : {Again(pieces), Again(PushPulled{pushed, pieces}).pulled}) {
+    BOOST_TEST(again.values.empty());
+    BOOST_TEST(again.clock == 3U);
+    BOOST_REQUIRE(again.pieces.size() == 2U);
+    BOOST_TEST(again.pieces[0].As<float>()[1] == 2.0F);
+    BOOST_TEST(again.pieces[1].As<float>()[0] == 3.0F);
+  }
   const PushPulled answers = Again(PushPulled{pushed, {.values = Array<float>({4}), .packing = {}, .clock = 5}});
   Check(answers.pushed);
   BOOST_TEST(answers.pulled.clock == 5U);
@@ -357,6 +366,7 @@ BOOST_AUTO_TEST_CASE(damaged_frames_are_refused) {
   Damage(SomePull());
   Damage(Pushed{});
   Damage(Pulled{Array<float>({1})});
+  Damage(Pulled{.pieces = {Array<float>({1, 2}), Array<float>({3})}});
   Damage(PushPull{SomePush(), SomePull()});
   Damage(PushPulled{});
   Damage(PackedPush());
