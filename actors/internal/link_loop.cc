@@ -81,8 +81,8 @@ class LinkLoop::Port final : public kj::EventPort {
       }
       soon_ = 0;
     }
-    // The alarm tells poll only once, and may just have told it.
-    if (std::chrono::steady_clock::now() >= loop_.alarm_at_ || !Rests(Rest::kAsleep)) return system_.poll();
+    const bool alarmed = std::chrono::steady_clock::now() >= loop_.alarm_at_;   // it tells poll only once, and may just have done so
+    if (!Rests(alarmed ? Rest::kNone : Rest::kAsleep)) return system_.poll();
     const bool woken = system_.wait();
     soon_ = std::chrono::steady_clock::now() - began < 2 * kSpin ? soon_ + 1 : 0;
     Awake();
@@ -94,7 +94,7 @@ class LinkLoop::Port final : public kj::EventPort {
   }
 
  private:
-  /// False: there is work.
+  /// False: it does not rest, for that is not wanted or there is work.
   bool Rests(Rest how) {
     std::lock_guard lock(loop_.inbox_mutex_);
     loop_.rest_ = loop_.inbox_.empty() ? how : Rest::kNone;

@@ -44,7 +44,7 @@ class Adam {
 
   explicit Adam(const RuleNumbers& n) : beta1_(n.options[1]), beta2_(n.options[2]) {
     base_ = MakeKernel<AdamStep>(n, 0, 0, n.options[1], n.options[2], n.options[3]);
-    while (corrections_.size() < kTabulated && !AreOver(corrections_)) corrections_.push_back(At(static_cast<double>(corrections_.size())));
+    while (corrections_.size() < kTabulated && !AreOver()) corrections_.push_back(At(static_cast<double>(corrections_.size())));
   }
 
   using Corrections = AdamStep::Corrections;
@@ -52,14 +52,14 @@ class Adam {
   Corrections CorrectionsAt(float step) const {
     if (step > 0 && step < static_cast<float>(corrections_.size())) [[likely]]
       return corrections_[static_cast<size_t>(step)];
-    return step > 0 && AreOver(corrections_) ? corrections_.back() : At(step);
+    return step > 0 && AreOver() ? corrections_.back() : At(step);
   }
 
  private:
   static constexpr uint32_t kTabulated = 20'000;   // where both are 1 with the usual beta2 of 0.999
 
   /// From the last of them on, all are the same.
-  static bool AreOver(const std::vector<Corrections>& known) { return known.size() > 1 && known.back().mean_scale == 1 && known.back().root == 1; }
+  bool AreOver() const { return corrections_.size() > 1 && corrections_.back().mean_scale == 1 && corrections_.back().root == 1; }
 
   Corrections At(double step) const {
     return {static_cast<float>(1 / (1 - std::pow(beta1_, step))), static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, step)))};
