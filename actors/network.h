@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ inline constexpr size_t kChunkBytes = 1 << 20;
 /// Frames at least this big, and requests for them, travel on the bulk lane, so that they never delay a heartbeat.
 inline constexpr size_t kBulkBytes = 64 << 10;
 
+class Progress;
+
 class Network {
  public:
   using Duration = std::chrono::milliseconds;
@@ -57,6 +60,8 @@ class Network {
   /// Makes this node's actor reachable. Replaces an earlier handler of that id.
   virtual void Serve(ActorId actor, Handler handler) = 0;
   virtual void Withdraw(ActorId actor) = 0;
+  /// For threads that wait for replies (progress.h). Null: they cannot help.
+  virtual std::shared_ptr<Progress> progress() { return nullptr; }
 };
 
 }   // namespace troupe

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/gateway.h"
 #include "actors/system.h"
 #include "caf/event_based_actor.hpp"
 #include "caf/response_promise.hpp"
@@ -32,9 +33,6 @@ struct ProxyOptions {
 };
 
 namespace internal {
-
-/// An actor that does not answer a request from outside within this time (it may have ended with the promise) will not.
-inline constexpr std::chrono::minutes kAnswerMax{10};
 
 /// Of a request that is `bytes` as a frame.
 template <class Request>
@@ -89,12 +87,17 @@ struct ProxyOf<caf::typed_actor<caf::typed_mpi<caf::detail::type_list<Requests>,
       reply(request.status());
       return true;
     }
-    auto shared = std::make_shared<Request>(std::move(*request));
-    auto* gateway = caf::actor_cast<caf::event_based_actor*>(system->gateway());
-    System::Deliver(system->gateway(), Thunk{[gateway, actor, shared, reply] {
-                      gateway->request(actor, kAnswerMax, std::move(*shared))
-                          .then([reply](const Reply& answer) { reply(Codec<Reply>::Encode(answer)); },
-                                [reply](const caf::error& error) { reply(FromError(error)); });
+    struct Call {   // one allocation, whoever refers to it
+      Handle actor;
+      Request request;
+      Network::Reply reply;
+    };
+    auto call = std::make_shared<Call>(Call{actor, std::move(*request), reply});
+    auto* gateway = caf::actor_cast<Gateway*>(system->gateway());
+    System::Deliver(system->gateway(), Thunk{[gateway, call] {
+                      gateway->Ask<Reply>(
+                          call->actor, std::move(call->request), [call](const Reply& answer) { call->reply(Codec<Reply>::Encode(answer)); },
+                          [call](const caf::error& error) { call->reply(FromError(error)); });
                     }});
     return true;
   }

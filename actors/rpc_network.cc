@@ -48,11 +48,11 @@ void RpcNetwork::Request(const Address& to, Frame frame, Lane lane, Duration tim
   it.timeout = timeout;
   it.deadline = std::chrono::steady_clock::now() + timeout;
   it.reply = std::move(reply);
-  const bool on_loop_thread = loop_->OnLoopThread();
-  if (on_loop_thread && loop_->idle()) return loop_->Submit(call);   // what its asker has asked before on another thread goes first
+  const bool here = loop_->Here();
+  if (here && loop_->idle()) return loop_->Submit(call);   // what its asker has asked before on another thread goes first
   auto shared = std::make_shared<LinkCalls>(std::move(call));
   LinkLoop::Work work = [loop = loop_.get(), shared] { loop->Submit(*shared); };
-  if (loop_->Post(work, on_loop_thread ? SIZE_MAX : loop_->options().queued_requests_max)) return;   // nobody else would empty the queue
+  if (loop_->Post(work, here ? SIZE_MAX : loop_->options().queued_requests_max)) return;   // nobody else would empty the queue
   shared->front().reply(loop_->ended() ? absl::CancelledError("the network is stopped") : absl::UnavailableError("more requests wait than the network queues"));
 }
 
@@ -61,6 +61,9 @@ void RpcNetwork::Serve(ActorId actor, Handler handler) {
 }
 void RpcNetwork::Withdraw(ActorId actor) {
   loop_->Serve(actor, nullptr);
+}
+std::shared_ptr<Progress> RpcNetwork::progress() {
+  return loop_;
 }
 
 }   // namespace troupe

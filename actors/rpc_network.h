@@ -1,4 +1,4 @@
-// The Network of production: Cap'n Proto RPC over Unix sockets and TCP, a link for control and one for bulk to each node that is asked, one thread that owns
+// The Network of production: Cap'n Proto RPC over Unix sockets and TCP, a link for control and one for bulk to each node that is asked, a loop that has
 // them all. On one host a link is a Unix socket, big blocks lie in memory that both processes map, and only references to them are sent. Between hosts it is
 // TCP, for bulk over several connections; blocks are sent from where they lie and are views into the received message on the other side. Both may outlive the
 // network.
@@ -57,10 +57,11 @@ class RpcNetwork final : public Network {
     Duration silence_max{20'000};
     /// Requests of other threads that the link thread has not taken yet.
     size_t queued_requests_max = 1 << 16;
-    /// Handlers and replies are called on the link thread, and only inside run(...), which must call its argument once before it returns. A system
+    /// Handlers and replies are called on the link thread, or on one that helps it (progress.h), one at a time, and only inside run(...), which must call its
+    /// argument once before it returns; so is what Progress::Run is given, on whatever thread. A system
     /// sets its execution context here and runs the actors that became ready, so that these need no other thread.
     std::function<void(const std::function<void()>&)> run = [](const std::function<void()>& calls) { calls(); };
-    /// One line for each connection that was ended because of what the peer sent, and for faults of the listening socket. Called on the link thread.
+    /// One line for each connection that was ended because of what the peer sent, and for faults of the listening socket. Called where handlers are.
     std::function<void(std::string)> log = [](std::string) {};
   };
 
@@ -68,7 +69,7 @@ class RpcNetwork final : public Network {
   /// InvalidArgument: a place is none, or lies open to other hosts without a token or without certificates; `tokens` without a `token`; certificates that are
   /// none, or whose key does not fit. Unavailable: the system refused the socket.
   static absl::StatusOr<std::unique_ptr<RpcNetwork>> Start(Options options);
-  /// Stops the thread; replies still awaited are called with Cancelled. Not to be called on the link thread.
+  /// Stops the thread; replies still awaited are called with Cancelled. Not to be called in a handler or a reply.
   ~RpcNetwork() override;
 
   /// Where it listens, as in Options::listen, with the ports that were chosen.
@@ -77,13 +78,14 @@ class RpcNetwork final : public Network {
   /// At every attempt to connect Unix places are tried first, then the others in their order, each for connect_timeout; a name is looked up without anybody
   /// waiting. A place where another node answers, or nobody, is passed over; without certificates so is one beyond loopback, which would see the token.
   void Locate(NodeId node, std::vector<std::string> places) override;
-  /// On the link thread (in a handler or a reply) the request goes out without any hand-over, unless requests of other threads wait: then behind them, so that
-  /// the requests of one actor keep their order on whatever threads it runs. `reply` is called on the link thread, never inside this
+  /// In a handler, a reply or Progress::Run the request goes out without any hand-over, unless requests of other threads wait: then behind them, so that
+  /// the requests of one actor keep their order on whatever threads it runs. `reply` is called as Options::run says, never inside this
   /// call, except by other threads when the network is stopping (Cancelled) or queued_requests_max is reached (Unavailable).
   void Request(const Address& to, Frame frame, Lane lane, Duration timeout, Reply reply) override;
   void Serve(ActorId actor, Handler handler) override;
   /// A handler that runs at this moment may still run when this returns.
   void Withdraw(ActorId actor) override;
+  std::shared_ptr<Progress> progress() override;
 
  private:
   explicit RpcNetwork(std::shared_ptr<LinkLoop> loop);

@@ -73,7 +73,7 @@ class System {
     StopActor(caf::actor_cast<caf::actor>(actor));
   }
 
-  /// The actor that answers requests from the network on behalf of others (see proxy.h).
+  /// A Gateway (gateway.h), for proxy.h.
   const caf::actor& gateway() const { return gateway_; }
 
   /// Remote spawn: what a request Spawn{factory, arguments} makes here. A factory spawns its actor and makes it reachable under `id`.

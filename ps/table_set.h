@@ -8,7 +8,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -68,14 +67,15 @@ struct PullOptions {
 /// A push under way.
 class Pushing {
  public:
+  struct Outcome;
   Pushing() = default;
-  explicit Pushing(std::shared_future<absl::Status> done) : done_(std::move(done)) {}
+  explicit Pushing(std::shared_ptr<Outcome> outcome) : outcome_(std::move(outcome)) {}
   /// OK: every shard has applied it, and it is on disk where the set has a folder. Errors: InvalidArgument: what Push was given is wrong; DeadlineExceeded: not
   /// yet, wait again; Unavailable, ResourceExhausted (the disk is full), Internal: it was not acknowledged, and may have counted, in part too.
   absl::Status Wait(std::chrono::milliseconds limit) const;
 
  private:
-  std::shared_future<absl::Status> done_;
+  std::shared_ptr<Outcome> outcome_;
 };
 
 class TableRef;

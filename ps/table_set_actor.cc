@@ -129,8 +129,12 @@ Client::Events EventsOf(Self* self) {
 
 using namespace table_set;
 
-TableSet::Impl::Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o)
-    : system(s), options(o), shards(std::move(actors)), router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))) {
+TableSet::Impl::Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o, std::shared_ptr<Progress> p)
+    : system(s),
+      options(o),
+      shards(std::move(actors)),
+      router(std::make_shared<const Router>(o.tables, static_cast<uint32_t>(shards.size()))),
+      progress(std::move(p)) {
   for (const TableSpec& spec : o.tables) {
     const auto own = o.replicas.find(spec.name);
     copies.push_back(own == o.replicas.end() ? nullptr : std::make_shared<Copies>(spec, own->second));
@@ -175,18 +179,30 @@ TableSet::Impl::~Impl() {
   if (owns_shards) StopAndWait(system, shards);
 }
 
-void TableSet::Impl::Do(std::function<void(SetState&)> call) {
-  system.RunOnLink([&] { System::Deliver(actor, SetCall{std::move(call)}); });
+void TableSet::Impl::Do(std::function<void(SetState&)> call, size_t bytes) {
+  const auto deliver = [&] { System::Deliver(actor, SetCall{std::move(call)}); };
+  if (const auto here = ProgressOf(bytes))
+    here->Run(deliver);
+  else
+    system.RunOnLink(deliver);
 }
 
+namespace {
+
+std::shared_ptr<TableSet::Impl> MakeRemote(System& system, std::vector<ShardActor> shards, const TableSetOptions& options) {
+  return std::make_shared<TableSet::Impl>(system, std::move(shards), options, system.has_network() ? system.network().progress() : nullptr);
+}
+
+}   // namespace
+
 std::unique_ptr<TableSet> MakeTableSet(System& system, std::vector<ShardActor> shards, const TableSetOptions& options) {
-  auto impl = std::make_shared<TableSet::Impl>(system, std::move(shards), options);
+  auto impl = MakeRemote(system, std::move(shards), options);
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));
 }
 
 std::unique_ptr<TableSet> MakeTableSet(System& system, std::vector<ShardActor> shards, const TableSetOptions& options, WriterId writer) {
-  auto impl = std::make_shared<TableSet::Impl>(system, std::move(shards), options);
+  auto impl = MakeRemote(system, std::move(shards), options);
   impl->writer = writer;
   impl->Start();
   return std::make_unique<TableSet>(std::move(impl));

@@ -1,4 +1,4 @@
-// Event loop, hand-over, alarm and life cycle of the link thread.
+// Hand-over, turns, alarm and life cycle of the link's loop.
 #include "actors/internal/link_loop.h"
 
 #include <pthread.h>
@@ -23,6 +23,13 @@ namespace troupe {
 namespace {
 
 thread_local const LinkLoop* current_loop = nullptr;
+
+// Waking a thread up takes the system longer than a small request takes. Where several waits in a row were short, the next event is looked for a while before
+// sleeping, until one of them does not come.
+constexpr std::chrono::microseconds kLookMax{100};
+constexpr int kShortWaits = 8;
+constexpr int kLooksPerTake = 4;
+constexpr kj::uint kEventsAtOnce = 256;   // handled before everything else gets its turn
 
 /// What KJ would print to stderr, where the user reads our own errors.
 class LogCallback final : public kj::ExceptionCallback {
@@ -51,96 +58,33 @@ absl::Status CheckFrame(const Frame& frame) {
   return absl::OkStatus();
 }
 
-/// KJ's loop asks its port for events when it has nothing to do; the port is where everything of ours gets its turn.
-class LinkLoop::Port final : public kj::EventPort {
- public:
-  explicit Port(LinkLoop& loop) : loop_(loop) {}
-  kj::UnixEventPort& system() { return system_; }
-  void Begin(kj::EventLoop& events, LinkSockets& sockets) { events_ = &events, sockets_ = &sockets; }
-
-  bool wait() override {
-    loop_.BeforeWaiting();
-    if (events_->isRunnable()) return false;
-    const LinkTime began = std::chrono::steady_clock::now();
-    if (soon_ >= kSoonMin) {
-      if (!Rests(Rest::kLooking)) return system_.poll();
-      LinkTime now = began;
-      for (int look = 0; now - began < kSpin; ++look, now = std::chrono::steady_clock::now()) {
-        // The likeliest socket, which costs one call of the system, more often than all of them, which costs that and then the call that reads.
-        bool woken = false;
-        if (look % kLooksPerPoll == kLooksPerPoll - 1)
-          woken = system_.poll();
-        else
-          sockets_->LookAtLatest();
-        if (!woken && !events_->isRunnable() && now < loop_.alarm_at_ && !Called()) {   // wake and alarm tell poll only once
-          ::sched_yield();                                                              // whoever has something to do on this processor goes first
-          continue;
-        }
-        Awake();
-        return woken;
-      }
-      soon_ = 0;
-    }
-    const bool alarmed = std::chrono::steady_clock::now() >= loop_.alarm_at_;   // it tells poll only once, and may just have done so
-    if (!Rests(alarmed ? Rest::kNone : Rest::kAsleep)) return system_.poll();
-    const bool woken = system_.wait();
-    soon_ = std::chrono::steady_clock::now() - began < 2 * kSpin ? soon_ + 1 : 0;
-    Awake();
-    return woken;
-  }
-  bool poll() override {
-    loop_.BeforeWaiting();
-    return system_.poll();
-  }
-
- private:
-  /// False: it does not rest, for that is not wanted or there is work.
-  bool Rests(Rest how) {
-    std::lock_guard lock(loop_.inbox_mutex_);
-    loop_.rest_ = loop_.inbox_.empty() ? how : Rest::kNone;
-    return loop_.rest_ != Rest::kNone;
-  }
-  bool Called() {
-    std::lock_guard lock(loop_.inbox_mutex_);
-    return loop_.rest_ == Rest::kNone;
-  }
-  void Awake() {
-    std::lock_guard lock(loop_.inbox_mutex_);
-    loop_.rest_ = Rest::kNone;
-  }
-
-  // Waking a thread up takes the system longer than a small request takes. Where several waits in a row were short, the next event is looked for a while before
-  // sleeping, until one of them does not come.
-  static constexpr std::chrono::microseconds kSpin{100};
-  static constexpr int kSoonMin = 8;
-  static constexpr int kLooksPerPoll = 4;
-  int soon_ = 0;   // short sleeps in a row
-
-  LinkLoop& loop_;
-  kj::UnixEventPort system_;
-  kj::EventLoop* events_ = nullptr;
-  LinkSockets* sockets_ = nullptr;
-};
-
 /// In the order of creation; what is declared later refers to what stands before it.
 struct LinkLoop::State {
-  explicit State(LinkLoop& loop) : port(loop), sockets(port.system()), events(port), scope(events) {
-    port.Begin(events, sockets);
-    auto pair = kj::newPromiseAndFulfiller<void>();
-    stopped = kj::mv(pair.promise);
-    stop = kj::mv(pair.fulfiller);
-  }
-  Port port;
-  LinkSockets sockets;
+  LinkPort port;
+  LinkSockets sockets{port};
   kj::EventLoop events;
-  kj::WaitScope scope;
-  kj::Promise<void> stopped = nullptr;
-  kj::Own<kj::PromiseFulfiller<void>> stop;
-  // Registers wake_fd_ and alarm_fd_: each write, and each alarm, ends a wait; nobody needs to read them.
-  std::optional<kj::UnixEventPort::FdObserver> wake, alarm;
   std::unique_ptr<LinkServer> server;
   std::map<std::pair<NodeId, Network::Lane>, std::unique_ptr<LinkClient>> clients;
 };
+
+/// A thread in the loop; it has turn_. Throws kj::Exception where it is in a loop of its own.
+class LinkLoop::Inside {
+ public:
+  explicit Inside(LinkLoop& loop) : log_(loop.options_.log), scope_(loop.state_->events) { current_loop = &loop; }
+  ~Inside() { current_loop = nullptr; }
+  KJ_DISALLOW_COPY(Inside);
+
+ private:
+  LogCallback log_;
+  kj::WaitScope scope_;
+};
+
+void LinkLoop::Haste::Waited(LinkTime::duration how_long) {
+  short_waits = how_long < 2 * kLookMax ? std::min(short_waits + 1, kShortWaits) : 0;
+}
+bool LinkLoop::Haste::worthwhile() const {
+  return short_waits == kShortWaits;
+}
 
 LinkLoop::LinkLoop(RpcNetwork::Options options, std::shared_ptr<const TlsContext> tls) : options_(std::move(options)), tls_(std::move(tls)) {
   if (options_.share_memory) SharedMemory::OfProcess().Use();
@@ -165,25 +109,22 @@ absl::Status LinkLoop::Start() {
     }
     listening_.push_back(*std::move(listening));
   }
-  // Signals are for other threads. KJ makes the process ignore SIGPIPE; nothing here needs that (all sends say MSG_NOSIGNAL), so it is taken back.
+  // Signals are for other threads.
   sigset_t all, before;
   sigfillset(&all);
-  struct sigaction pipe {};
-  ::sigaction(SIGPIPE, nullptr, &pipe);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   std::promise<absl::Status> started;
   auto status = started.get_future();
   thread_ = std::thread([this, &started] { Main(started); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   absl::Status result = status.get();
-  ::sigaction(SIGPIPE, &pipe, nullptr);
   if (!result.ok()) Stop();
   return result;
 }
 
 void LinkLoop::Stop() {
-  TROUPE_CHECK(!OnLoopThread());
-  Work stop = [this] { state_->stop->fulfill(); };
+  TROUPE_CHECK(!Here());
+  Work stop = [this] { stop_ = true; };
   Post(stop);
   if (thread_.joinable()) thread_.join();
   for (const ListeningSocket& socket : std::exchange(listening_, {})) StopListening(socket);
@@ -191,24 +132,43 @@ void LinkLoop::Stop() {
 
 void LinkLoop::Main(std::promise<absl::Status>& started) {
   ::pthread_setname_np(::pthread_self(), "troupe-link");
-  current_loop = this;
-  LogCallback log(options_.log);
   bool running = false;
   auto end = absl::MakeCleanup([this] {
     std::lock_guard lock(inbox_mutex_);
     ended_ = true;
   });
+  std::unique_lock turn(turn_);
   try {
-    State state(*this);
-    state.wake.emplace(state.port.system(), wake_fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ);
-    state.alarm.emplace(state.port.system(), alarm_fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    State state;
+    state.port.WakeBy(wake_fd_);
+    state.port.WakeBy(alarm_fd_);
     state_ = &state;
-    if (!listening_.empty()) state.server = std::make_unique<LinkServer>(*this, listening_);
+    const auto leave_state = absl::MakeCleanup([this] { state_ = nullptr; });
+    if (!listening_.empty()) {
+      const Inside inside(*this);
+      state.server = std::make_unique<LinkServer>(*this, listening_);
+    }
     running = true;
     started.set_value(absl::OkStatus());
-    state.stopped.wait(state.scope);
-    DrainInbox();
-    state.scope.poll();   // answers that were given before the end still go out
+    const auto stops = [this] { return stop_; };
+    while (!stop_) {
+      {
+        const Inside inside(*this);
+        do Advance(stops);
+        while (!stop_ && Look(link_haste_, [this] { return Displaced(); }));
+        state.sockets.FlushHeld();
+      }
+      const LinkTime began = std::chrono::steady_clock::now();
+      if (stop_ || !Rests(began < alarm_at_ ? Rest::kAsleep : Rest::kNone)) continue;   // the alarm tells once, and may just have done so
+      turn.unlock();
+      state.port.WaitOutside();
+      turn.lock();
+      Awake();
+      link_haste_.Waited(std::chrono::steady_clock::now() - began);
+      if (fault_) kj::throwFatalException(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::heapString(fault_->c_str())));
+    }
+    const Inside inside(*this);
+    Advance([] { return false; });   // answers that were given before the end still go out
     EndEverything();
   } catch (const kj::Exception& error) {
     if (!running)
@@ -235,7 +195,7 @@ void LinkLoop::EndEverything() {
 
 // --------------------------------------------------------------------------------------------------------------------------------------- any thread
 
-bool LinkLoop::OnLoopThread() const {
+bool LinkLoop::Here() const {
   return current_loop == this;
 }
 
@@ -250,11 +210,89 @@ bool LinkLoop::Post(Work& work, size_t queue_max) {
     std::lock_guard lock(inbox_mutex_);
     if (ended_ || inbox_.size() >= queue_max) return false;
     inbox_.push_back(std::move(work));
-    wake = std::exchange(rest_, Rest::kNone) == Rest::kAsleep;
+    wake = rest_.exchange(Rest::kNone) == Rest::kAsleep;
   }
-  const uint64_t one = 1;
-  if (wake && ::write(wake_fd_, &one, sizeof one) < 0) TROUPE_CHECK(errno == EAGAIN);
+  if (wake) WriteWake();
   return true;
+}
+
+void LinkLoop::WriteWake() const {
+  const uint64_t one = 1;
+  if (::write(wake_fd_, &one, sizeof one) < 0) TROUPE_CHECK(errno == EAGAIN);
+}
+
+void LinkLoop::Wake() {
+  if (Here()) return;   // between two events it asks anyway
+  bool wake;
+  {
+    std::lock_guard lock(inbox_mutex_);
+    wake = !ended_ && rest_.exchange(Rest::kNone) == Rest::kAsleep;
+  }
+  if (wake) WriteWake();
+}
+
+void LinkLoop::Run(absl::FunctionRef<void()> calls) {
+  const auto directly = [&] { options_.run([&calls] { calls(); }); };
+  std::unique_lock turn(turn_, std::defer_lock);
+  if (current_loop != nullptr || !turn.try_lock()) {
+    if (current_loop == nullptr) wanted_ = true;
+    return directly();
+  }
+  if (state_ == nullptr || stop_ || fault_ || !idle()) {   // what waits, and goes before, may take long: the link thread has been woken for it
+    turn.unlock();
+    return directly();
+  }
+  bool called = false;
+  try {
+    const Inside inside(*this);
+    Awake();
+    called = true;
+    CallOut(calls);
+    Advance([] { return true; });
+  } catch (const kj::Exception& error) {
+    if (called) fault_ = Describe(error);
+  }
+  Leave();
+  turn.unlock();
+  if (!called) directly();   // the thread has a loop of its own
+}
+
+void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
+  if (current_loop != nullptr) return;   // called from the loop itself
+  const std::unique_lock turn(turn_, std::try_to_lock);
+  if (!turn.owns_lock()) {
+    wanted_ = true;
+    return;
+  }
+  if (state_ == nullptr || stop_ || fault_) return;
+  bool inside = false;
+  try {
+    const Inside here(*this);
+    inside = true;
+    Awake();
+    state_->port.Disarm();
+    const auto leave = [&] { return stop_ || over() || std::chrono::steady_clock::now() >= end; };
+    for (;;) {
+      Advance(leave);
+      if (leave()) break;
+      if (Look(callers_haste_, leave)) continue;
+      state_->sockets.FlushHeld();
+      const LinkTime began = std::chrono::steady_clock::now();
+      if (!Rests(began < alarm_at_ ? Rest::kAsleep : Rest::kNone)) continue;
+      if (!leave()) state_->port.Take(end);   // asked again: who calls Wake sees that it sleeps, or it sees what they have changed
+      Awake();
+      callers_haste_.Waited(std::chrono::steady_clock::now() - began);
+    }
+    state_->port.Arm();
+  } catch (const kj::Exception& error) {
+    if (inside) fault_ = Describe(error);
+  }
+  if (inside) Leave();
+}
+
+void LinkLoop::Leave() {
+  const bool due = stop_ || fault_ || state_->events.isRunnable() || std::chrono::steady_clock::now() >= alarm_at_;
+  if (due || !Rests(Rest::kAsleep)) WriteWake();
 }
 
 std::vector<std::string> LinkLoop::places() const {
@@ -278,7 +316,7 @@ std::shared_ptr<const Network::Handler> LinkLoop::HandlerOf(ActorId actor) const
   return found == handlers_.end() ? nullptr : found->second;
 }
 
-// --------------------------------------------------------------------------------------------------------------------------------- the loop's thread
+// -------------------------------------------------------------------------------------------------------------------------------- whoever has the loop
 
 LinkSockets& LinkLoop::sockets() {
   return state_->sockets;
@@ -289,7 +327,7 @@ bool LinkLoop::idle() const {
   return inbox_.empty();
 }
 kj::Timer& LinkLoop::timer() {
-  return state_->port.system().getTimer();
+  return state_->port.timer();
 }
 
 LinkClient& LinkLoop::ClientOf(NodeId node, Network::Lane lane) {
@@ -329,17 +367,17 @@ void LinkLoop::LookUp(Place place, absl::AnyInvocable<void(absl::StatusOr<std::v
 void LinkLoop::Finish(LinkCalls& list, LinkCalls::iterator call, absl::StatusOr<Frame> result) {
   dead_calls_.splice(dead_calls_.end(), list, call);
   const Network::Reply reply = std::move(call->reply);
-  Run([&] { reply(std::move(result)); });
+  CallOut([&] { reply(std::move(result)); });
 }
 
-void LinkLoop::Run(absl::FunctionRef<void()> calls) {
+void LinkLoop::CallOut(absl::FunctionRef<void()> calls) {
   if (run_depth_ > 0) return calls();
   ++run_depth_;
   options_.run([&calls] { calls(); });
   --run_depth_;
 }
 
-/// A descriptor and not KJ's timer, which would hand its time to each wait: a timer set and cleared for each message.
+/// A descriptor, which wakes whoever waits, and not a time that each wait would be given: that takes a timer set and cleared for each message.
 void LinkLoop::WakeAt(LinkTime time) {
   if (time >= alarm_at_) return;
   alarm_at_ = time;
@@ -350,16 +388,62 @@ void LinkLoop::WakeAt(LinkTime time) {
   TROUPE_CHECK(::timerfd_settime(alarm_fd_, TFD_TIMER_ABSTIME, &at, nullptr) == 0);
 }
 
-void LinkLoop::BeforeWaiting() {
+void LinkLoop::Advance(absl::FunctionRef<bool()> leave) {
+  for (;;) {
+    state_->events.run(kEventsAtOnce);
+    BetweenEvents();
+    if (leave()) return;
+    if (!state_->events.isRunnable() && !state_->port.Take() && !state_->events.isRunnable()) return;
+  }
+}
+
+bool LinkLoop::Look(Haste& haste, absl::FunctionRef<bool()> leave) {
+  if (!haste.worthwhile()) return false;
+  if (!Rests(Rest::kLooking)) return true;
+  const LinkTime began = std::chrono::steady_clock::now();
+  LinkTime now = began;
+  for (int look = 1; now - began < kLookMax; ++look, now = std::chrono::steady_clock::now()) {
+    // The likeliest socket, which costs one call of the system, more often than all of them, which costs that and then the call that reads.
+    const bool taken = look % kLooksPerTake == 0 && state_->port.Take();
+    if (!taken) state_->sockets.LookAtLatest();
+    if (taken || state_->events.isRunnable() || now >= alarm_at_ || rest_.load(std::memory_order_relaxed) == Rest::kNone) {   // the alarm tells Take only once
+      Awake();
+      return true;
+    }
+    if (leave()) return false;
+    if (look % kLooksPerTake == 0) ::sched_yield();   // whoever has something to do on this processor goes first
+  }
+  haste.short_waits = 0;
+  return false;
+}
+
+bool LinkLoop::Displaced() {
+  if (!wanted_.exchange(false)) return false;
+  link_haste_.short_waits = 0;
+  return true;
+}
+
+bool LinkLoop::Rests(Rest how) {
+  std::lock_guard lock(inbox_mutex_);
+  rest_ = inbox_.empty() ? how : Rest::kNone;
+  return rest_ != Rest::kNone;
+}
+void LinkLoop::Awake() {
+  std::lock_guard lock(inbox_mutex_);
+  rest_ = Rest::kNone;
+}
+
+void LinkLoop::BetweenEvents() {
   for (auto& [name, client] : state_->clients) client->Service();   // a lost connection takes along what was asked before it was known, and no more
   DrainInbox();
-  dead_calls_.clear();   // before Flush: capnp's "finish" of an answered call leaves in one piece with the next call
+  dead_calls_.clear();
   for (auto& [name, client] : state_->clients) client->Service();
   if (state_->server != nullptr) state_->server->Service();
   if (alarm_at_ != LinkTime::max() && std::chrono::steady_clock::now() >= alarm_at_) OnAlarm();
   dead_calls_.clear();
   dead_.clear();
   state_->sockets.Flush();
+  if (const auto timer = state_->port.next_timer()) WakeAt(*timer);
 }
 
 void LinkLoop::DrainInbox() {
@@ -368,7 +452,7 @@ void LinkLoop::DrainInbox() {
     if (inbox_.empty()) return;
     inbox_.swap(taken_);
   }
-  Run([this] {
+  CallOut([this] {
     taken_left_ = taken_.size();
     for (Work& work : taken_) {
       --taken_left_;

@@ -20,6 +20,8 @@ namespace {
 constexpr size_t kSessionsMax = 4096;
 constexpr size_t kStrangersMax = 256;   // of them: connections that have not said Hello
 
+constexpr std::chrono::milliseconds kAcceptAgain{50};
+
 /// One request, until its answer is sent or its connection is lost.
 struct Pending {
   std::optional<absl::StatusOr<Frame>> result;
@@ -37,14 +39,16 @@ struct Pending {
 class Ticket {
  public:
   Ticket(std::shared_ptr<LinkLoop> loop, std::shared_ptr<Pending> pending) : loop_(std::move(loop)), pending_(std::move(pending)) {}
-  ~Ticket() { Give(absl::UnavailableError("the actor ended without an answer")); }
+  ~Ticket() {
+    if (!given_) Give(absl::UnavailableError("the actor ended without an answer"));
+  }
 
   void Give(absl::StatusOr<Frame> result) {
     if (given_.exchange(true)) return;
     if (result.ok()) {
       if (auto status = CheckFrame(*result); !status.ok()) result = std::move(status);
     }
-    if (loop_->OnLoopThread()) return pending_->Settle(std::move(result));
+    if (loop_->Here()) return pending_->Settle(std::move(result));
     LinkLoop::Work settle = [pending = pending_, result = std::move(result)]() mutable { pending->Settle(std::move(result)); };
     loop_->Post(settle);   // or the loop has ended, and so have all callers
   }
@@ -109,6 +113,7 @@ struct LinkServer::Session {
   Session(LinkServer& server, int fd, bool local, uint64_t source);
   ~Session();
   class Capability;
+  class Entrance;
 
   LinkServer& server;
   const bool local;
@@ -121,6 +126,32 @@ struct LinkServer::Session {
   std::shared_ptr<Group> group;   // null: alone
   LinkSocket socket;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+};
+
+/// The session as capnp calls it. What capnp makes of a Server (LocalClient) prepares each call for calls on its result before that is there, which costs as
+/// much as the call; results have nothing here that could be called.
+class LinkServer::Session::Entrance final : public capnp::ClientHook, public kj::Refcounted {
+ public:
+  Entrance(kj::Own<capnp::Capability::Server> server, kj::Own<capnp::PipelineHook> no_pipeline) : server_(kj::mv(server)), no_pipeline_(kj::mv(no_pipeline)) {}
+
+  VoidPromiseAndPipeline call(uint64_t interface, uint16_t method, kj::Own<capnp::CallContextHook>&& context) override {
+    auto done = kj::evalLater([this, interface, method, at = context.get()] {
+      return server_->dispatchCall(interface, method, capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer>(*at)).promise;
+    });
+    return {done.attach(kj::addRef(*this), kj::mv(context)), no_pipeline_->addRef()};
+  }
+  capnp::Request<capnp::AnyPointer, capnp::AnyPointer> newCall(uint64_t, uint16_t, kj::Maybe<capnp::MessageSize>) override {
+    KJ_UNIMPLEMENTED("nobody calls a session of his own process");
+  }
+  kj::Maybe<capnp::ClientHook&> getResolved() override { return nullptr; }
+  kj::Maybe<kj::Promise<kj::Own<capnp::ClientHook>>> whenMoreResolved() override { return nullptr; }
+  kj::Own<capnp::ClientHook> addRef() override { return kj::addRef(*this); }
+  const void* getBrand() override { return nullptr; }
+  kj::Maybe<int> getFd() override { return nullptr; }
+
+ private:
+  kj::Own<capnp::Capability::Server> server_;
+  kj::Own<capnp::PipelineHook> no_pipeline_;
 };
 
 class LinkServer::Session::Capability final : public wire::Link::Server {
@@ -200,12 +231,11 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     }
     auto answer = kj::newPromiseAndFulfiller<void>();
     pending->fulfiller = kj::mv(answer.fulfiller);
-    return answer.promise.then([this, context, pending]() mutable { Answer(context, *pending); })
-        .attach(thisCap(), kj::defer([pending] {
-                  pending->gone = true;
-                  pending->fulfiller = nullptr;   // here, because the ticket may end on another thread
-                  pending->result.reset();
-                }));
+    return answer.promise.then([this, context, pending]() mutable { Answer(context, *pending); }).attach(kj::defer([pending] {
+      pending->gone = true;
+      pending->fulfiller = nullptr;   // here, because the ticket may end on another thread
+      pending->result.reset();
+    }));
   }
 
  private:
@@ -245,7 +275,7 @@ class LinkServer::Session::Capability final : public wire::Link::Server {
     if (handler == nullptr) return pending->Settle(absl::UnavailableError(absl::StrCat("node ", node, " has no actor ", static_cast<uint32_t>(actor))));
     auto ticket = std::make_shared<Ticket>(loop_.shared_from_this(), pending);
     Network::Reply reply = [ticket = std::move(ticket)](absl::StatusOr<Frame> result) { ticket->Give(std::move(result)); };
-    loop_.Run([&] { (*handler)(std::move(frame), std::move(reply)); });
+    loop_.CallOut([&] { (*handler)(std::move(frame), std::move(reply)); });
   }
 
   void Answer(RequestContext& context, Pending& pending) {
@@ -275,7 +305,9 @@ LinkServer::Session::Session(LinkServer& owner, int fd, bool on_this_host, uint6
       socket(
           owner.loop_.sockets(), kj::AutoCloseFd(fd), capnp::rpc::twoparty::Side::SERVER, kHelloBytesMax, [this] { closed = server.some_closed_ = true; },
           local ? nullptr : owner.loop_.tls()),
-      rpc(capnp::makeRpcServer(socket, kj::heap<Capability>(*this))) {
+      rpc(capnp::makeRpcServer(socket,
+                               capnp::Capability::Client(kj::refcounted<Entrance>(
+                                   kj::heap<Capability>(*this), capnp::newBrokenPipeline(KJ_EXCEPTION(FAILED, "a link's results have nothing to call")))))) {
   rpc.setFlowLimit(2 * server.loop_.options().in_flight_bytes_max / sizeof(capnp::word));
 }
 
@@ -296,14 +328,11 @@ struct LinkServer::Listener {
   Listener(LinkServer& server, const ListeningSocket& socket)
       : fd(socket.fd),
         local(socket.place.local()),
-        observer(server.loop_.sockets().port, fd, kj::UnixEventPort::FdObserver::OBSERVE_READ),
-        accepting(server.Accept(*this).eagerlyEvaluate([&server, place = socket.place.text](kj::Exception&& error) {
-          server.loop_.Log(absl::StrCat(place, ": accepting connections ended: ", Describe(error)));
-        })) {}
+        observer(server.loop_.sockets().port, fd, LinkPort::Observer::What::kReading, [this, &server] { server.Accept(*this); }) {}
   const int fd;
   const bool local;
-  kj::UnixEventPort::FdObserver observer;
-  kj::Promise<void> accepting;
+  LinkPort::Observer observer;
+  LinkTime again = LinkTime::max();   // where there were no descriptors left
 };
 
 LinkServer::LinkServer(LinkLoop& loop, std::span<const ListeningSocket> sockets) : loop_(loop) {
@@ -312,7 +341,7 @@ LinkServer::LinkServer(LinkLoop& loop, std::span<const ListeningSocket> sockets)
 
 LinkServer::~LinkServer() = default;
 
-kj::Promise<void> LinkServer::Accept(Listener& listener) {
+void LinkServer::Accept(Listener& listener) {
   for (;;) {
     SocketAddress from;
     from.size = sizeof from.local;
@@ -320,10 +349,11 @@ kj::Promise<void> LinkServer::Accept(Listener& listener) {
     if (fd >= 0) {
       Open(fd, listener.local, SourceOf(from));
     } else if (errno == EAGAIN) {
-      return listener.observer.whenBecomesReadable().then([this, &listener] { return Accept(listener); });
+      return;
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {   // some will come back
       loop_.Log(absl::StrCat("accept: ", std::strerror(errno)));
-      return loop_.timer().afterDelay(50 * kj::MILLISECONDS).then([this, &listener] { return Accept(listener); });
+      listener.again = std::chrono::steady_clock::now() + kAcceptAgain;
+      return loop_.WakeAt(listener.again);
     }   // else that connection is gone already
   }
 }
@@ -383,6 +413,12 @@ void LinkServer::Service() {
 
 void LinkServer::Expire(LinkTime now) {
   LinkTime next = LinkTime::max();
+  for (Listener& listener : listeners_) {
+    if (listener.again > now)
+      next = std::min(next, listener.again);
+    else if (std::exchange(listener.again, LinkTime::max()) <= now)
+      Accept(listener);
+  }
   for (const auto& session : sessions_) {
     if (session->greeted || session->closed) continue;
     if (session->greet_by > now) {

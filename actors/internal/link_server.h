@@ -32,7 +32,7 @@ class LinkServer {
 
  private:
   struct Listener;
-  kj::Promise<void> Accept(Listener& listener);
+  void Accept(Listener& listener);
   void Open(int fd, bool local, uint64_t source);
   /// Connections refused for one reason: a line a second at most, so that a flood fills no log and one reason hides no other.
   struct Refusals {

@@ -1,8 +1,10 @@
 // Queueing, gathering and sending; receiving and cutting into messages.
 #include "actors/internal/link_socket.h"
 
+#include <capnp/rpc.capnp.h>
 #include <fcntl.h>
 #include <kj/debug.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,6 +62,10 @@ void OutgoingMessage::send() {
   socket_.Enqueue(kj::addRef(*this));
 }
 
+bool OutgoingMessage::IsFinish() {
+  return builder_.getRoot<capnp::rpc::Message>().isFinish();
+}
+
 void OutgoingMessage::Freeze() {
   const auto segments = builder_.getSegmentsForOutput();
   table_.assign((segments.size() / 2 + 1) * 2, 0);
@@ -74,6 +80,14 @@ void OutgoingMessage::Freeze() {
     if (bytes != 0) pieces_.push_back({const_cast<void*>(data), bytes});
     if (bytes % kWord != 0) pieces_.push_back({const_cast<std::byte*>(kPadding), kWord - bytes % kWord});
   }
+}
+
+void LinkSockets::FlushHeld() {
+  for (LinkSocket* socket : std::exchange(held, {})) {
+    socket->held_ = false;
+    socket->FlushLater();
+  }
+  if (!unsent.empty()) Flush();
 }
 
 void LinkSockets::Flush() {
@@ -94,9 +108,11 @@ kj::Own<capnp::OutgoingRpcMessage> LinkSocket::newOutgoingMessage(kj::uint first
 
 void LinkSocket::Enqueue(kj::Own<OutgoingMessage> message) {
   if (broken_) return;
+  const bool waits = message->IsFinish();   // "forget the call, it was answered": of use to nobody but capnp
   message->Freeze();
   queue_.push_back(kj::mv(message));
-  FlushLater();
+  if (!waits) return FlushLater();
+  if (!std::exchange(held_, true)) all_.held.push_back(this);
 }
 
 void LinkSocket::FlushLater() {
@@ -136,6 +152,7 @@ void LinkSocket::FlushTls() {
 }
 
 void LinkSocket::Flush() {
+  if (!full_) write_observer_.reset();
   if (tls_) return FlushTls();
   while (!queue_.empty() && !full_) {
     size_t bytes = 0;
@@ -190,14 +207,10 @@ void LinkSocket::WaitWritable() {
     KJ_SYSCALL(fd = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0));
     write_fd_ = kj::AutoCloseFd(fd);
   }
-  write_observer_.emplace(all_.port, write_fd_, kj::UnixEventPort::FdObserver::OBSERVE_WRITE);
-  writable_ = write_observer_->whenBecomesWritable()
-                  .then([this] {
-                    full_ = false;
-                    write_observer_.reset();
-                    FlushLater();
-                  })
-                  .eagerlyEvaluate(nullptr);
+  write_observer_.emplace(all_.port, write_fd_, LinkPort::Observer::What::kWriting, [this] {
+    full_ = false;
+    FlushLater();
+  });
 }
 
 // ------------------------------------------------------------------------------------------------------------------------------ received messages
@@ -422,23 +435,13 @@ bool LinkSocket::Read() {
     return false;
   }
   // Less than asked for: the socket is empty, and epoll will tell. Unless it has told of the end already: it does not tell twice.
-  bool at_end = false;
-  KJ_IF_MAYBE (hint, observer_.atEndHint()) at_end = *hint;
-  if (got < 0 || (drained && !at_end)) Watch();
+  if (got < 0 || (drained && !observer_.at_end())) readable_ = false;
   return true;
 }
 
-/// Edge-triggered, so that epoll must be asked before anything else happens, and has been where it has not told since.
-void LinkSocket::Watch() {
-  readable_ = false;
-  if (std::exchange(watched_, true)) return;
-  watch_ = observer_.whenBecomesReadable()
-               .then([this] {
-                 watched_ = false;
-                 readable_ = true;
-                 if (arrival_.get() != nullptr) arrival_->fulfill();
-               })
-               .eagerlyEvaluate(nullptr);
+void LinkSocket::OnReadable() {
+  readable_ = true;
+  if (arrival_.get() != nullptr) arrival_->fulfill();
 }
 
 void LinkSockets::LookAtLatest() {
@@ -447,6 +450,8 @@ void LinkSockets::LookAtLatest() {
 
 void LinkSocket::Look() {
   if (readable_ || broken_ || arrival_.get() == nullptr || !arrival_->isWaiting()) return;
+  int ready = 0;   // cheaper to ask than to read in vain; the end of the file is epoll's to tell
+  if (::ioctl(fd_, FIONREAD, &ready) == 0 && ready == 0) return;
   bool drained;
   const ssize_t got = ReadOnce(drained);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -460,7 +465,7 @@ LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twopart
                        std::shared_ptr<const TlsContext> tls)
     : all_(all),
       fd_(kj::mv(fd)),
-      observer_(all.port, fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ),
+      observer_(all.port, fd_, LinkPort::Observer::What::kReading, [this] { OnReadable(); }),
       side_(side),
       message_bytes_max_(message_bytes_max),
       closer_(std::move(on_closed)),
@@ -472,6 +477,7 @@ LinkSocket::LinkSocket(LinkSockets& all, kj::AutoCloseFd fd, capnp::rpc::twopart
 
 LinkSocket::~LinkSocket() noexcept(false) {
   if (unsent_) std::erase(all_.unsent, this);
+  if (held_) std::erase(all_.held, this);
   if (all_.latest == this) all_.latest = nullptr;
 }
 

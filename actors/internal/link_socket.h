@@ -6,7 +6,6 @@
 
 #include <capnp/message.h>
 #include <capnp/rpc-twoparty.h>
-#include <kj/async-unix.h>
 #include <sys/uio.h>
 
 #include <chrono>
@@ -21,6 +20,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "actors/block.h"
+#include "actors/internal/link_port.h"
 #include "actors/internal/receive_buffers.h"
 #include "actors/internal/shared_memory.h"
 #include "actors/internal/tls.h"
@@ -29,20 +29,22 @@ namespace troupe {
 
 class LinkSocket;
 
-/// What the sockets of one event loop share. Everything here and below belongs to that loop's thread, except `buffers`.
+/// What the sockets of one event loop share. Everything here and below belongs to whoever has the loop, except `buffers`.
 struct LinkSockets {
-  explicit LinkSockets(kj::UnixEventPort& event_port) : port(event_port) {}
+  explicit LinkSockets(LinkPort& event_port) : port(event_port) {}
   /// Sends what was queued on any socket since the last call.
   void Flush();
   /// What keeps the received bytes at `data` alive, whichever thread holds it. Null where they share a buffer with other messages: copy them.
   std::shared_ptr<const void> OwnerOf(const void* data) const;
+  /// Sends what was held back for the next message to take along: before a thread sleeps, who knows for how long.
+  void FlushHeld();
   /// Asks the socket that received last, past epoll, whether more has come, and takes it.
   void LookAtLatest();
 
   class Incoming;
-  kj::UnixEventPort& port;
+  LinkPort& port;
   std::shared_ptr<ReceiveBuffers> buffers = std::make_shared<ReceiveBuffers>();
-  std::vector<LinkSocket*> unsent;
+  std::vector<LinkSocket*> unsent, held;
   std::chrono::steady_clock::time_point flushed{};   // last
   LinkSocket* latest = nullptr;
   std::vector<Incoming*> incoming;   // messages that capnp still holds
@@ -68,6 +70,7 @@ class OutgoingMessage final : public capnp::OutgoingRpcMessage, public kj::Refco
   static constexpr size_t kScratchWords =
       64;   // enough for a call or a return with a small head; the whole message is then of a size that malloc has at hand (1 KiB)
   kj::ArrayPtr<capnp::word> FirstSegment(size_t words);
+  bool IsFinish();
   void Freeze();
 
   LinkSocket& socket_;
@@ -161,12 +164,12 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   ssize_t ReadOnce(bool& drained);
   /// -1 with errno EBADMSG, and the connection is broken, where descriptors come that must not.
   ssize_t Receive(std::byte* to, size_t room);
-  void Watch();
+  void OnReadable();
   void Look();
 
   LinkSockets& all_;
   kj::AutoCloseFd fd_;
-  kj::UnixEventPort::FdObserver observer_;
+  LinkPort::Observer observer_;
   const capnp::rpc::twoparty::Side side_;
   size_t message_bytes_max_;
   Closer closer_;
@@ -186,9 +189,9 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   OutgoingMessage* last_ = nullptr;
   std::deque<kj::Own<OutgoingMessage>> queue_;
   bool unsent_ = false;   // in all_.unsent
+  bool held_ = false;     // in all_.held
   kj::AutoCloseFd write_fd_;
-  std::optional<kj::UnixEventPort::FdObserver> write_observer_;   // while full_
-  kj::Promise<void> writable_ = nullptr;                          // while full_
+  std::optional<LinkPort::Observer> write_observer_;   // while full_
   bool full_ = false;
 
   // Small messages are read many at a time into small_ and parsed where they lie; a big one is read alone into big_.
@@ -198,8 +201,6 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   size_t big_offset_ = 0, big_size_ = 0, big_filled_ = 0;
   std::vector<uint32_t> segment_words_;           // of the message that Parse has found
   bool readable_ = true;                          // for all we know
-  bool watched_ = false;                          // epoll will tell when it becomes so
-  kj::Promise<void> watch_ = nullptr;             // while watched_
   kj::Own<kj::PromiseFulfiller<void>> arrival_;   // of Receive, while it waits
 };
 

@@ -1,7 +1,6 @@
 // The calls of TableSet and TableRef: each hands what it wants to the actor, and waits for as long as it may.
 #include <algorithm>
 #include <cmath>
-#include <condition_variable>
 #include <mutex>
 #include <utility>
 
@@ -24,9 +23,9 @@ using namespace table_set;
 namespace {
 
 Pushing Refused(const absl::Status& status) {
-  Promise refused;
+  Promise refused(nullptr);
   refused.Give(status);
-  return Pushing(refused.future());
+  return Pushing(refused.outcome());
 }
 
 /// Whole pushes are refused, not one shard's share of them.
@@ -51,8 +50,8 @@ Pushing TableSet::Impl::Push(RoutedPush routed, bool flush) {
   for (const auto& chunks : routed.shards) {
     for (const RoutedPush::Chunk& chunk : chunks) bytes += chunk.keys.size() + chunk.values.size();
   }
-  auto done = std::make_shared<Promise>();
-  Pushing pushing(done->future());
+  auto done = std::make_shared<Promise>(ProgressOf(bytes));
+  Pushing pushing(done->outcome());
   {
     std::unique_lock lock(mutex);
     const bool room = released.wait_for(lock, options.patience, [&] { return in_flight == 0 || in_flight + bytes <= options.in_flight_bytes_max; });
@@ -65,27 +64,29 @@ Pushing TableSet::Impl::Push(RoutedPush routed, bool flush) {
   }
   if (writer) {
     std::lock_guard lock(mutex);
-    while (!open.empty() && open.front().wait_for(std::chrono::seconds(0)) == std::future_status::ready) open.pop_front();
-    open.push_back(done->future());
+    while (!open.empty() && open.front()->over()) open.pop_front();
+    open.push_back(done->outcome());
   }
   auto held = std::make_shared<RoutedPush>(std::move(routed));
-  Do([held, bytes, done, flush](SetState& state) {
-    state.pushes.push_back({.round = ++state.round, .bytes = bytes, .done = done, .flush = flush});
-    if (state.failure.ok())
-      state.client->Push(state.me, state.round, std::move(*held));
-    else
-      End(state, 1, state.failure);
-  });
+  Do(
+      [held, bytes, done, flush](SetState& state) {
+        state.pushes.push_back({.round = ++state.round, .bytes = bytes, .done = done, .flush = flush});
+        if (state.failure.ok())
+          state.client->Push(state.me, state.round, std::move(*held));
+        else
+          End(state, 1, state.failure);
+      },
+      bytes);
   return pushing;
 }
 
 bool TableSet::Impl::AwaitPushes(std::chrono::steady_clock::time_point end) {
-  std::deque<std::shared_future<absl::Status>> mine;
+  std::deque<std::shared_ptr<Pushing::Outcome>> mine;
   {
     std::lock_guard lock(mutex);
     mine = open;
   }
-  return std::ranges::all_of(mine, [end](const auto& push) { return push.wait_until(end) == std::future_status::ready; });
+  return std::ranges::all_of(mine, [end](const auto& push) { return push->WaitUntil(end); });
 }
 
 absl::Status TableSet::Impl::Run(const std::shared_ptr<PullCall>& pull, const PullOptions& how) {
@@ -93,10 +94,10 @@ absl::Status TableSet::Impl::Run(const std::shared_ptr<PullCall>& pull, const Pu
   const std::chrono::milliseconds limit = how.limit.value_or(options.patience);
   const auto end = std::chrono::steady_clock::now() + limit;
   if (!AwaitPushes(end)) return TooLong(limit);
-  Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
+  Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); }, LongestOf(*pull->pull));
   {
     std::unique_lock lock(pull->mutex);
-    pull->left = !pull->changed.wait_until(lock, end, [&] { return pull->over.has_value(); });
+    pull->left = !pull->changed.WaitUntil(lock, end, [&] { return pull->over.has_value(); });
     if (!pull->left) {
       pull->over->Update(pull->read_status);
       return *pull->over;
@@ -108,8 +109,8 @@ absl::Status TableSet::Impl::Run(const std::shared_ptr<PullCall>& pull, const Pu
 
 absl::StatusOr<std::vector<float>> TableSet::Impl::Ask(uint32_t table, std::span<const Key> keys, const PullOptions& how, std::vector<float> memory) {
   const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
-  auto pull = std::make_shared<PullCall>();
-  pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+  auto routed = std::make_shared<const RoutedPull>(router->Pull(wanted));
+  auto pull = std::make_shared<PullCall>(routed, ProgressOf(LongestOf(*routed)));
   TROUPE_RETURN_IF_ERROR(Run(pull, how));
   std::vector<std::vector<float>> values;
   values.push_back(std::move(memory));
@@ -119,25 +120,27 @@ absl::StatusOr<std::vector<float>> TableSet::Impl::Ask(uint32_t table, std::span
 
 absl::StatusOr<FunctionValue> TableSet::Impl::Call(const FunctionCall& call) {
   struct Result {
+    explicit Result(std::shared_ptr<Progress> progress) : come(std::move(progress)) {}
     std::mutex mutex;
-    std::condition_variable come;
+    ProgressCondition come;
     std::optional<absl::StatusOr<FunctionValue>> value;
   };
-  auto result = std::make_shared<Result>();
+  auto result = std::make_shared<Result>(progress);
   const caf::actor asker = CallShards(system, shards, options.tables, call, 0, {.patience = options.patience}, [result](absl::StatusOr<FunctionValue> value) {
     std::lock_guard lock(result->mutex);
     result->value = std::move(value);
-    result->come.notify_one();
+    result->come.NotifyAll();
   });
   std::unique_lock lock(result->mutex);
-  if (result->come.wait_for(lock, options.patience, [&] { return result->value.has_value(); })) return *std::move(result->value);
+  if (result->come.WaitUntil(lock, std::chrono::steady_clock::now() + options.patience, [&] { return result->value.has_value(); }))
+    return *std::move(result->value);
   system.Stop(asker);
   return TooLong(options.patience);
 }
 
 absl::Status Pushing::Wait(std::chrono::milliseconds limit) const {
-  if (!done_.valid()) return absl::FailedPreconditionError("nothing was pushed");
-  return done_.wait_for(limit) == std::future_status::ready ? done_.get() : TooLong(limit);
+  if (outcome_ == nullptr) return absl::FailedPreconditionError("nothing was pushed");
+  return outcome_->WaitUntil(std::chrono::steady_clock::now() + limit) ? *outcome_->status : TooLong(limit);
 }
 
 absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const TableSetOptions& options) {
@@ -172,7 +175,7 @@ absl::StatusOr<std::unique_ptr<TableSet>> TableSet::Create(System& system, const
     TROUPE_TRY(ShardActor actor, SpawnShard(system, shard));
     shards.push_back(std::move(actor));
   }
-  auto impl = std::make_shared<Impl>(system, std::move(shards), options);
+  auto impl = std::make_shared<Impl>(system, std::move(shards), options, nullptr);
   impl->owns_shards = true;
   impl->rows = std::move(rows);
   impl->Start();
@@ -255,8 +258,7 @@ absl::Status TableRef::Intend(std::vector<Key> keys) const {
 absl::Status TableRef::PullAll(std::vector<float>& values, const PullOptions& how) const {
   if (!spec().rows) return absl::FailedPreconditionError(absl::StrCat("table '", spec().name, "' is sparse, expected a dense one"));
   values.resize(*spec().rows * spec().width);
-  auto pull = std::make_shared<PullCall>();
-  pull->pull = std::make_shared<const RoutedPull>(set_->router->PullDense(number_));
+  auto pull = std::make_shared<PullCall>(std::make_shared<const RoutedPull>(set_->router->PullDense(number_)), nullptr);
   pull->read = [&, routed = pull->pull](uint32_t shard, size_t message, std::span<const Block> blocks) {
     return set_->router->GatherPiece(*routed, number_, shard, message, blocks, values);
   };

@@ -96,8 +96,7 @@ void TableSet::Impl::FetchRows(uint32_t table, std::vector<Key> keys) {
   }
   const std::shared_ptr<Copies>& here = copies[table];
   const Router::TablePull wanted[] = {{.table = table, .keys = keys}};
-  auto pull = std::make_shared<PullCall>();
-  pull->pull = std::make_shared<const RoutedPull>(router->Pull(wanted));
+  auto pull = std::make_shared<PullCall>(std::make_shared<const RoutedPull>(router->Pull(wanted)), nullptr);
   FetchedRows::Fetch fetch;
   {
     std::lock_guard lock(here->mutex);
@@ -113,7 +112,7 @@ void TableSet::Impl::FetchRows(uint32_t table, std::vector<Key> keys) {
     here->rows.End(fetch, keys);
     here->over.notify_all();
   };
-  Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); });
+  Do([pull](SetState& state) { state.failure.ok() ? AddPull(state, pull) : pull->End(state.failure); }, LongestOf(*pull->pull));
 }
 
 absl::Status TableSet::Impl::Intend(uint32_t table, std::span<const Key> keys) {

@@ -5,13 +5,13 @@
 //   copies.cc            rows that are kept at this end
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "actors/progress.h"
 #include "actors/storage/scratch_folder.h"
 #include "actors/system.h"
 #include "caf/event_based_actor.hpp"
@@ -31,6 +32,24 @@
 #include "ps/table_set_actor.h"
 
 namespace troupe {
+
+/// What becomes of a push, for those who wait for it.
+struct Pushing::Outcome {
+  explicit Outcome(std::shared_ptr<Progress> progress) : changed(std::move(progress)) {}
+  std::mutex mutex;
+  ProgressCondition changed;
+  std::optional<absl::Status> status;
+
+  bool over() {
+    std::lock_guard lock(mutex);
+    return status.has_value();
+  }
+  bool WaitUntil(Progress::Time end) {
+    std::unique_lock lock(mutex);
+    return changed.WaitUntil(lock, end, [this] { return status.has_value(); });
+  }
+};
+
 namespace table_set {
 
 inline absl::Status TooLong(std::chrono::milliseconds limit) {
@@ -40,21 +59,31 @@ inline absl::Status TooLong(std::chrono::milliseconds limit) {
 /// Of a push's outcome; whatever becomes of who should give it, it is given.
 class Promise {
  public:
+  explicit Promise(std::shared_ptr<Progress> progress) : outcome_(std::make_shared<Pushing::Outcome>(std::move(progress))) {}
   ~Promise() { Give(absl::UnavailableError("the set of tables has ended before the push was acknowledged")); }
-  std::shared_future<absl::Status> future() { return future_; }
+  const std::shared_ptr<Pushing::Outcome>& outcome() const { return outcome_; }
   void Give(const absl::Status& status) {
-    if (!std::exchange(given_, true)) promise_.set_value(status);
+    std::lock_guard lock(outcome_->mutex);
+    if (outcome_->status) return;
+    outcome_->status = status;
+    outcome_->changed.NotifyAll();
   }
 
  private:
-  std::promise<absl::Status> promise_;
-  std::shared_future<absl::Status> future_ = promise_.get_future().share();
-  bool given_ = false;
+  const std::shared_ptr<Pushing::Outcome> outcome_;
 };
+
+/// Of the requests of a pull, and their answers.
+inline size_t LongestOf(const RoutedPull& pull) {
+  size_t longest = 0;
+  for (const RoutedPull::Share& share : pull.shards) longest = std::max({longest, share.keys.size(), size_t{share.floats} * sizeof(float)});
+  return longest;
+}
 
 /// A pull, from its call to its last row.
 struct PullCall {
-  std::shared_ptr<const RoutedPull> pull;
+  PullCall(std::shared_ptr<const RoutedPull> routed, std::shared_ptr<Progress> progress) : pull(std::move(routed)), changed(std::move(progress)) {}
+  const std::shared_ptr<const RoutedPull> pull;
   int priority = 0;
   /// Of a dense table: reads a message as it comes, in the actor, while the next ones are under way.
   std::function<absl::Status(uint32_t shard, size_t message, std::span<const Block> values)> read;
@@ -63,7 +92,7 @@ struct PullCall {
   PullNumber number = 0;   // the actor's: while it is under way
 
   std::mutex mutex;   // also held while `read` writes to the caller's memory
-  std::condition_variable changed;
+  ProgressCondition changed;
   bool left = false;           // by a caller that has waited long enough
   absl::Status read_status;    // the first error of `read`
   std::vector<Block> values;   // all, where they are read together
@@ -76,7 +105,7 @@ struct PullCall {
   void Tell(Change&& change) {
     std::lock_guard lock(mutex);
     change();
-    changed.notify_one();
+    changed.NotifyAll();
   }
   void End(const absl::Status& status, std::vector<Block> blocks = {}) {
     Tell([&] {
@@ -158,20 +187,25 @@ struct TableSet::Impl : std::enable_shared_from_this<TableSet::Impl> {
   std::optional<WriterId> writer;   // of several; none: the only one
   ScratchFolder rows;               // of shards that spill and have no folder
   std::shared_ptr<const Router> router;
+  /// Of the network to the shards; null: they are in this process, where the calling thread does their work anyway.
+  const std::shared_ptr<Progress> progress;
   std::vector<std::shared_ptr<table_set::Copies>> copies;                                    // by table; null: none
   std::shared_ptr<std::atomic<size_t>> fetches = std::make_shared<std::atomic<size_t>>(0);   // under way
   caf::actor actor;
 
   std::mutex mutex;
   std::condition_variable released;
-  size_t in_flight = 0;                                // bytes
-  std::deque<std::shared_future<absl::Status>> open;   // pushes that may be under way, where pulls wait for them
+  size_t in_flight = 0;                                 // bytes
+  std::deque<std::shared_ptr<Pushing::Outcome>> open;   // of pushes that may be under way, where pulls wait for them
 
-  Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o);
+  Impl(System& s, std::vector<ShardActor> actors, const TableSetOptions& o, std::shared_ptr<Progress> p);
   ~Impl();
   void Start();
-  /// Runs `call` with the actor's state, once the client is ready.
-  void Do(std::function<void(table_set::SetState&)> call);
+  /// What a caller does of the network's work for messages of so many bytes: all for small ones, nothing for others. These the link thread sends and takes in
+  /// while the caller goes on, or on a processor that another thread would use if the caller were busy with them.
+  std::shared_ptr<Progress> ProgressOf(size_t bytes) const { return bytes < kBulkBytes ? progress : nullptr; }
+  /// Runs `call` with the actor's state, once the client is ready. `bytes`: of its longest message, or the answer.
+  void Do(std::function<void(table_set::SetState&)> call, size_t bytes = 0);
 
   // --- calls.cc ---
 

@@ -15,6 +15,7 @@ namespace troupe {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::minutes;
 using std::chrono::seconds;
 using testing::AskLater;
 using testing::Count;
@@ -194,6 +195,38 @@ BOOST_AUTO_TEST_CASE(an_exposed_actor_that_ends_over_a_request_in_its_mailbox_is
   const auto replies = Arrive(TextFrame(Codec<Say>::kType, "hello"));
   BOOST_TEST(absl::IsUnavailable(replies->at(0).status()));
   BOOST_TEST(heard.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_request_to_an_actor_that_says_nothing_ends_after_kAnswerMax) {
+  std::vector<caf::typed_response_promise<Said>> kept;
+  const Speaker silent = caf::actor_cast<Speaker>(system().actors().spawn([&kept](caf::event_based_actor* self) -> caf::behavior {
+    return {[&kept, self](const Say&) -> caf::result<Said> {
+              kept.push_back(self->make_response_promise<caf::typed_response_promise<Said>>());
+              return kept.back();
+            },
+            [](const Count& count) { return Counted{count.text.size()}; }};
+  }));
+  actors.push_back(caf::actor_cast<caf::actor>(silent));
+  Expose(system(), kThere.actor, silent);
+  const auto first = Arrive(TextFrame(Codec<Say>::kType, "hello"));
+  BOOST_TEST(Arrive(TextFrame(Codec<Count>::kType, "four"))->size() == 1u);
+  Advance(Gateway::kAnswerMax / 2);
+  const auto second = Arrive(TextFrame(Codec<Say>::kType, "and again"));
+  Advance(Gateway::kAnswerMax / 2 - seconds(1));
+  BOOST_TEST(first->empty());
+  Advance(minutes(1) + seconds(1));
+  BOOST_TEST_REQUIRE(first->size() == 1u);
+  BOOST_TEST(absl::IsDeadlineExceeded(first->at(0).status()), first->at(0).status().ToString());
+  BOOST_TEST(second->empty());
+  kept.at(0).deliver(Said{"too late"});
+  kept.at(1).deliver(Said{"in time"});
+  Settle();
+  BOOST_TEST(first->size() == 1u);
+  BOOST_TEST_REQUIRE(second->size() == 1u);
+  BOOST_TEST(TextOf(*second->at(0)) == "in time");
+  Advance(3 * Gateway::kAnswerMax);   // nothing more comes of either
+  BOOST_TEST((first->size() == 1u && second->size() == 1u));
+  kept.clear();
 }
 
 BOOST_AUTO_TEST_SUITE_END()
