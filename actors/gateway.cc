@@ -1,5 +1,6 @@
 #include "actors/gateway.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "actors/system.h"
@@ -25,6 +26,7 @@ void Gateway::EndOverdue() {
   for (const auto& [number, since] : open_) {
     if (clock().now() - since >= kAnswerMax) overdue.push_back(number);
   }
+  std::ranges::sort(overdue);   // in the order of their requests
   // As CAF's clock does it; an answer that comes later finds nobody.
   for (const uint64_t number : overdue) eq_impl(caf::make_message_id(number), ctrl(), context(), caf::make_error(caf::sec::request_timeout));
   looking_ = open_.size() > overdue.size();

@@ -11,7 +11,7 @@
 
 namespace troupe {
 
-/// Of one network, and may outlive it: then there is nothing to do.
+/// Of one network. It may outlive that, when there is nothing to do, but not the System that the network was for.
 class Progress {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -30,20 +30,21 @@ class Progress {
 /// A condition variable whose waiters do the network's work meanwhile. They are no actors.
 class ProgressCondition {
  public:
-  /// Null: there is nothing that they could do.
-  explicit ProgressCondition(std::shared_ptr<Progress> progress) : progress_(std::move(progress)) {}
+  /// Null, or at its end: there is nothing that they could do.
+  explicit ProgressCondition(std::weak_ptr<Progress> progress) : progress_(std::move(progress)) {}
 
   /// False: `over()`, which is called with the lock, has not been true until `end`.
   template <class Over>
   bool WaitUntil(std::unique_lock<std::mutex>& lock, Progress::Time end, Over&& over) {
-    if (progress_ != nullptr && !over()) {
+    const std::shared_ptr<Progress> progress = over() ? nullptr : progress_.lock();
+    if (progress != nullptr) {
       ++helping_;
       lock.unlock();
       const auto over_now = [&] {
         const std::lock_guard held(*lock.mutex());
         return over();
       };
-      progress_->Until(over_now, end);
+      progress->Until(over_now, end);
       lock.lock();
       --helping_;
     }
@@ -52,11 +53,12 @@ class ProgressCondition {
   /// With the lock that waiters wait with.
   void NotifyAll() {
     changed_.notify_all();
-    if (helping_ > 0) progress_->Wake();
+    if (helping_ == 0) return;
+    if (const auto progress = progress_.lock()) progress->Wake();
   }
 
  private:
-  const std::shared_ptr<Progress> progress_;
+  const std::weak_ptr<Progress> progress_;
   std::condition_variable changed_;
   int helping_ = 0;   // waiters in Until
 };

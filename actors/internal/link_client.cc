@@ -73,6 +73,7 @@ struct LinkClient::Link {
   explicit Link(Place at) : place(std::move(at)) {}
   const Place place;
   std::vector<std::unique_ptr<Connection>> connections;
+  LinkTime greet_by = LinkTime::max();
   size_t wanted = 1, greeted = 0;
   uint64_t id = 0;        // of several
   uint64_t ordered = 0;   // requests sent by several
@@ -238,6 +239,8 @@ void LinkClient::Open(const Place& place, const SocketAddress& address) {
   if (lane_ == Network::Lane::kBulk && !place.local()) link->wanted = options.bulk_connections;
   if (link->wanted > 1) link->id = RandomId();
   link->in_flight->each.resize(link->wanted);
+  link->greet_by = std::chrono::steady_clock::now() + options.connect_timeout;
+  loop_.WakeAt(link->greet_by);
   link_ = link;
   try {
     for (size_t i = 0; i < link->wanted; ++i) {
@@ -272,8 +275,8 @@ void LinkClient::SayHello(Link& link, Connection& connection) {
   hello.setLane(static_cast<uint8_t>(lane_));
   hello.setShares(options.share_memory && link.place.local());
   hello.setLink(link.id);
-  auto answer = loop_.timer().timeoutAfter(options.connect_timeout.count() * kj::MILLISECONDS, request.send().dropPipeline());
-  connection.hello = answer
+  connection.hello = request.send()
+                         .dropPipeline()
                          .then([this, &link, &connection](capnp::Response<wire::Link::HelloResults>&& results) {
                            if (link_.get() != &link) return;
                            if (results.getCode() == 0) return OnHello(link, connection, results.getHello());
@@ -282,9 +285,7 @@ void LinkClient::SayHello(Link& link, Connection& connection) {
                          .eagerlyEvaluate([this, &link, &connection](kj::Exception&& error) {
                            if (link_.get() != &link) return;
                            const std::string& reason = connection.socket.reason();
-                           const std::string why = error.getType() == kj::Exception::Type::OVERLOADED ? "no Hello in time"
-                                                   : reason.empty()                                   ? absl::StrCat("Hello: ", Describe(error))
-                                                                                                      : reason;
+                           const std::string why = reason.empty() ? absl::StrCat("Hello: ", Describe(error)) : reason;
                            const absl::StatusCode code = connection.socket.reason_code();
                            Missed(absl::Status(code, absl::StrCat(link.place.text, ": ", why)), code != absl::StatusCode::kUnavailable);
                          });
@@ -350,6 +351,10 @@ void LinkClient::Send() {
 void LinkClient::Expire(LinkTime now) {
   LinkCalls expired;
   LinkTime next = LinkTime::max();
+  if (link_ != nullptr && !link_->ready() && now >= link_->greet_by) {
+    Missed(absl::UnavailableError(absl::StrCat(link_->place.text, ": no Hello in time")), false);
+  }
+  if (link_ != nullptr && !link_->ready()) next = link_->greet_by;
   for (LinkCalls* list : {&sent_, &waiting_}) {
     for (auto call = list->begin(); call != list->end();) {
       const auto it = call++;

@@ -12,7 +12,7 @@
 
 namespace troupe {
 
-/// Of the loop's thread.
+/// Of whoever has the loop.
 class LinkClient {
  public:
   LinkClient(LinkLoop& loop, NodeId node, Network::Lane lane);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -30,6 +31,10 @@ constexpr std::chrono::microseconds kLookMax{100};
 constexpr int kShortWaits = 8;
 constexpr int kLooksPerTake = 4;
 constexpr kj::uint kEventsAtOnce = 256;   // handled before everything else gets its turn
+constexpr std::chrono::milliseconds kHeldMax{10};
+
+/// This thread has an event loop of its own, and so cannot enter another one. Asking costs KJ an exception.
+thread_local bool in_another_loop = false;
 
 /// What KJ would print to stderr, where the user reads our own errors.
 class LogCallback final : public kj::ExceptionCallback {
@@ -127,60 +132,81 @@ void LinkLoop::Stop() {
   Work stop = [this] { stop_ = true; };
   Post(stop);
   if (thread_.joinable()) thread_.join();
+  decltype(handlers_) handlers;   // of actors, which may wait for these to end
+  {
+    std::lock_guard lock(handlers_mutex_);
+    handlers.swap(handlers_);
+  }
   for (const ListeningSocket& socket : std::exchange(listening_, {})) StopListening(socket);
 }
 
 void LinkLoop::Main(std::promise<absl::Status>& started) {
   ::pthread_setname_np(::pthread_self(), "troupe-link");
-  bool running = false;
-  auto end = absl::MakeCleanup([this] {
-    std::lock_guard lock(inbox_mutex_);
-    ended_ = true;
-  });
   std::unique_lock turn(turn_);
-  try {
-    State state;
-    state.port.WakeBy(wake_fd_);
-    state.port.WakeBy(alarm_fd_);
-    state_ = &state;
-    const auto leave_state = absl::MakeCleanup([this] { state_ = nullptr; });
-    if (!listening_.empty()) {
-      const Inside inside(*this);
-      state.server = std::make_unique<LinkServer>(*this, listening_);
-    }
-    running = true;
+  std::optional<State> state;
+  Guarded([&] {
+    state.emplace();
+    state->port.WakeBy(wake_fd_);
+    state->port.WakeBy(alarm_fd_);
+    state_ = &*state;
+    const Inside inside(*this);
+    if (!listening_.empty()) state->server = std::make_unique<LinkServer>(*this, listening_);
+  });
+  if (fault_) {
+    started.set_value(absl::UnavailableError(absl::StrCat("the link thread: ", *fault_)));
+  } else {
     started.set_value(absl::OkStatus());
-    const auto stops = [this] { return stop_; };
-    while (!stop_) {
-      {
-        const Inside inside(*this);
-        do Advance(stops);
-        while (!stop_ && Look(link_haste_, [this] { return Displaced(); }));
-        state.sockets.FlushHeld();
-      }
-      const LinkTime began = std::chrono::steady_clock::now();
-      if (stop_ || !Rests(began < alarm_at_ ? Rest::kAsleep : Rest::kNone)) continue;   // the alarm tells once, and may just have done so
-      turn.unlock();
-      state.port.WaitOutside();
-      turn.lock();
-      Awake();
-      link_haste_.Waited(std::chrono::steady_clock::now() - began);
-      if (fault_) kj::throwFatalException(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::heapString(fault_->c_str())));
-    }
+    RunLinkThread(turn);
+    if (fault_) Log(absl::StrCat("the link thread ended: ", *fault_));
+  }
+  if (state_ != nullptr) {
+    const Inside inside(*this);   // also for what is destroyed
+    EndEverything();
+  }
+  state_ = nullptr;
+  std::lock_guard lock(inbox_mutex_);
+  ended_ = true;
+}
+
+void LinkLoop::RunLinkThread(std::unique_lock<std::mutex>& turn) {
+  const auto stops = [this] { return stop_; };
+  while (!stop_ && !fault_) {
+    Guarded([&] {
+      const Inside inside(*this);
+      do Advance(stops);
+      while (!stop_ && Look(link_haste_, [this] { return Displaced(); }));
+      state_->sockets.FlushHeld();
+    });
+    const LinkTime began = std::chrono::steady_clock::now();
+    if (stop_ || fault_ || !Rests(began < alarm_at_ ? Rest::kAsleep : Rest::kNone)) continue;   // the alarm tells once, and may just have done so
+    turn.unlock();
+    state_->port.WaitOutside();
+    link_waits_ = true;
+    turn.lock();
+    link_waits_ = false;
+    Awake();
+    link_haste_.Waited(std::chrono::steady_clock::now() - began);
+  }
+  if (fault_) return;
+  Guarded([&] {
     const Inside inside(*this);
     Advance([] { return false; });   // answers that were given before the end still go out
-    EndEverything();
+  });
+}
+
+void LinkLoop::Guarded(absl::FunctionRef<void()> work) {
+  try {
+    work();
   } catch (const kj::Exception& error) {
-    if (!running)
-      started.set_value(absl::UnavailableError(absl::StrCat("the link thread: ", Describe(error))));
-    else
-      Log(absl::StrCat("the link thread ended: ", Describe(error)));
+    fault_ = Describe(error);
   }
 }
 
 void LinkLoop::EndEverything() {
   stopping_ = true;
-  for (auto& [name, client] : state_->clients) client->Fail(absl::CancelledError("the network is stopped"));
+  const absl::Status status =
+      fault_ ? absl::UnavailableError(absl::StrCat("the network has failed: ", *fault_)) : absl::CancelledError("the network is stopped");
+  for (auto& [name, client] : state_->clients) client->Fail(status);
   bool empty = false;
   while (!empty) {   // callbacks may ask again; they are answered at once
     DrainInbox();
@@ -233,44 +259,52 @@ void LinkLoop::Wake() {
 
 void LinkLoop::Run(absl::FunctionRef<void()> calls) {
   const auto directly = [&] { options_.run([&calls] { calls(); }); };
-  std::unique_lock turn(turn_, std::defer_lock);
-  if (current_loop != nullptr || !turn.try_lock()) {
-    if (current_loop == nullptr) wanted_ = true;
+  if (current_loop != nullptr || in_another_loop || link_waits_) return directly();
+  std::unique_lock turn(turn_, std::try_to_lock);
+  if (!turn.owns_lock()) {
+    wanted_ = true;
     return directly();
   }
   if (state_ == nullptr || stop_ || fault_ || !idle()) {   // what waits, and goes before, may take long: the link thread has been woken for it
     turn.unlock();
     return directly();
   }
-  bool called = false;
-  try {
-    const Inside inside(*this);
-    Awake();
-    called = true;
-    CallOut(calls);
-    Advance([] { return true; });
-  } catch (const kj::Exception& error) {
-    if (called) fault_ = Describe(error);
+  bool inside = false;
+  {
+    const auto leave = absl::MakeCleanup([this] { Leave(); });
+    Guarded([&] {
+      in_another_loop = true;
+      const Inside here(*this);
+      in_another_loop = false;
+      inside = true;
+      Awake();
+      CallOut(calls);
+      Advance([] { return true; });
+    });
+    if (!inside) fault_.reset();
   }
-  Leave();
   turn.unlock();
-  if (!called) directly();   // the thread has a loop of its own
+  if (!inside) directly();
 }
 
 void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
-  if (current_loop != nullptr) return;   // called from the loop itself
+  if (current_loop != nullptr || in_another_loop) return;
   const std::unique_lock turn(turn_, std::try_to_lock);
   if (!turn.owns_lock()) {
     wanted_ = true;
     return;
   }
   if (state_ == nullptr || stop_ || fault_) return;
+  const auto leave_loop = absl::MakeCleanup([this] { Leave(); });
   bool inside = false;
-  try {
+  Guarded([&] {
+    in_another_loop = true;
     const Inside here(*this);
+    in_another_loop = false;
     inside = true;
     Awake();
     state_->port.Disarm();
+    const auto arm_again = absl::MakeCleanup([this] { state_->port.Arm(); });
     const auto leave = [&] { return stop_ || over() || std::chrono::steady_clock::now() >= end; };
     for (;;) {
       Advance(leave);
@@ -279,19 +313,20 @@ void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
       state_->sockets.FlushHeld();
       const LinkTime began = std::chrono::steady_clock::now();
       if (!Rests(began < alarm_at_ ? Rest::kAsleep : Rest::kNone)) continue;
-      if (!leave()) state_->port.Take(end);   // asked again: who calls Wake sees that it sleeps, or it sees what they have changed
+      if (!leave()) {   // asked again: who calls Wake sees that this sleeps, or this sees what they have changed
+        state_->port.Take(end);
+        callers_haste_.Waited(std::chrono::steady_clock::now() - began);
+      }
       Awake();
-      callers_haste_.Waited(std::chrono::steady_clock::now() - began);
     }
-    state_->port.Arm();
-  } catch (const kj::Exception& error) {
-    if (inside) fault_ = Describe(error);
-  }
-  if (inside) Leave();
+  });
+  if (!inside) fault_.reset();
 }
 
 void LinkLoop::Leave() {
-  const bool due = stop_ || fault_ || state_->events.isRunnable() || std::chrono::steady_clock::now() >= alarm_at_;
+  const LinkTime now = std::chrono::steady_clock::now();
+  if (!state_->sockets.held.empty()) WakeAt(now + kHeldMax);
+  const bool due = stop_ || fault_ || state_->events.isRunnable() || now >= alarm_at_;
   if (due || !Rests(Rest::kAsleep)) WriteWake();
 }
 
@@ -326,10 +361,6 @@ bool LinkLoop::idle() const {
   std::lock_guard lock(inbox_mutex_);
   return inbox_.empty();
 }
-kj::Timer& LinkLoop::timer() {
-  return state_->port.timer();
-}
-
 LinkClient& LinkLoop::ClientOf(NodeId node, Network::Lane lane) {
   auto& client = state_->clients[{node, lane}];
   if (client == nullptr) client = std::make_unique<LinkClient>(*this, node, lane);
@@ -356,6 +387,9 @@ void LinkLoop::Locate(NodeId node, const std::vector<std::string>& places) {
 void LinkLoop::LookUp(Place place, absl::AnyInvocable<void(absl::StatusOr<std::vector<SocketAddress>>)> found) {
   // Nobody waits for this thread: name servers that do not answer take longer than a network may take to stop.
   std::thread([loop = weak_from_this(), place = std::move(place), found = std::move(found)]() mutable {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
     auto addresses = troupe::LookUp(place);
     const auto alive = loop.lock();
     if (alive == nullptr) return;
@@ -373,8 +407,8 @@ void LinkLoop::Finish(LinkCalls& list, LinkCalls::iterator call, absl::StatusOr<
 void LinkLoop::CallOut(absl::FunctionRef<void()> calls) {
   if (run_depth_ > 0) return calls();
   ++run_depth_;
+  const auto less = absl::MakeCleanup([this] { --run_depth_; });
   options_.run([&calls] { calls(); });
-  --run_depth_;
 }
 
 /// A descriptor, which wakes whoever waits, and not a time that each wait would be given: that takes a timer set and cleared for each message.
@@ -390,7 +424,9 @@ void LinkLoop::WakeAt(LinkTime time) {
 
 void LinkLoop::Advance(absl::FunctionRef<bool()> leave) {
   for (;;) {
+    state_->sockets.holds_finish = true;   // of calls that are answered now, not of those that are given up
     state_->events.run(kEventsAtOnce);
+    state_->sockets.holds_finish = false;
     BetweenEvents();
     if (leave()) return;
     if (!state_->events.isRunnable() && !state_->port.Take() && !state_->events.isRunnable()) return;
@@ -443,7 +479,6 @@ void LinkLoop::BetweenEvents() {
   dead_calls_.clear();
   dead_.clear();
   state_->sockets.Flush();
-  if (const auto timer = state_->port.next_timer()) WakeAt(*timer);
 }
 
 void LinkLoop::DrainInbox() {
@@ -452,6 +487,14 @@ void LinkLoop::DrainInbox() {
     if (inbox_.empty()) return;
     inbox_.swap(taken_);
   }
+  const auto put_back = absl::MakeCleanup([this] {   // those that an exception has left
+    if (taken_left_ > 0) {
+      std::lock_guard lock(inbox_mutex_);
+      inbox_.insert(inbox_.begin(), std::make_move_iterator(taken_.end() - static_cast<std::ptrdiff_t>(std::exchange(taken_left_, 0))),
+                    std::make_move_iterator(taken_.end()));
+    }
+    taken_.clear();
+  });
   CallOut([this] {
     taken_left_ = taken_.size();
     for (Work& work : taken_) {
@@ -459,11 +502,11 @@ void LinkLoop::DrainInbox() {
       work();
     }
   });
-  taken_.clear();
 }
 
 void LinkLoop::OnAlarm() {
   alarm_at_ = LinkTime::max();
+  state_->sockets.FlushHeld();
   const LinkTime now = std::chrono::steady_clock::now();
   if (state_->server != nullptr) state_->server->Expire(now);
   // Replies may ask new nodes, which changes the map; its nodes stay where they are.

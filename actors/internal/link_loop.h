@@ -94,7 +94,6 @@ class LinkLoop final : public Progress, public std::enable_shared_from_this<Link
   /// Service and Expire are called at `time` at the latest.
   void WakeAt(LinkTime time);
   LinkSockets& sockets();
-  kj::Timer& timer();
   bool stopping() const { return stopping_; }
   void Log(std::string line) { options_.log(std::move(line)); }
 
@@ -110,6 +109,8 @@ class LinkLoop final : public Progress, public std::enable_shared_from_this<Link
   };
 
   void Main(std::promise<absl::Status>& started);
+  /// What the link thread does, most of it without its turn.
+  void RunLinkThread(std::unique_lock<std::mutex>& turn);
   LinkClient& ClientOf(NodeId node, Network::Lane lane);
   /// Handles all that has come, and all that comes of it. `leave`: asked between two events; true: no new ones are looked for.
   void Advance(absl::FunctionRef<bool()> leave);
@@ -127,6 +128,8 @@ class LinkLoop final : public Progress, public std::enable_shared_from_this<Link
   void WriteWake() const;
   /// What another thread than the link thread does before it gives the loop back.
   void Leave();
+  /// Exceptions of KJ's end the loop, which cannot go on.
+  void Guarded(absl::FunctionRef<void()> work);
   void DrainInbox();
   void OnAlarm();
   void EndEverything();
@@ -139,7 +142,8 @@ class LinkLoop final : public Progress, public std::enable_shared_from_this<Link
   std::thread thread_;
 
   std::mutex turn_;
-  std::atomic<bool> wanted_ = false;   // by a thread that has found the loop taken
+  std::atomic<bool> wanted_ = false;       // by a thread that has found the loop taken
+  std::atomic<bool> link_waits_ = false;   // the link thread, for its turn
 
   mutable std::mutex inbox_mutex_;
   std::vector<Work> inbox_;

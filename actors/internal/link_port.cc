@@ -13,16 +13,12 @@
 namespace troupe {
 namespace {
 
-constexpr int kEventsAtOnce = 32;
+constexpr int kToldAtOnce = 32;
 
 kj::AutoCloseFd MakeEpoll() {
   int fd;
   KJ_SYSCALL(fd = ::epoll_create1(EPOLL_CLOEXEC));
   return kj::AutoCloseFd(fd);
-}
-
-kj::TimePoint ToKj(LinkPort::Time time) {
-  return kj::origin<kj::TimePoint>() + std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count() * kj::NANOSECONDS;
 }
 
 /// Rounded up: who sleeps too short looks again and again.
@@ -34,7 +30,7 @@ int MillisecondsUntil(LinkPort::Time end) {
 
 }   // namespace
 
-LinkPort::LinkPort() : epoll_(MakeEpoll()), outer_(MakeEpoll()), timer_(ToKj(std::chrono::steady_clock::now())) {
+LinkPort::LinkPort() : epoll_(MakeEpoll()), outer_(MakeEpoll()) {
   epoll_event event{};
   event.events = EPOLLIN;
   KJ_SYSCALL(::epoll_ctl(outer_, EPOLL_CTL_ADD, epoll_, &event));
@@ -52,21 +48,13 @@ void LinkPort::WakeBy(int fd) {
 }
 
 bool LinkPort::Take(Time end) {
-  epoll_event events[kEventsAtOnce];
-  const int count = ::epoll_wait(epoll_, events, kEventsAtOnce, end == Time::min() ? 0 : MillisecondsUntil(end));
+  epoll_event events[kToldAtOnce];
+  const int count = ::epoll_wait(epoll_, events, kToldAtOnce, end == Time::min() ? 0 : MillisecondsUntil(end));
   if (count < 0 && errno != EINTR) KJ_FAIL_SYSCALL("epoll_wait", errno);
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr != nullptr) static_cast<Observer*>(events[i].data.ptr)->Tell(events[i].events);
   }
-  timer_.advanceTo(ToKj(std::chrono::steady_clock::now()));
   return count > 0;
-}
-
-std::optional<LinkPort::Time> LinkPort::next_timer() {
-  KJ_IF_MAYBE (next, timer_.nextEvent()) {
-    return Time(std::chrono::nanoseconds((*next - kj::origin<kj::TimePoint>()) / kj::NANOSECONDS));
-  }
-  return std::nullopt;
 }
 
 void LinkPort::WaitOutside() {

@@ -1,15 +1,13 @@
-// What the link's event loop hears from the system: which descriptors have become ready, and that time has passed. Unlike kj::UnixEventPort it can be waited at
-// from outside of the loop, so that one thread may wait for events while another one runs the loop.
+// What the link's event loop hears from the system: which descriptors have become ready. Unlike kj::UnixEventPort it can be waited at from outside of the loop,
+// so that one thread may wait for events while another one runs the loop.
 #pragma once
 
-#include <kj/async.h>
+#include <kj/common.h>
 #include <kj/io.h>
-#include <kj/timer.h>
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <optional>
 
 namespace troupe {
 
@@ -24,12 +22,9 @@ class LinkPort {
 
   /// Descriptors on which each event ends a wait, and means nothing else. Edge-triggered: nobody needs to read them.
   void WakeBy(int fd);
-  /// Tells observers what has come, and timers the time; waits for something until `end` at the latest. False: nothing has come.
+  /// Tells observers what has come; waits for something until `end` at the latest. False: nothing has come.
   bool Take(Time end);
   bool Take() { return Take(Time::min()); }
-  kj::Timer& timer() { return timer_; }
-  /// When a timer wants to be told; nobody waits for it here.
-  std::optional<Time> next_timer();
 
   /// Returns when something has come that Take would tell. Of one thread, which has not got the loop; it waits in vain between Disarm and Arm.
   void WaitOutside();
@@ -41,7 +36,6 @@ class LinkPort {
 
   kj::AutoCloseFd epoll_;
   kj::AutoCloseFd outer_;   // watches epoll_, or nothing while disarmed
-  kj::TimerImpl timer_;
 };
 
 /// One descriptor, edge-triggered.

@@ -28,7 +28,7 @@ struct Pending {
   kj::Own<kj::PromiseFulfiller<void>> fulfiller;   // from the handler's return, while the caller waits
   bool gone = false;                               // nobody waits any more
 
-  void Settle(absl::StatusOr<Frame> given) {   // on the loop's thread
+  void Settle(absl::StatusOr<Frame> given) {   // in the loop
     if (gone) return;
     result = std::move(given);
     if (fulfiller.get() != nullptr) fulfiller->fulfill();
@@ -112,7 +112,7 @@ struct LinkServer::Group {
 struct LinkServer::Session {
   Session(LinkServer& server, int fd, bool local, uint64_t source);
   ~Session();
-  class Capability;
+  class Requests;
   class Entrance;
 
   LinkServer& server;
@@ -154,9 +154,9 @@ class LinkServer::Session::Entrance final : public capnp::ClientHook, public kj:
   kj::Own<capnp::PipelineHook> no_pipeline_;
 };
 
-class LinkServer::Session::Capability final : public wire::Link::Server {
+class LinkServer::Session::Requests final : public wire::Link::Server {
  public:
-  explicit Capability(Session& session) : loop_(session.server.loop_), session_(session.self) {}
+  explicit Requests(Session& session) : loop_(session.server.loop_), session_(session.self) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     Session* session = *session_;
@@ -307,7 +307,7 @@ LinkServer::Session::Session(LinkServer& owner, int fd, bool on_this_host, uint6
           local ? nullptr : owner.loop_.tls()),
       rpc(capnp::makeRpcServer(socket,
                                capnp::Capability::Client(kj::refcounted<Entrance>(
-                                   kj::heap<Capability>(*this), capnp::newBrokenPipeline(KJ_EXCEPTION(FAILED, "a link's results have nothing to call")))))) {
+                                   kj::heap<Requests>(*this), capnp::newBrokenPipeline(KJ_EXCEPTION(FAILED, "a link's results have nothing to call")))))) {
   rpc.setFlowLimit(2 * server.loop_.options().in_flight_bytes_max / sizeof(capnp::word));
 }
 
@@ -326,9 +326,9 @@ std::shared_ptr<LinkServer::Group> LinkServer::Join(const GroupName& name, Sessi
 
 struct LinkServer::Listener {
   Listener(LinkServer& server, const ListeningSocket& socket)
-      : fd(socket.fd),
-        local(socket.place.local()),
-        observer(server.loop_.sockets().port, fd, LinkPort::Observer::What::kReading, [this, &server] { server.Accept(*this); }) {}
+      : fd(socket.fd), local(socket.place.local()), observer(server.loop_.sockets().port, fd, LinkPort::Observer::What::kReading, [this, &server] {
+          if (again == LinkTime::max()) server.Accept(*this);
+        }) {}
   const int fd;
   const bool local;
   LinkPort::Observer observer;
@@ -414,10 +414,12 @@ void LinkServer::Service() {
 void LinkServer::Expire(LinkTime now) {
   LinkTime next = LinkTime::max();
   for (Listener& listener : listeners_) {
-    if (listener.again > now)
+    if (listener.again > now) {
       next = std::min(next, listener.again);
-    else if (std::exchange(listener.again, LinkTime::max()) <= now)
+    } else {
+      listener.again = LinkTime::max();
       Accept(listener);
+    }
   }
   for (const auto& session : sessions_) {
     if (session->greeted || session->closed) continue;

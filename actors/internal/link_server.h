@@ -13,7 +13,7 @@
 
 namespace troupe {
 
-/// Of the loop's thread.
+/// Of whoever has the loop.
 class LinkServer {
  public:
   /// The sockets stay the caller's.

@@ -108,7 +108,7 @@ kj::Own<capnp::OutgoingRpcMessage> LinkSocket::newOutgoingMessage(kj::uint first
 
 void LinkSocket::Enqueue(kj::Own<OutgoingMessage> message) {
   if (broken_) return;
-  const bool waits = message->IsFinish();   // "forget the call, it was answered": of use to nobody but capnp
+  const bool waits = all_.holds_finish && message->IsFinish();
   message->Freeze();
   queue_.push_back(kj::mv(message));
   if (!waits) return FlushLater();
@@ -201,12 +201,12 @@ void LinkSocket::Sent(size_t bytes) {
 /// Writing is watched only while the socket is full: epoll would otherwise wake both ends for every message that the peer takes. One descriptor cannot
 /// be registered twice, so this has its own.
 void LinkSocket::WaitWritable() {
-  full_ = true;
   if (write_fd_.get() < 0) {
-    int fd;
-    KJ_SYSCALL(fd = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0));
+    const int fd = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return Break(absl::StrCat("no descriptor to wait with until more can be sent: ", std::strerror(errno)));
     write_fd_ = kj::AutoCloseFd(fd);
   }
+  full_ = true;
   write_observer_.emplace(all_.port, write_fd_, LinkPort::Observer::What::kWriting, [this] {
     full_ = false;
     FlushLater();
@@ -341,7 +341,7 @@ kj::Own<capnp::IncomingRpcMessage> LinkSocket::TakeMessage() {
 
 /// At least kSmallRead bytes free behind end_; what is not parsed stays, at the start.
 void LinkSocket::MakeRoom() {
-  if (small_ != nullptr && begin_ == end_ && small_.use_count() == 1) begin_ = end_ = 0;   // only messages share it, all of this thread
+  if (small_ != nullptr && begin_ == end_ && small_.use_count() == 1) begin_ = end_ = 0;   // only messages share it, all of this loop
   if (small_ != nullptr && kSmallCapacity - end_ >= kSmallRead) return;
   auto fresh = all_.buffers->Take(kSmallCapacity);
   if (begin_ != end_) std::memcpy(fresh.get(), small_.get() + begin_, end_ - begin_);

@@ -36,7 +36,7 @@ struct LinkSockets {
   void Flush();
   /// What keeps the received bytes at `data` alive, whichever thread holds it. Null where they share a buffer with other messages: copy them.
   std::shared_ptr<const void> OwnerOf(const void* data) const;
-  /// Sends what was held back for the next message to take along: before a thread sleeps, who knows for how long.
+  /// Sends what was held back for the next message to take along: before the link thread sleeps, who knows for how long, and after kHeldMax at the latest.
   void FlushHeld();
   /// Asks the socket that received last, past epoll, whether more has come, and takes it.
   void LookAtLatest();
@@ -45,6 +45,7 @@ struct LinkSockets {
   LinkPort& port;
   std::shared_ptr<ReceiveBuffers> buffers = std::make_shared<ReceiveBuffers>();
   std::vector<LinkSocket*> unsent, held;
+  bool holds_finish = false;                         // "forget the call, it was answered" waits for the next message
   std::chrono::steady_clock::time_point flushed{};   // last
   LinkSocket* latest = nullptr;
   std::vector<Incoming*> incoming;   // messages that capnp still holds
@@ -191,7 +192,7 @@ class LinkSocket final : public capnp::TwoPartyVatNetworkBase, private capnp::Tw
   bool unsent_ = false;   // in all_.unsent
   bool held_ = false;     // in all_.held
   kj::AutoCloseFd write_fd_;
-  std::optional<LinkPort::Observer> write_observer_;   // while full_
+  std::optional<LinkPort::Observer> write_observer_;   // while full_, and until the next Flush
   bool full_ = false;
 
   // Small messages are read many at a time into small_ and parsed where they lie; a big one is read alone into big_.

@@ -50,17 +50,20 @@ Pushing TableSet::Impl::Push(RoutedPush routed, bool flush) {
   for (const auto& chunks : routed.shards) {
     for (const RoutedPush::Chunk& chunk : chunks) bytes += chunk.keys.size() + chunk.values.size();
   }
-  auto done = std::make_shared<Promise>(ProgressOf(bytes));
-  Pushing pushing(done->outcome());
+  bool room;
+  size_t all;   // that is not acknowledged
   {
     std::unique_lock lock(mutex);
-    const bool room = released.wait_for(lock, options.patience, [&] { return in_flight == 0 || in_flight + bytes <= options.in_flight_bytes_max; });
-    if (!room) {
-      done->Give(absl::ResourceExhaustedError(absl::StrCat(in_flight, " bytes of pushes are not acknowledged, at most ", options.in_flight_bytes_max,
-                                                           ", and none was within ", options.patience.count(), " ms")));
-      return pushing;
-    }
-    in_flight += bytes;
+    room = released.wait_for(lock, options.patience, [&] { return in_flight == 0 || in_flight + bytes <= options.in_flight_bytes_max; });
+    if (room) in_flight += bytes;
+    all = in_flight;
+  }
+  auto done = std::make_shared<Promise>(ProgressOf(all));
+  Pushing pushing(done->outcome());
+  if (!room) {
+    done->Give(absl::ResourceExhaustedError(absl::StrCat(all, " bytes of pushes are not acknowledged, at most ", options.in_flight_bytes_max,
+                                                         ", and none was within ", options.patience.count(), " ms")));
+    return pushing;
   }
   if (writer) {
     std::lock_guard lock(mutex);
@@ -76,7 +79,7 @@ Pushing TableSet::Impl::Push(RoutedPush routed, bool flush) {
         else
           End(state, 1, state.failure);
       },
-      bytes);
+      all);
   return pushing;
 }
 
