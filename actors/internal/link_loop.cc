@@ -269,22 +269,27 @@ void LinkLoop::Run(absl::FunctionRef<void()> calls) {
     turn.unlock();
     return directly();
   }
-  bool inside = false;
-  {
-    const auto leave = absl::MakeCleanup([this] { Leave(); });
-    Guarded([&] {
-      in_another_loop = true;
-      const Inside here(*this);
-      in_another_loop = false;
-      inside = true;
-      Awake();
-      CallOut(calls);
-      Advance([] { return true; });
-    });
-    if (!inside) fault_.reset();
-  }
+  const bool entered = Enter([&] {
+    CallOut(calls);
+    Advance([] { return true; });
+  });
   turn.unlock();
-  if (!inside) directly();
+  if (!entered) directly();
+}
+
+bool LinkLoop::Enter(absl::FunctionRef<void()> work) {
+  const auto leave = absl::MakeCleanup([this] { Leave(); });
+  bool inside = false;
+  Guarded([&] {
+    in_another_loop = true;
+    const Inside here(*this);
+    in_another_loop = false;
+    inside = true;
+    Awake();
+    work();
+  });
+  if (!inside) fault_.reset();
+  return inside;
 }
 
 void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
@@ -295,14 +300,7 @@ void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
     return;
   }
   if (state_ == nullptr || stop_ || fault_) return;
-  const auto leave_loop = absl::MakeCleanup([this] { Leave(); });
-  bool inside = false;
-  Guarded([&] {
-    in_another_loop = true;
-    const Inside here(*this);
-    in_another_loop = false;
-    inside = true;
-    Awake();
+  Enter([&] {
     state_->port.Disarm();
     const auto arm_again = absl::MakeCleanup([this] { state_->port.Arm(); });
     const auto leave = [&] { return stop_ || over() || std::chrono::steady_clock::now() >= end; };
@@ -320,7 +318,6 @@ void LinkLoop::Until(absl::FunctionRef<bool()> over, Time end) {
       Awake();
     }
   });
-  if (!inside) fault_.reset();
 }
 
 void LinkLoop::Leave() {

@@ -126,7 +126,8 @@ class LinkLoop final : public Progress, public std::enable_shared_from_this<Link
   /// Of the link thread: another one wants the loop, which it gives back without delay where it only looks.
   bool Displaced();
   void WriteWake() const;
-  /// What another thread than the link thread does before it gives the loop back.
+  /// Of a thread that has its turn and is not the link thread: `work` in the loop. False, and it is not called: the thread is in a loop of its own.
+  bool Enter(absl::FunctionRef<void()> work);
   void Leave();
   /// Exceptions of KJ's end the loop, which cannot go on.
   void Guarded(absl::FunctionRef<void()> work);

@@ -70,7 +70,7 @@ void LinkPort::Disarm() {
 void LinkPort::Arm() {
   epoll_event event{};
   event.events = EPOLLIN;
-  KJ_SYSCALL(::epoll_ctl(outer_, EPOLL_CTL_MOD, epoll_, &event));
+  TROUPE_CHECK(::epoll_ctl(outer_, EPOLL_CTL_MOD, epoll_, &event) == 0);   // else nobody would hear of anything again
 }
 
 LinkPort::Observer::Observer(LinkPort& port, int fd, What what, std::function<void()> ready) : port_(port), fd_(fd), what_(what), ready_(std::move(ready)) {

@@ -240,17 +240,7 @@ BOOST_AUTO_TEST_CASE(a_thread_with_an_event_loop_of_its_own_waits_without_helpin
 
 BOOST_DATA_TEST_CASE_F(ProgressFixture, requests_keep_the_order_of_their_threads, kTransports, transport) {
   Use(transport);
-  std::mutex seen_mutex;
-  std::vector<uint64_t> seen;
-  auto options = ServerOptions();
-  options.handlers = {{kEcho, [&](Frame frame, const Network::Reply& reply) {
-                         {
-                           std::lock_guard lock(seen_mutex);
-                           seen.push_back(frame.type);
-                         }
-                         reply(std::move(frame));
-                       }}};
-  auto server = Start(std::move(options));
+  auto server = NotingServer();
   auto client = Client();
   std::vector<std::future<absl::StatusOr<Frame>>> plain;
   std::vector<std::unique_ptr<Waited>> waited;
@@ -265,7 +255,7 @@ BOOST_DATA_TEST_CASE_F(ProgressFixture, requests_keep_the_order_of_their_threads
   }
   for (auto& one : waited) BOOST_TEST_REQUIRE(one->Wait());
   for (auto& one : plain) BOOST_TEST_REQUIRE(StatusOf(std::move(one)).ok());
-  std::lock_guard lock(seen_mutex);
+  std::lock_guard lock(mutex);
   BOOST_TEST(std::ranges::is_sorted(seen));
   BOOST_TEST(seen.size() == 2000);
 }

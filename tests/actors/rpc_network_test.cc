@@ -59,17 +59,7 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, a_block_may_start_anywhere_and_lives_until_i
 
 BOOST_DATA_TEST_CASE_F(LinkFixture, what_another_thread_has_asked_goes_before_what_the_link_thread_asks_after_it, kKinds, transport) {
   Use(transport);
-  std::mutex seen_mutex;
-  std::vector<uint64_t> seen;
-  auto options = ServerOptions();
-  options.handlers = {{kEcho, [&](Frame frame, const Network::Reply& reply) {
-                         {
-                           std::lock_guard lock(seen_mutex);
-                           seen.push_back(frame.type);
-                         }
-                         reply(std::move(frame));
-                       }}};
-  auto server = Start(std::move(options));
+  auto server = NotingServer();
   auto client = Client();
   std::promise<std::pair<std::future<absl::StatusOr<Frame>>, std::future<absl::StatusOr<Frame>>>> both;
   client->Request(Address{kServer, Incarnation{1}, kEcho}, Numbered(1), kControl, milliseconds(5000),
@@ -82,7 +72,7 @@ BOOST_DATA_TEST_CASE_F(LinkFixture, what_another_thread_has_asked_goes_before_wh
   auto [second, third] = both.get_future().get();
   BOOST_TEST(second.get().status().ToString() == "OK");
   BOOST_TEST(third.get().status().ToString() == "OK");
-  std::lock_guard lock(seen_mutex);
+  std::lock_guard lock(mutex);
   BOOST_TEST(seen == (std::vector<uint64_t>{1, 2, 3}), boost::test_tools::per_element());
 }
 

@@ -105,6 +105,18 @@ struct LinkFixture {
     return options;
   }
   std::unique_ptr<RpcNetwork> Server(uint64_t incarnation = 1) { return Start(ServerOptions(incarnation)); }
+  std::vector<uint64_t> seen;   // by NotingServer: types of requests, in their order
+  std::unique_ptr<RpcNetwork> NotingServer() {
+    auto options = ServerOptions();
+    options.handlers = {{kEcho, [this](Frame frame, const Network::Reply& reply) {
+                           {
+                             std::lock_guard lock(mutex);
+                             seen.push_back(frame.type);
+                           }
+                           reply(std::move(frame));
+                         }}};
+    return Start(std::move(options));
+  }
   std::unique_ptr<RpcNetwork> Client() {
     auto client = Start(Options(kClient));
     client->Locate(kServer, {place()});
